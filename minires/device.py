@@ -1,0 +1,138 @@
+"""Where arrays live: NumPy's on the CPU, CuPy's on a GPU.
+
+This file and ``kernels/cuda/`` are the only places that import CuPy, and they do so when a CUDA array is
+first asked for, never at import.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from minires.errors import DeviceError, DtypeError
+
+# A NumPy or a CuPy array. CuPy has no type stubs; its arrays answer to the same names.
+Array: TypeAlias = npt.NDArray[Any]
+Size: TypeAlias = tuple[int, int]
+
+
+def _cupy() -> ModuleType:
+    try:
+        return importlib.import_module("cupy")
+    except ImportError as error:
+        raise DeviceError("CUDA not available: install minires[cuda12] and a driver") from error
+
+
+def available(device: str = "cuda") -> bool:
+    """Whether arrays can be put on ``device`` ("cpu", "cuda", "cuda:1")."""
+    kind, index = _parse(device)
+    if kind == "cpu":
+        return True
+    try:
+        return bool(_cupy().cuda.runtime.getDeviceCount() > index)
+    except Exception:  # CuPy raises its own driver errors; all of them mean "no device"
+        return False
+
+
+def _parse(device: str) -> tuple[str, int]:
+    kind, _, index = device.partition(":") if isinstance(device, str) else ("", "", "")
+    if kind == "cpu" and not index:
+        return "cpu", 0
+    if kind == "cuda" and (index.isdecimal() or device == "cuda"):
+        return "cuda", int(index or 0)
+    raise DeviceError(f"device {device!r} is not one of 'cpu', 'cuda', 'cuda:0', 'cuda:1', …")
+
+
+def canonical(device: str) -> str:
+    """The full name of a device: "cuda" becomes "cuda:0".
+
+    Raises
+    ------
+    DeviceError : if ``device`` is not the name of a device.
+    """
+    kind, index = _parse(device)
+    return kind if kind == "cpu" else f"{kind}:{index}"
+
+
+def xp_of(array: Any) -> Any:
+    """The array module, NumPy or CuPy, that ``array`` belongs to."""
+    return np if isinstance(array, np.ndarray | np.generic) else _cupy()
+
+
+def device_of(array: Any) -> str:
+    """The device that holds ``array``: "cpu" or "cuda:<index>"."""
+    return "cpu" if isinstance(array, np.ndarray | np.generic) else f"cuda:{array.device.id}"
+
+
+def is_array(value: Any) -> bool:
+    """Whether ``value`` is an array of NumPy or CuPy (a NumPy scalar is not)."""
+    return isinstance(value, np.ndarray) or type(value).__module__.partition(".")[0] == "cupy"
+
+
+def asarray(array: Any, device: str = "cpu") -> Array:
+    """``array`` on ``device``; the array itself where it is there already.
+
+    Raises
+    ------
+    DeviceError : if there is no such device, or CuPy or its driver is missing.
+    """
+    kind, index = _parse(device)
+    if kind == "cpu":
+        return asnumpy(array)
+    if not available(device):
+        raise DeviceError(f"{device} not available: install minires[cuda12] and a driver")
+    cupy = _cupy()
+    with cupy.cuda.Device(index):
+        moved: Array = cupy.asarray(array)
+    return moved
+
+
+def asnumpy(array: Any) -> Array:
+    """``array`` as a NumPy array; waits for a GPU that is still computing it."""
+    if isinstance(array, np.ndarray):
+        return array
+    if type(array).__module__.partition(".")[0] == "cupy":
+        copied: Array = _cupy().asnumpy(array)
+        return copied
+    return np.asarray(array)
+
+
+def synchronize(device: str = "cpu") -> None:
+    """Wait until all work submitted to ``device`` is done."""
+    kind, index = _parse(device)
+    if kind == "cuda":
+        _cupy().cuda.Device(index).synchronize()
+
+
+def same_device(*arrays: Any) -> str:
+    """The one device that holds all ``arrays``.
+
+    Raises
+    ------
+    DeviceError : if they are on different devices.
+    """
+    devices = [device_of(array) for array in arrays]
+    if len(set(devices)) > 1:
+        raise DeviceError(
+            f"operands are on different devices: {', '.join(devices)}; move one with .to(device)"
+        )
+    return devices[0]
+
+
+def same_dtype(*arrays: Any) -> np.dtype[Any]:
+    """The one dtype of all ``arrays``.
+
+    Raises
+    ------
+    DtypeError : if they differ.
+    """
+    dtypes: list[np.dtype[Any]] = [array.dtype for array in arrays]
+    if len(set(dtypes)) > 1:
+        raise DtypeError(
+            f"operands have different dtypes: {', '.join(map(str, dtypes))}; convert one with .to(dtype)"
+        )
+    return dtypes[0]

@@ -1,0 +1,33 @@
+"""What minires raises. Every text names the offending value, what was expected, and what to do about it.
+
+Each class is also the built-in error that a NumPy user would expect in its place, so ``except ValueError``
+goes on working.
+"""
+
+
+class MiniresError(Exception):
+    """Base class of all errors raised by minires."""
+
+
+class ShapeError(MiniresError, ValueError):
+    """Shapes, sizes or window geometry do not fit together."""
+
+
+class DtypeError(MiniresError, TypeError):
+    """A dtype is not supported here, or two float dtypes were mixed."""
+
+
+class DeviceError(MiniresError, RuntimeError):
+    """A device does not exist, is not available, or two devices were mixed."""
+
+
+class GraphError(MiniresError, RuntimeError):
+    """The computation graph cannot answer: used twice, changed since, or never recorded."""
+
+
+class CheckpointError(MiniresError, ValueError):
+    """A checkpoint is missing, damaged, or does not fit the model."""
+
+
+class DataError(MiniresError, ValueError):
+    """A data file is missing, truncated or foreign, or a label is out of range."""

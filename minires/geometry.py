@@ -1,0 +1,157 @@
+"""Where a sliding window looks: output sizes, padding, dilation, groups. Integers only, no arrays.
+
+A window of R × S taps slides over an H × W image. Along one axis, output position p and tap r meet the
+input at
+
+    h = p · stride + r · dilation − padding.                                      (1)
+
+A tap that falls into the padding meets nothing. Everything that convolution and pooling need to know about
+stride, padding and dilation is equation (1), and it is solved in this file alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from minires.errors import ShapeError
+
+
+def pair(value: Any, name: str) -> tuple[int, int]:
+    """``value`` as (vertical, horizontal): an int stands for both.
+
+    Raises
+    ------
+    ShapeError : if it is neither an integer nor a pair of integers.
+    """
+    items = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if len(items) != 2 or not all(
+        hasattr(item, "__index__") and not isinstance(item, bool) for item in items
+    ):
+        raise ShapeError(f"{name} must be an integer or a pair of integers, got {value!r}")
+    return int(items[0]), int(items[1])
+
+
+class Tap(NamedTuple):
+    """The outputs that one tap serves, and the inputs it reads for them, as slices of equal length."""
+
+    r: int
+    s: int
+    rows_out: slice
+    cols_out: slice
+    rows_in: slice
+    cols_in: slice
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The window of a convolution or a pooling.
+
+    Parameters
+    ----------
+    kernel : (R, S), the taps of the window, each at least 1
+    stride : steps between two outputs, each at least 1
+    padding : zeros (convolution) or nothing (pooling) on either side, each at least 0
+    dilation : steps between two taps, each at least 1
+    groups : independent parts that the channels of a convolution fall into
+
+    Raises
+    ------
+    ShapeError : if a value is outside these ranges.
+    """
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        for name, least in (("kernel", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
+            value = pair(getattr(self, name), name)
+            if min(value) < least:
+                raise ShapeError(f"{name} must be at least {least}, got {value}")
+            object.__setattr__(self, name, value)
+        if not hasattr(self.groups, "__index__") or isinstance(self.groups, bool) or self.groups < 1:
+            raise ShapeError(f"groups must be a positive integer, got {self.groups!r}")
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Rows and columns from the first tap to the last, both included."""
+        (R, S), (dh, dw) = self.kernel, self.dilation
+        return (R - 1) * dh + 1, (S - 1) * dw + 1
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(P, Q), the output's size for an input of size (H, W).
+
+        Raises
+        ------
+        ShapeError : if the window is larger than the padded input.
+        """
+        padded = tuple(n + 2 * pad for n, pad in zip(size, self.padding, strict=True))
+        if any(n < extent for n, extent in zip(padded, self.extent, strict=True)):
+            raise ShapeError(
+                f"a window of {self.kernel} (dilation {self.dilation}, so {self.extent} pixels) does not fit "
+                f"an input of {tuple(size)} with padding {self.padding}: use a smaller kernel or more padding"
+            )
+        P, Q = ((n - e) // st + 1 for n, e, st in zip(padded, self.extent, self.stride, strict=True))
+        return P, Q
+
+    def taps(self, size: tuple[int, int]) -> Iterator[Tap]:
+        """Every tap of the window with the outputs and inputs that meet through it, row by row.
+
+        Equation (1) solved for the range of p with 0 ≤ h < H. Outputs outside that range look at padding
+        through this tap; a tap that only ever sees padding is left out.
+        """
+        P, Q = self.output_size(size)
+        for r in range(self.kernel[0]):
+            rows = self._meet(0, r, P, size[0])
+            for s in range(self.kernel[1]):
+                cols = self._meet(1, s, Q, size[1])
+                if rows and cols:
+                    yield Tap(r, s, rows[0], cols[0], rows[1], cols[1])
+
+    def _meet(self, axis: int, tap: int, outputs: int, inputs: int) -> tuple[slice, slice] | None:
+        stride, offset = self.stride[axis], tap * self.dilation[axis] - self.padding[axis]
+        first = max(0, -(offset // stride))  # smallest p with p·stride + offset ≥ 0
+        last = min(outputs - 1, (inputs - 1 - offset) // stride)  # largest p with h ≤ inputs − 1
+        if last < first:
+            return None
+        start, stop = first * stride + offset, last * stride + offset + 1
+        return slice(first, last + 1), slice(start, stop, stride)
+
+    def check_conv(self, x: tuple[int, ...], w: tuple[int, ...]) -> tuple[int, int, int, int]:
+        """The output shape (N, K, P, Q) of a convolution of x (N, C, H, W) with w (K, C / groups, R, S).
+
+        Raises
+        ------
+        ShapeError : if the shapes do not agree with each other or with this geometry.
+        """
+        if len(x) != 4:
+            raise ShapeError(f"conv2d expects an input of shape (N, C, H, W), got {tuple(x)}")
+        if len(w) != 4:
+            raise ShapeError(f"conv2d expects weights of shape (K, C / groups, R, S), got {tuple(w)}")
+        if tuple(w[2:]) != self.kernel:
+            raise ShapeError(f"weights of shape {tuple(w)} do not have the geometry's kernel {self.kernel}")
+        if x[1] % self.groups or w[0] % self.groups:
+            raise ShapeError(f"groups={self.groups} must divide the channels in ({x[1]}) and out ({w[0]})")
+        if w[1] * self.groups != x[1]:
+            raise ShapeError(
+                f"an input of shape {tuple(x)} has {x[1]} channels, but weights of shape {tuple(w)} with "
+                f"groups={self.groups} expect {w[1] * self.groups}"
+            )
+        return (x[0], w[0], *self.output_size((x[2], x[3])))
+
+    def check_pool(self, x: tuple[int, ...]) -> tuple[int, int, int, int]:
+        """The output shape (N, C, P, Q) of pooling x (N, C, H, W).
+
+        Raises
+        ------
+        ShapeError : if x has not four axes, or the padding is as large as the window.
+        """
+        if len(x) != 4:
+            raise ShapeError(f"pooling expects an input of shape (N, C, H, W), got {tuple(x)}")
+        if any(pad >= n for pad, n in zip(self.padding, self.extent, strict=True)):
+            raise ShapeError(f"padding {self.padding} must be smaller than the window {self.extent}")
+        return (x[0], x[1], *self.output_size((x[2], x[3])))
