@@ -117,9 +117,7 @@ def same_device(*arrays: Any) -> str:
     """
     devices = [device_of(array) for array in arrays]
     if len(set(devices)) > 1:
-        raise DeviceError(
-            f"operands are on different devices: {', '.join(devices)}; move one with .to(device)"
-        )
+        raise DeviceError(f"operands are on different devices: {', '.join(devices)}; move one with .to(device)")
     return devices[0]
 
 
@@ -132,7 +130,5 @@ def same_dtype(*arrays: Any) -> np.dtype[Any]:
     """
     dtypes: list[np.dtype[Any]] = [array.dtype for array in arrays]
     if len(set(dtypes)) > 1:
-        raise DtypeError(
-            f"operands have different dtypes: {', '.join(map(str, dtypes))}; convert one with .to(dtype)"
-        )
+        raise DtypeError(f"operands have different dtypes: {', '.join(map(str, dtypes))}; convert one with .to(dtype)")
     return dtypes[0]

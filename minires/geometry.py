@@ -26,9 +26,7 @@ def pair(value: Any, name: str) -> tuple[int, int]:
     ShapeError : if it is neither an integer nor a pair of integers.
     """
     items = tuple(value) if isinstance(value, tuple | list) else (value, value)
-    if len(items) != 2 or not all(
-        hasattr(item, "__index__") and not isinstance(item, bool) for item in items
-    ):
+    if len(items) != 2 or not all(hasattr(item, "__index__") and not isinstance(item, bool) for item in items):
         raise ShapeError(f"{name} must be an integer or a pair of integers, got {value!r}")
     return int(items[0]), int(items[1])
 

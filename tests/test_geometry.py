@@ -18,9 +18,7 @@ sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
 def legal(geometry, size):
     padded = [n + 2 * pad for n, pad in zip(size, geometry.padding, strict=True)]
-    return all(
-        n >= (k - 1) * d + 1 for n, k, d in zip(padded, geometry.kernel, geometry.dilation, strict=True)
-    )
+    return all(n >= (k - 1) * d + 1 for n, k, d in zip(padded, geometry.kernel, geometry.dilation, strict=True))
 
 
 @given(geometry=geometries, size=sizes)

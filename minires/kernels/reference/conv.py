@@ -55,9 +55,7 @@ def conv2d(x: Array, w: Array, geometry: Geometry) -> Array:
     y: Array = xp_of(x).zeros((N, G, K // G, P, Q), same_dtype(x, w))
     x, w = _split_groups(x, G), _filters(w, G)
     for tap in geometry.taps(x.shape[3:]):
-        y[..., tap.rows_out, tap.cols_out] += _mix(
-            w[..., tap.r, tap.s], x[..., tap.rows_in, tap.cols_in]
-        )  # (1)
+        y[..., tap.rows_out, tap.cols_out] += _mix(w[..., tap.r, tap.s], x[..., tap.rows_in, tap.cols_in])  # (1)
     return y.reshape(N, K, P, Q)
 
 

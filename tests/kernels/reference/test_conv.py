@@ -22,9 +22,7 @@ def problems(draw):
     kernel, stride, dilation = draw(small), draw(small), draw(small)
     padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
     geometry = Geometry(kernel, stride, padding, dilation, draw(st.integers(1, 3)))
-    size = tuple(
-        draw(st.integers(max(1, e - 2 * pad), e + 4)) for e, pad in zip(geometry.extent, padding, strict=True)
-    )
+    size = tuple(draw(st.integers(max(1, e - 2 * pad), e + 4)) for e, pad in zip(geometry.extent, padding, strict=True))
     C, K = geometry.groups * draw(st.integers(1, 2)), geometry.groups * draw(st.integers(1, 3))
     shape_w = (K, C // geometry.groups, *kernel)
     return geometry, (draw(st.integers(0, 3)), C, *size), shape_w, draw(st.integers(0, 2**32 - 1))

@@ -1,0 +1,32 @@
+"""Operations that a kernel computes: where arrays and graphs meet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minires import kernels
+from minires.autograd.op import Op
+
+
+class KernelOp(Op):
+    """An operation whose forward pass is a kernel.
+
+    The kernel set is chosen when the operation is applied, by device, dtype and `kernels.using`, and kept:
+    the backward pass runs inside the same choice, wherever and whenever it runs.
+
+    Attributes
+    ----------
+    kernels : the set to call kernels from, in ``forward`` and in ``backward``
+    """
+
+    kernels: kernels.KernelSet
+
+    def run_forward(self, *arrays: Any, **options: Any) -> Any:
+        """Choose the kernel set, then call ``forward``."""
+        self.kernels = kernels.choose(*(array for array in arrays if array is not None))
+        return self.forward(*arrays, **options)
+
+    def run_backward(self, *gradients: Any) -> Any:
+        """Call ``backward`` with the kernel set of the forward pass."""
+        with kernels.using(self.kernels.name):
+            return self.backward(*gradients)

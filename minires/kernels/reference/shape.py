@@ -1,0 +1,288 @@
+"""Kernels that move elements and compute nothing: reshape, pad, index, join.
+
+Each one is a linear map whose matrix holds zeros and ones, so its gradient is the same map read backwards:
+what was copied to several places is summed (`getitem_grad`, and `sum_to` in reduction.py for `broadcast_to`),
+what was left out gets zero, and the rest goes back where it came from.
+
+Where no element needs to move, the result is a view of the input. NumPy's views are read-only, so nobody can
+change an input through a result; CuPy has no such flag. Where elements move, `pad`, `concatenate` and
+`getitem_grad` allocate the result in the memory order of their first argument.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minires.device import Array, same_dtype, xp_of
+from minires.errors import ShapeError
+
+Shape = tuple[int, ...]
+
+
+def result_shape(operation: str, *shapes: Shape) -> Shape:
+    """The shape that ``shapes`` broadcast to, by NumPy's rules.
+
+    Raises
+    ------
+    ShapeError : naming ``operation`` and all shapes, if they do not broadcast.
+    """
+    if all(shape == shapes[0] for shape in shapes):
+        return shapes[0]
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ShapeError(
+            f"{operation}: shapes {_listed(shapes)} do not broadcast: aligned at the right, each axis "
+            "must have the same size everywhere or size 1"
+        ) from None
+
+
+def normalized_axis(operation: str, axis: int, ndim: int) -> int:
+    """``axis`` counted from the front: 0 ≤ axis < ndim.
+
+    Raises
+    ------
+    ShapeError : if an array of ``ndim`` axes has no such axis.
+    """
+    if not -ndim <= axis < ndim:
+        raise ShapeError(f"{operation}: axis {axis} is out of range for an array with {ndim} axes")
+    return operator.index(axis) % ndim
+
+
+def reshape(a: Array, shape: int | Sequence[int]) -> Array:
+    """The elements of ``a`` in row-major order, in another shape; one size may be −1, "what is left".
+
+    Returns
+    -------
+    y : array of the shape, a read-only view where the strides of a allow it
+
+    Raises
+    ------
+    ShapeError : if the shape does not hold as many elements.
+    """
+    try:
+        return _read_only(a.reshape(shape))
+    except ValueError:
+        raise ShapeError(f"cannot reshape an array of shape {a.shape} ({a.size} elements) to {shape}") from None
+
+
+def transpose(a: Array, axes: Sequence[int] | None = None) -> Array:
+    """The axes of ``a`` in another order: ``y.shape[i] = a.shape[axes[i]]``; reversed if axes is None.
+
+    Returns
+    -------
+    y : a read-only view of a
+
+    Raises
+    ------
+    ShapeError : if axes is not a permutation of a's axes.
+    """
+    order = tuple(range(a.ndim))[::-1] if axes is None else tuple(axes)
+    if sorted(normalized_axis("transpose", axis, a.ndim) for axis in order) != list(range(a.ndim)):
+        raise ShapeError(f"transpose: axes {order} are not a permutation of those of shape {a.shape}")
+    return _read_only(a.transpose(order))
+
+
+def broadcast_to(a: Array, shape: Sequence[int]) -> Array:
+    """``a`` repeated along new leading axes and along axes of size 1, as arithmetic would do.
+
+    Returns
+    -------
+    y : array of the shape, a read-only view of a in which repeated elements share their memory
+
+    Raises
+    ------
+    ShapeError : if a does not broadcast to the shape.
+
+    Identity that tests it: ⟨gy, broadcast_to(a, shape)⟩ = ⟨sum_to(gy, a.shape), a⟩.
+    """
+    shape = tuple(shape)
+    try:
+        return _read_only(xp_of(a).broadcast_to(a, shape))
+    except ValueError:
+        raise ShapeError(f"cannot broadcast an array of shape {a.shape} to {shape}") from None
+
+
+def pad(a: Array, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Array:
+    """``a`` with ``value`` around it.
+
+    Parameters
+    ----------
+    a : array of any rank
+    widths : (before, after) for each axis, each at least 0
+    value : what to put there
+
+    Returns
+    -------
+    y : a new array, each axis longer by before + after, in the memory order of a
+
+    Raises
+    ------
+    ShapeError : if there is not one pair for each axis, or a width is negative.
+
+    Identity that tests it: its adjoint cuts the border off, ⟨gy, pad(a)⟩ = ⟨gy[inside], a⟩ (value 0).
+    """
+    widths = [(before, after) for before, after in widths]
+    if len(widths) != a.ndim or any(min(pair) < 0 for pair in widths):
+        raise ShapeError(
+            f"pad: an array of shape {a.shape} needs {a.ndim} pairs (before, after) of widths "
+            f"of at least 0, got {widths}"
+        )
+    sizes = [before + n + after for n, (before, after) in zip(a.shape, widths, strict=True)]
+    y: Array = xp_of(a).empty_like(a, shape=sizes)
+    y[...] = value
+    y[tuple(slice(before, before + n) for n, (before, _) in zip(a.shape, widths, strict=True))] = a
+    return y
+
+
+def getitem(a: Array, index: Any) -> Array:
+    """``a[index]``: slices, integers, None, Ellipsis, integer arrays and boolean masks, as in NumPy.
+
+    Returns
+    -------
+    y : a read-only view for slices, None, Ellipsis and integers; a new array with integer arrays or masks
+
+    Raises
+    ------
+    IndexError : if the index is out of range or does not fit the shape of a.
+    """
+    return _read_only(a[_with_ellipsis(index)])
+
+
+def getitem_grad(gy: Array, index: Any, shape: Sequence[int]) -> Array:
+    """Gradient of the loss with respect to the input of `getitem`: gy, put back where it came from.
+
+        ga[i] = Σ gy[j] over every j with y[j] = a[i]
+
+    An element that an integer array picked several times gets the sum; one that was not picked gets zero.
+
+    Parameters
+    ----------
+    gy : the gradient with respect to the output
+    index : as in the forward pass
+    shape : of the input
+
+    Returns
+    -------
+    ga : a new array of the shape, dtype of gy, in the memory order of gy if it has as many axes
+
+    Raises
+    ------
+    ShapeError : if gy does not have the shape that getitem gives.
+    IndexError : as getitem does.
+
+    Identity that tests it: the adjoint of getitem, ⟨gy, a[index]⟩ = ⟨getitem_grad(gy, index), a⟩.
+    """
+    xp, shape, index = xp_of(gy), tuple(shape), _with_ellipsis(index)
+    expected = xp.broadcast_to(xp.zeros((), gy.dtype), shape)[index].shape
+    if gy.shape != expected:
+        raise ShapeError(
+            f"getitem: the gradient has shape {gy.shape}, but indexing {shape} gives an output of {expected}"
+        )
+    ga: Array = xp.zeros_like(gy, shape=shape)
+    if any(_may_repeat(item) for item in index):
+        xp.add.at(ga, index, gy)
+    else:
+        ga[index] = gy
+    return ga
+
+
+def concatenate(arrays: Sequence[Array], axis: int = 0) -> Array:
+    """Arrays joined one after another along an axis that they have.
+
+    Returns
+    -------
+    y : a new array in the memory order of the first
+
+    Raises
+    ------
+    ShapeError : if there are no arrays, or their shapes differ on another axis.
+    DtypeError : if the dtypes differ.
+
+    Identity that tests it: `split` takes it apart again, and split is its adjoint.
+    """
+    shapes = [array.shape for array in arrays]
+    if not shapes or not shapes[0]:
+        raise ShapeError(f"concatenate needs arrays of one or more axes, got shapes {_listed(shapes)}")
+    same_dtype(*arrays)
+    first, axis = arrays[0], normalized_axis("concatenate", axis, len(shapes[0]))
+    if len({(*shape[:axis], None, *shape[axis + 1 :]) for shape in shapes}) > 1:
+        raise ShapeError(f"concatenate: shapes {_listed(shapes)} differ on another axis than {axis}")
+    sizes = [shape[axis] for shape in shapes]
+    y: Array = xp_of(first).empty_like(first, shape=(*shapes[0][:axis], sum(sizes), *shapes[0][axis + 1 :]))
+    for piece, array in zip(_pieces(sizes, axis), arrays, strict=True):
+        y[piece] = array
+    return y
+
+
+def split(a: Array, sizes: Sequence[int], axis: int = 0) -> tuple[Array, ...]:
+    """``a`` cut along an axis into pieces of the given sizes; the gradient of `concatenate`.
+
+    Returns
+    -------
+    pieces : one read-only view of a for each size
+
+    Raises
+    ------
+    ShapeError : if the sizes are negative or do not add up to the length of the axis.
+    """
+    axis = normalized_axis("split", axis, a.ndim)
+    if any(size < 0 for size in sizes) or sum(sizes) != a.shape[axis]:
+        raise ShapeError(f"split: sizes {list(sizes)} do not add up to axis {axis} of shape {a.shape}")
+    return tuple(_read_only(a[piece]) for piece in _pieces(sizes, axis))
+
+
+def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
+    """Arrays of one shape joined along a new axis: ``y[…, i, …] = arrays[i]``.
+
+    Returns
+    -------
+    y : a new array with one axis more, in row-major order
+
+    Raises
+    ------
+    ShapeError : if there are no arrays, or their shapes differ.
+    DtypeError : if the dtypes differ.
+    """
+    shapes = [array.shape for array in arrays]
+    if not shapes or len(set(shapes)) > 1:
+        raise ShapeError(f"stack needs arrays of one shape, got shapes {_listed(shapes)}")
+    axis = normalized_axis("stack", axis, len(shapes[0]) + 1)
+    sizes = (*shapes[0][:axis], len(shapes), *shapes[0][axis:])
+    y: Array = xp_of(arrays[0]).empty(sizes, same_dtype(*arrays))
+    for i, array in enumerate(arrays):
+        y[(slice(None),) * axis + (i,)] = array
+    return y
+
+
+def _pieces(sizes: Sequence[int], axis: int) -> list[tuple[slice, ...]]:
+    """For each size, the index of the piece that it takes along ``axis``, one after another."""
+    ends = np.cumsum(sizes).tolist()
+    return [(slice(None),) * axis + (slice(end - n, end),) for n, end in zip(sizes, ends, strict=True)]
+
+
+def _with_ellipsis(index: Any) -> tuple[Any, ...]:
+    """``index`` as a tuple with an Ellipsis in it, so that a single element is an array of no axes."""
+    index = index if isinstance(index, tuple) else (index,)
+    return index if any(item is Ellipsis for item in index) else (*index, Ellipsis)
+
+
+def _may_repeat(item: Any) -> bool:
+    """Whether an item of an index can pick an element twice: integer arrays and lists can, masks cannot."""
+    if isinstance(item, list):
+        item = np.asarray(item)
+    return getattr(item, "ndim", 0) > 0 and item.dtype != np.bool_
+
+
+def _read_only(view: Array) -> Array:
+    if isinstance(view, np.ndarray):
+        view.setflags(write=False)
+    return view
+
+
+def _listed(shapes: Sequence[Shape]) -> str:
+    return " and ".join(map(str, shapes)) or "of no array"
