@@ -86,9 +86,10 @@ def _walk(
 ) -> dict[Node, Tensor]:
     """The gradients that arrive at ``targets`` (None: at every node that keeps one)."""
     order = _inputs_first([y._place("backward").op for y, _ in start])
-    wanted = _wanted(order, None if targets is None else set(targets))
+    wanted, reaching = _wanted(order, None if targets is None else set(targets))
     for op in order:
-        op.check_usable()
+        if op in reaching or op.freed:
+            op.check_usable()
     retain = create_graph if retain is None else retain
 
     pending: dict[Op | Node, dict[int, Tensor]] = {}  # what has arrived, by operation and output, or by leaf
@@ -191,8 +192,8 @@ def _inputs_first(roots: list[Op | None]) -> list[Op]:
     return order
 
 
-def _wanted(order: list[Op], targets: set[Node] | None) -> set[Node]:
-    """The nodes on a path to a target: only these need a gradient. Without targets, all of them."""
+def _wanted(order: list[Op], targets: set[Node] | None) -> tuple[set[Node], set[Op]]:
+    """The nodes and operations on a path to a target: only these take part. Without targets, all of them."""
     reaching: set[Op] = set()
     wanted: set[Node] = set()
     for op in order:
@@ -200,4 +201,4 @@ def _wanted(order: list[Op], targets: set[Node] | None) -> set[Node]:
             if node is not None and (targets is None or node in targets or node.op in reaching):
                 wanted.add(node)
                 reaching.add(op)
-    return wanted
+    return wanted, reaching

@@ -122,6 +122,11 @@ class Op:
                 restored.append(Tensor(array, node or Node(array, self, source), version))
         return tuple(restored)
 
+    @property
+    def freed(self) -> bool:
+        """Whether a backward pass has used this operation up."""
+        return self._kept is None
+
     def check_usable(self) -> None:
         """Raise GraphError unless a backward pass can go through this operation."""
         name = type(self).__name__

@@ -7,6 +7,12 @@ import minires as mr
 from minires.errors import ShapeError
 
 F = mr.functional
+
+
+def MEAN(x):
+    return mr.tensor([0.5, 1.0, 1.5], dtype=x.dtype)
+
+
 CASES = {
     "add": (lambda a, b: a + b, [(3, 4), (4,)]),
     "subtract": (lambda a, b: a - b, [(3, 1), (1, 4)]),
@@ -24,6 +30,14 @@ CASES = {
     "matmul": (lambda a, b: a @ b, [(2, 3, 4), (4, 2)]),
     "matrix times vector": (lambda a, b: a @ b, [(3, 4), (4,)]),
     "vector times batch": (lambda a, b: a @ b, [(3,), (2, 3, 4)]),
+    "batch norm, training": (
+        lambda x, g, b: F.batch_norm(x, None, None, g, b, training=True, eps=0.1),
+        [(2, 3, 2, 2), (3,), (3,)],
+    ),
+    "batch norm, inference": (
+        lambda x, g, b: F.batch_norm(x, MEAN(x), MEAN(x) + 1.0, g, b),
+        [(2, 3, 2, 2), (3,), (3,)],
+    ),
     "conv2d": (lambda x, w, b: F.conv2d(x, w, b, (2, 1), (1, 0), 1, 2), [(2, 4, 5, 4), (4, 2, 3, 2), (4,)]),
 }
 

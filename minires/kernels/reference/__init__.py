@@ -1,5 +1,6 @@
 """The text-book form of every kernel, on NumPy or CuPy, for arrays of any strides."""
 
+from minires.kernels.reference.activation import relu, relu_grad
 from minires.kernels.reference.arithmetic import (
     absolute,
     add,
@@ -25,6 +26,7 @@ from minires.kernels.reference.arithmetic import (
     subtract,
     where,
 )
+from minires.kernels.reference.batch_norm import batch_norm, batch_norm_grads, batch_norm_grads_grads
 from minires.kernels.reference.conv import conv2d, conv2d_grads, conv2d_input_grad, conv2d_weight_grad
 from minires.kernels.reference.matmul import matmul
 from minires.kernels.reference.optim import adam_, sgd_
@@ -62,6 +64,9 @@ __all__ = [
     "amin_share",
     "argmax",
     "argmin",
+    "batch_norm",
+    "batch_norm_grads",
+    "batch_norm_grads_grads",
     "broadcast_to",
     "clip",
     "clip_mask",
@@ -90,6 +95,8 @@ __all__ = [
     "not_equal",
     "pad",
     "power",
+    "relu",
+    "relu_grad",
     "reshape",
     "sgd_",
     "sign",

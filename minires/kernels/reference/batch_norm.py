@@ -1,0 +1,171 @@
+"""Batch normalisation, its gradients, and their gradients.
+
+Everything here is built from one projection. For a channel with M = N·H·W values x, write
+
+    x_hat = (x − mean) · inv_std,        inv_std = 1 / √(var + eps),
+    P(a)  = a − Σa / M − x_hat · Σ(a · x_hat) / M.                                (P)
+
+P takes out of ``a`` what a shift and a stretch of x could have produced, which is what normalisation undoes.
+It is its own transpose, and the derivative of x_hat by x is inv_std · P, exactly, whatever eps is.
+"""
+
+from __future__ import annotations
+
+from minires.device import Array, same_dtype, xp_of
+from minires.errors import ShapeError
+
+AXES = (0, 2, 3)
+
+
+def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array, Array]:
+    """Normalise each channel by the statistics of the batch, then scale and shift it.
+
+        mean = Σ x / M,  var = Σ (x − mean)² / M,  inv_std = 1 / √(var + eps)     (1)
+        y = gamma · (x − mean) · inv_std + beta                                   (2)
+
+    The variance is computed around the mean, in a second pass: E[x²] − mean² would lose all digits where
+    the mean is large beside the deviation.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) float or complex array
+    gamma, beta : (C,) arrays of the same dtype
+    eps : keeps the root away from zero
+
+    Returns
+    -------
+    y : (N, C, H, W), dtype and memory order of x
+    mean, var, inv_std : (C,); var is the biased variance, over M
+
+    Raises
+    ------
+    ShapeError : if the shapes do not agree, or a channel has a single value, whose deviation is undefined.
+    DtypeError : if dtypes are mixed.
+
+    Identities that test it: each channel of (y − beta) / gamma has mean 0 and variance var / (var + eps);
+    a shift of x changes nothing.
+    Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1.
+    """
+    M = _check(x, gamma, beta)
+    if M < 2:
+        raise ShapeError(f"batch norm needs more than one value per channel when training, got shape {x.shape}")
+    same_dtype(x, gamma, beta)
+    xp = xp_of(x)
+    mean = x.mean(AXES)
+    centred = x - _wide(mean)
+    var = (centred * centred).mean(AXES)  # (1)
+    inv_std = 1 / xp.sqrt(var + eps)
+    y = xp.add(centred * _wide(gamma * inv_std), _wide(beta), out=xp.empty_like(x))  # (2)
+    return y, mean, var, inv_std
+
+
+def batch_norm_grads(gy: Array, x: Array, gamma: Array, mean: Array, inv_std: Array) -> tuple[Array, Array, Array]:
+    """Gradients of the loss with respect to the input, scale and shift of a training-mode batch norm.
+
+    Each channel's statistics depend on every pixel of that channel, so a pixel's gradient has three parts:
+    its own, and what it contributes through the mean and through the variance.
+
+        gbeta  = Σ gy                                                             (1)
+        ggamma = Σ gy · x_hat                                                     (2)
+        gx     = gamma · inv_std · (gy − gbeta / M − x_hat · ggamma / M)          (3)
+
+    Line (3) is gamma · inv_std · P(gy).
+
+    Parameters
+    ----------
+    gy, x : (N, C, H, W) arrays
+    gamma, mean, inv_std : (C,) arrays, the last two as `batch_norm` returned them
+
+    Returns
+    -------
+    gx : (N, C, H, W), memory order of x; ggamma, gbeta : (C,); dtype of gy
+
+    Raises
+    ------
+    ShapeError : if the shapes do not agree.
+    DtypeError : if dtypes are mixed.
+
+    Identities that test it: Σ gx = 0 (shifting x changes nothing), and, as eps > 0 breaks scale invariance
+    just a little, Σ gx · x_hat = gamma · inv_std · ggamma · eps / (var + eps).
+    Source: Ioffe & Szegedy 2015, arXiv:1502.03167, section 3.
+    """
+    M = _check(x, gamma, mean, inv_std)
+    _same_shape(gy, x)
+    same_dtype(gy, x, gamma, mean, inv_std)
+    x_hat = (x - _wide(mean)) * _wide(inv_std)
+    gbeta = gy.sum(AXES)  # (1)
+    ggamma = (gy * x_hat).sum(AXES)  # (2)
+    projected = gy - _wide(gbeta / M) - x_hat * _wide(ggamma / M)
+    xp = xp_of(x)
+    return xp.multiply(projected, _wide(gamma * inv_std), out=xp.empty_like(x)), ggamma, gbeta  # (3)
+
+
+def batch_norm_grads_grads(
+    ggx: Array, gggamma: Array, ggbeta: Array, gy: Array, x: Array, gamma: Array, mean: Array, inv_std: Array
+) -> tuple[Array, Array, Array]:
+    """The backward pass of `batch_norm_grads`: what its three results owe to gy, x and gamma.
+
+    With A = Σ ggx · P(gy), a = Σ ggx · x_hat and b = Σ gy · x_hat, the quantity to differentiate is
+    gamma · inv_std · A + Σ gggamma · b + Σ ggbeta · gy. It depends on x through x_hat and inv_std alone:
+
+        d_gy    = gamma · inv_std · P(ggx) + gggamma · x_hat + ggbeta             (1)
+        d_gamma = inv_std · A                                                     (2)
+        q       = gggamma · gy − gamma · inv_std · (b · ggx + a · gy) / M         (3)  by x_hat
+        d_x     = inv_std · P(q) − gamma · A · inv_std² · x_hat / M               (4)
+
+    Parameters
+    ----------
+    ggx : (N, C, H, W); gggamma, ggbeta : (C,): the gradients by the three results
+    gy, x : (N, C, H, W); gamma, mean, inv_std : (C,): as in `batch_norm_grads`
+
+    Returns
+    -------
+    d_gy, d_x : (N, C, H, W), memory order of x; d_gamma : (C,)
+
+    Raises
+    ------
+    ShapeError : if the shapes do not agree.
+    DtypeError : if dtypes are mixed.
+
+    Identity that tests it: `batch_norm_grads` is linear in gy, and (1) is its transpose.
+    """
+    M = _check(x, gamma, mean, inv_std, gggamma, ggbeta)
+    _same_shape(gy, x)
+    _same_shape(ggx, x)
+    same_dtype(ggx, gggamma, ggbeta, gy, x, gamma, mean, inv_std)
+    xp = xp_of(x)
+    x_hat = (x - _wide(mean)) * _wide(inv_std)
+
+    def project(v: Array) -> Array:
+        projected: Array = v - _wide(v.sum(AXES) / M) - x_hat * _wide((v * x_hat).sum(AXES) / M)  # (P)
+        return projected
+
+    scale, A = gamma * inv_std, (ggx * project(gy)).sum(AXES)
+    a, b = (ggx * x_hat).sum(AXES), (gy * x_hat).sum(AXES)
+    direct = project(ggx) * _wide(scale) + x_hat * _wide(gggamma)
+    d_gy = xp.add(direct, _wide(ggbeta), out=xp.empty_like(x))  # (1)
+    d_gamma = inv_std * A  # (2)
+    q = gy * _wide(gggamma) - (ggx * _wide(b) + gy * _wide(a)) * _wide(scale / M)  # (3)
+    through_std = x_hat * _wide(gamma * A * inv_std * inv_std / M)
+    d_x = xp.subtract(project(q) * _wide(inv_std), through_std, out=xp.empty_like(x))  # (4)
+    return d_gy, d_x, d_gamma
+
+
+def _wide(per_channel: Array) -> Array:
+    """(C,) -> (1, C, 1, 1)."""
+    return per_channel.reshape(1, -1, 1, 1)
+
+
+def _check(x: Array, *per_channel: Array) -> int:
+    """M, the number of values per channel, once the shapes agree."""
+    if x.ndim != 4:
+        raise ShapeError(f"batch norm expects an input of shape (N, C, H, W), got {x.shape}")
+    for array in per_channel:
+        if array.shape != (x.shape[1],):
+            raise ShapeError(f"an input of shape {x.shape} needs ({x.shape[1]},) values per channel, got {array.shape}")
+    return int(x.shape[0] * x.shape[2] * x.shape[3])
+
+
+def _same_shape(gradient: Array, x: Array) -> None:
+    if gradient.shape != x.shape:
+        raise ShapeError(f"a gradient of shape {gradient.shape} does not fit an input of shape {x.shape}")
