@@ -146,10 +146,12 @@ class Geometry:
 
         Raises
         ------
-        ShapeError : if x has not four axes, or the padding is as large as the window.
+        ShapeError : if x has not four axes, the padding is as large as the window, or the window is dilated.
         """
         if len(x) != 4:
             raise ShapeError(f"pooling expects an input of shape (N, C, H, W), got {tuple(x)}")
+        if self.dilation != (1, 1):
+            raise ShapeError(f"pooling windows have no dilation, got {self.dilation}")
         if any(pad >= n for pad, n in zip(self.padding, self.extent, strict=True)):
             raise ShapeError(f"padding {self.padding} must be smaller than the window {self.extent}")
         return (x[0], x[1], *self.output_size((x[2], x[3])))

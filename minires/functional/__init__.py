@@ -4,5 +4,24 @@ from minires.functional.activation import relu
 from minires.functional.arithmetic import broadcast_to, exp, log, matmul, sqrt, sum_to
 from minires.functional.batch_norm import batch_norm
 from minires.functional.conv import conv2d
+from minires.functional.loss import cross_entropy, linear, log_softmax, softmax
+from minires.functional.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 
-__all__ = ["batch_norm", "broadcast_to", "conv2d", "exp", "log", "matmul", "relu", "sqrt", "sum_to"]
+__all__ = [
+    "adaptive_avg_pool2d",
+    "avg_pool2d",
+    "batch_norm",
+    "broadcast_to",
+    "conv2d",
+    "cross_entropy",
+    "exp",
+    "linear",
+    "log",
+    "log_softmax",
+    "matmul",
+    "max_pool2d",
+    "relu",
+    "softmax",
+    "sqrt",
+    "sum_to",
+]

@@ -38,6 +38,15 @@ CASES = {
         lambda x, g, b: F.batch_norm(x, MEAN(x), MEAN(x) + 1.0, g, b),
         [(2, 3, 2, 2), (3,), (3,)],
     ),
+    "avg pool": (lambda x: F.avg_pool2d(x, (3, 2), (1, 2), (1, 0)), [(2, 3, 4, 5)]),
+    "adaptive avg pool": (lambda x: F.adaptive_avg_pool2d(x, (2, 1)), [(2, 3, 4, 5)]),
+    "linear": (lambda x, w, b: F.linear(x, w, b), [(2, 3), (4, 3), (4,)]),
+    "log softmax": (lambda x: F.log_softmax(x, 0), [(4, 3)]),
+    "softmax": (lambda x: F.softmax(x), [(4, 3)]),
+    "cross entropy": (
+        lambda x: F.cross_entropy(x, mr.tensor([2, -100, 0]), label_smoothing=0.25) * 3.0,
+        [(3, 4)],
+    ),
     "conv2d": (lambda x, w, b: F.conv2d(x, w, b, (2, 1), (1, 0), 1, 2), [(2, 4, 5, 4), (4, 2, 3, 2), (4,)]),
 }
 

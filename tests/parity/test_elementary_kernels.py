@@ -53,8 +53,9 @@ def test_the_derivative_of_absolute_is_pytorchs(seed, nan):
     np.testing.assert_array_equal(ar.sign(x), gradients(torch.abs, x)[0])
 
 
-@given(seed=seeds, nan=st.booleans(), axis=st.sampled_from([None, 0, 1, -1]))
-def test_the_shares_of_a_largest_and_a_smallest_element_are_pytorchs(seed, nan, axis):
+@pytest.mark.parametrize("axis", [None, 0, 1, -1])
+@given(seed=seeds, nan=st.booleans())
+def test_the_shares_of_a_largest_and_a_smallest_element_are_pytorchs(axis, seed, nan):
     x = with_ties(seed, (3, 4), nan)
     largest, smallest = (
         (torch.max, torch.min) if axis is None else (lambda a: a.max(dim=axis).values, lambda a: a.min(dim=axis).values)
@@ -65,8 +66,10 @@ def test_the_shares_of_a_largest_and_a_smallest_element_are_pytorchs(seed, nan, 
     np.testing.assert_array_equal(red.argmin(x, axis), torch.tensor(x).argmin(axis).numpy())
 
 
-@given(seed=seeds, axis=st.sampled_from([None, 0, (1, 2)]), correction=st.sampled_from([0, 1, 2]))
-def test_variance_is_pytorchs(seed, axis, correction):
+@pytest.mark.parametrize("axis", [None, 0, (1, 2)])
+@pytest.mark.parametrize("correction", [0, 1, 2])
+@given(seed=seeds)
+def test_variance_is_pytorchs(correction, axis, seed):
     # Up to 60 additions of numbers of size 1 on either side: 60 ulp each.
     x = np.random.default_rng(seed).standard_normal((4, 3, 5))
     expected = torch.tensor(x).var(axis, correction=correction, keepdim=True).numpy()
@@ -83,14 +86,14 @@ def trained(make, x, gs):
     return p.detach().numpy()
 
 
-@given(
-    seed=seeds,
-    weight_decay=st.sampled_from([0.0, 0.01]),
-    option=st.sampled_from([(0.0, 0.0, False), (0.9, 0.0, False), (0.9, 0.3, False), (0.9, 0.0, True)]),
+@pytest.mark.parametrize("weight_decay", [0.0, 0.01])
+@pytest.mark.parametrize(
+    ("momentum", "dampening", "nesterov"),
+    [(0.0, 0.0, False), (0.9, 0.0, False), (0.9, 0.3, False), (0.9, 0.0, True)],
 )
-def test_sgd_is_pytorchs(seed, weight_decay, option):
+@given(seed=seeds)
+def test_sgd_is_pytorchs(momentum, dampening, nesterov, weight_decay, seed):
     # A dozen roundings a step, four steps, numbers below 10.
-    momentum, dampening, nesterov = option
     rng = np.random.default_rng(seed)
     p, gs = rng.standard_normal(6), rng.standard_normal((4, 6))
     expected = trained(lambda params: torch.optim.SGD(params, 0.1, momentum, dampening, weight_decay, nesterov), p, gs)
@@ -100,8 +103,10 @@ def test_sgd_is_pytorchs(seed, weight_decay, option):
     np.testing.assert_allclose(p, expected, rtol=0, atol=10 * 48 * np.finfo(float).eps)
 
 
-@given(seed=seeds, weight_decay=st.sampled_from([0.0, 0.01]), decoupled=st.booleans())
-def test_adam_is_pytorchs(seed, weight_decay, decoupled):
+@pytest.mark.parametrize("decoupled", [False, True])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.01])
+@given(seed=seeds)
+def test_adam_is_pytorchs(weight_decay, decoupled, seed):
     # As above, and v carries the relative error of 1 − 0.999, about 1000 ulp, into a step of size 0.1.
     rng = np.random.default_rng(seed)
     p, gs = rng.standard_normal(6), rng.standard_normal((4, 6))

@@ -30,6 +30,13 @@ from minires.kernels.reference.batch_norm import batch_norm, batch_norm_grads, b
 from minires.kernels.reference.conv import conv2d, conv2d_grads, conv2d_input_grad, conv2d_weight_grad
 from minires.kernels.reference.matmul import matmul
 from minires.kernels.reference.optim import adam_, sgd_
+from minires.kernels.reference.pooling import (
+    avg_pool2d,
+    avg_pool2d_grad,
+    max_pool2d,
+    max_pool2d_gather,
+    max_pool2d_grad,
+)
 from minires.kernels.reference.reduction import (
     amax,
     amax_share,
@@ -53,6 +60,7 @@ from minires.kernels.reference.shape import (
     stack,
     transpose,
 )
+from minires.kernels.reference.softmax import log_softmax
 
 __all__ = [
     "absolute",
@@ -64,6 +72,8 @@ __all__ = [
     "amin_share",
     "argmax",
     "argmin",
+    "avg_pool2d",
+    "avg_pool2d_grad",
     "batch_norm",
     "batch_norm_grads",
     "batch_norm_grads_grads",
@@ -85,7 +95,11 @@ __all__ = [
     "less",
     "less_equal",
     "log",
+    "log_softmax",
     "matmul",
+    "max_pool2d",
+    "max_pool2d_gather",
+    "max_pool2d_grad",
     "maximum",
     "maximum_mask",
     "mean",

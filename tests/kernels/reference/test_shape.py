@@ -7,7 +7,9 @@ from hypothesis.extra import numpy as hnp
 from minires.errors import DtypeError, ShapeError
 from minires.kernels.reference import shape as sh
 
+SIDES = st.sampled_from([1, 1, 1, 0])  # the least length of an axis: empty arrays now and then
 LAYOUTS = ("C", "F", "sliced", "reversed")
+INDICES = ("basic", "integers", "mask", "mixed")
 dtypes = st.sampled_from([np.float32, np.float64])
 seeds = st.integers(0, 2**32 - 1)
 
@@ -26,7 +28,7 @@ def integers(seed, shape, dtype=np.float64, layout="C"):
 
 @st.composite
 def arrays(draw, min_dims=0, min_side=0):
-    shape = draw(hnp.array_shapes(min_dims=min_dims, max_dims=4, min_side=min_side, max_side=4))
+    shape = draw(hnp.array_shapes(min_dims=min_dims, max_dims=4, min_side=max(min_side, draw(SIDES)), max_side=4))
     return integers(draw(seeds), shape, draw(dtypes), draw(st.sampled_from(LAYOUTS)))
 
 
@@ -98,10 +100,9 @@ def test_pad_puts_the_value_around_and_its_adjoint_cuts_it_off(x, value, data):
 
 
 @st.composite
-def indexed(draw):
+def indexed(draw, kind):
     """An array and an index of it: slices, None, Ellipsis, integers, integer arrays, masks."""
-    x = draw(arrays(min_side=1))
-    kind = draw(st.sampled_from(["basic", "integers", "mask", "mixed"] if x.ndim else ["basic", "mask"]))
+    x = draw(arrays(min_side=1, min_dims=0 if kind in ("basic", "mask") else 1))
     rng = np.random.default_rng(draw(seeds))
     if kind == "basic":
         index = draw(hnp.basic_indices(x.shape, allow_newaxis=True, allow_ellipsis=True))
@@ -117,17 +118,19 @@ def indexed(draw):
     return x, index
 
 
-@given(case=indexed())
-def test_getitem_is_numpys_but_never_a_scalar(case):
-    x, index = case
+@pytest.mark.parametrize("kind", INDICES)
+@given(data=st.data())
+def test_getitem_is_numpys_but_never_a_scalar(kind, data):
+    x, index = data.draw(indexed(kind))
     y = sh.getitem(x, index)
     same(y, np.asarray(x[index]))
     assert not np.shares_memory(x, y) or cannot_be_written(y)
 
 
-@given(case=indexed())
-def test_getitem_grad_puts_back_what_a_scalar_loop_puts_back(case):
-    x, index = case
+@pytest.mark.parametrize("kind", INDICES)
+@given(data=st.data())
+def test_getitem_grad_puts_back_what_a_scalar_loop_puts_back(kind, data):
+    x, index = data.draw(indexed(kind))
     gy = integers(7, sh.getitem(x, index).shape, x.dtype)
     places = np.asarray(np.arange(x.size).reshape(x.shape)[index])
     expected = [0.0] * x.size
@@ -136,9 +139,10 @@ def test_getitem_grad_puts_back_what_a_scalar_loop_puts_back(case):
     same(sh.getitem_grad(gy, index, x.shape), np.array(expected, x.dtype).reshape(x.shape))
 
 
-@given(case=indexed())
-def test_getitem_grad_is_the_adjoint_of_getitem(case):
-    x, index = case
+@pytest.mark.parametrize("kind", INDICES)
+@given(data=st.data())
+def test_getitem_grad_is_the_adjoint_of_getitem(kind, data):
+    x, index = data.draw(indexed(kind))
     y = sh.getitem(x, index)
     gy = integers(7, y.shape, x.dtype)
     assert np.vdot(gy, y) == np.vdot(sh.getitem_grad(gy, index, x.shape), x)

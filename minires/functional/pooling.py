@@ -1,0 +1,130 @@
+"""Max, average and adaptive average pooling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minires.autograd.tensor import Tensor
+from minires.device import Array, Size
+from minires.errors import ShapeError
+from minires.functional.kernel_op import KernelOp
+from minires.geometry import Geometry, pair
+
+
+class MaxPool2d(KernelOp):
+    """The largest value of each window."""
+
+    def forward(self, x: Array, *, geometry: Geometry) -> Any:
+        """Compute y (N, C, P, Q)."""
+        self.save(x)
+        self.save_constant(geometry)
+        return self.kernels.max_pool2d(x, geometry)
+
+    def backward(self, gy: Tensor) -> Any:
+        """Hand gy to the winners."""
+        return MaxPool2dGrad.apply(gy, self.saved[0].detach(), geometry=self.constants[0])
+
+
+class MaxPool2dGrad(KernelOp):
+    """gy at the places where x won: linear in gy, and flat in x wherever it has a derivative."""
+
+    def forward(self, gy: Array, x: Array, *, geometry: Geometry) -> Any:
+        """Compute gx (N, C, H, W)."""
+        self.save(x)
+        self.save_constant(geometry)
+        return self.kernels.max_pool2d_grad(gy, x, geometry)
+
+    def backward(self, ggx: Tensor) -> Any:
+        """Read ggx where x won."""
+        return MaxPool2dGather.apply(ggx, self.saved[0], geometry=self.constants[0]), None
+
+
+class MaxPool2dGather(KernelOp):
+    """v read where x won."""
+
+    def forward(self, v: Array, x: Array, *, geometry: Geometry) -> Any:
+        """Compute (N, C, P, Q)."""
+        self.save(x)
+        self.save_constant(geometry)
+        return self.kernels.max_pool2d_gather(v, x, geometry)
+
+    def backward(self, gy: Tensor) -> Any:
+        """Hand gy to the winners."""
+        return MaxPool2dGrad.apply(gy, self.saved[0], geometry=self.constants[0]), None
+
+
+class AvgPool2d(KernelOp):
+    """The mean of each window."""
+
+    def forward(self, x: Array, *, geometry: Geometry) -> Any:
+        """Compute y (N, C, P, Q)."""
+        self.save_constant(geometry, x.shape[2:])
+        return self.kernels.avg_pool2d(x, geometry)
+
+    def backward(self, gy: Tensor) -> Any:
+        """Hand out equal shares."""
+        geometry, size = self.constants
+        return AvgPool2dGrad.apply(gy, geometry=geometry, size=size)
+
+
+class AvgPool2dGrad(KernelOp):
+    """The adjoint of `AvgPool2d`, to which it is the adjoint in turn."""
+
+    def forward(self, gy: Array, *, geometry: Geometry, size: Size) -> Any:
+        """Compute gx (N, C, H, W)."""
+        self.save_constant(geometry)
+        return self.kernels.avg_pool2d_grad(gy, geometry, size)
+
+    def backward(self, ggx: Tensor) -> Any:
+        """Take the means."""
+        return AvgPool2d.apply(ggx, geometry=self.constants[0])
+
+
+def max_pool2d(x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Tensor:
+    """The largest value of each window; ``stride`` is the window's size by default.
+
+    Parameters
+    ----------
+    x : (N, C, H, W)
+    kernel_size, stride, padding : an integer, or a pair (vertical, horizontal)
+
+    Returns
+    -------
+    y : (N, C, P, Q)
+
+    Raises
+    ------
+    ShapeError : if the window does not fit, or its padding is not smaller than itself.
+    """
+    return MaxPool2d.apply(x, geometry=_window(kernel_size, stride, padding))  # type: ignore[no-any-return]
+
+
+def avg_pool2d(x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Tensor:
+    """The mean of each window, padding counted as zeros; otherwise as `max_pool2d`."""
+    return AvgPool2d.apply(x, geometry=_window(kernel_size, stride, padding))  # type: ignore[no-any-return]
+
+
+def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
+    """Means over a grid of windows that cover the image, whatever its size.
+
+    Parameters
+    ----------
+    x : (N, C, H, W)
+    output_size : an integer or a pair that divides (H, W); 1 gives the mean of each channel
+
+    Returns
+    -------
+    y : (N, C, *output_size)
+
+    Raises
+    ------
+    ShapeError : if ``output_size`` does not divide the image's size.
+    """
+    out = pair(output_size, "output_size")
+    if x.ndim != 4 or min(out) < 1 or x.shape[2] % out[0] or x.shape[3] % out[1]:
+        raise ShapeError(f"output_size {out} must divide the size of an input (N, C, H, W), got {x.shape}")
+    return avg_pool2d(x, (x.shape[2] // out[0], x.shape[3] // out[1]))
+
+
+def _window(kernel_size: Any, stride: Any, padding: Any) -> Geometry:
+    return Geometry(kernel_size, kernel_size if stride is None else stride, padding)
