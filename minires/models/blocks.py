@@ -1,0 +1,110 @@
+"""The residual blocks of He et al. 2015: y = relu(F(x) + shortcut(x))."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minires import functional as F
+from minires.autograd.tensor import Tensor, tensor
+from minires.nn import BatchNorm2d, Conv2d, Module, Sequential
+
+
+def conv3x3(channels_in: int, channels_out: int, stride: int = 1) -> Conv2d:
+    """A 3×3 convolution that keeps the size, without bias: batch norm follows."""
+    return Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False)
+
+
+def conv1x1(channels_in: int, channels_out: int, stride: int = 1) -> Conv2d:
+    """A 1×1 convolution without bias."""
+    return Conv2d(channels_in, channels_out, 1, stride, bias=False)
+
+
+class BasicBlock(Module):
+    """Two 3×3 convolutions beside a shortcut; the ReLU comes after the addition.
+
+    Parameters
+    ----------
+    channels_in, width : channels of the input and of both convolutions
+    stride : of the first convolution
+    shortcut : what stands beside them where the shape changes; None for the identity, "none" for no shortcut
+    """
+
+    expansion = 1
+
+    def __init__(self, channels_in: int, width: int, stride: int = 1, shortcut: Module | str | None = None) -> None:
+        super().__init__()
+        self.conv1 = conv3x3(channels_in, width, stride)
+        self.bn1 = BatchNorm2d(width)
+        self.conv2 = conv3x3(width, width)
+        self.bn2 = BatchNorm2d(width)
+        self.plain = shortcut == "none"
+        self.downsample = shortcut if isinstance(shortcut, Module) else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, width, H / stride, W / stride)."""
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return F.relu(y if self.plain else y + _beside(self.downsample, x))
+
+
+class Bottleneck(Module):
+    """1×1 to narrow, 3×3, 1×1 to widen fourfold, beside a shortcut.
+
+    Parameters
+    ----------
+    channels_in, width : channels of the input and of the 3×3 convolution
+    stride : of the 3×3 convolution ("v1.5"), or of the first 1×1 as in the 2015 paper
+    shortcut : what stands beside them where the shape changes, None for the identity
+    stride_first : whether the stride is on the first 1×1
+    """
+
+    expansion = 4
+
+    def __init__(
+        self,
+        channels_in: int,
+        width: int,
+        stride: int = 1,
+        shortcut: Module | str | None = None,
+        stride_first: bool = False,
+    ) -> None:
+        super().__init__()
+        self.conv1 = conv1x1(channels_in, width, stride if stride_first else 1)
+        self.bn1 = BatchNorm2d(width)
+        self.conv2 = conv3x3(width, width, 1 if stride_first else stride)
+        self.bn2 = BatchNorm2d(width)
+        self.conv3 = conv1x1(width, width * self.expansion)
+        self.bn3 = BatchNorm2d(width * self.expansion)
+        self.downsample = shortcut if isinstance(shortcut, Module) else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, 4 · width, H / stride, W / stride)."""
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = F.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        return F.relu(y + _beside(self.downsample, x))
+
+
+class PadShortcut(Module):
+    """Option A: every stride-th pixel, and zeros for the channels that are new. It has nothing to learn."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.added, self.stride = channels_out - channels_in, stride
+        # Channel k of the output takes input channel k − added // 2: a product with zeros and ones.
+        self.place = np.eye(channels_out, channels_in, -(self.added // 2), dtype=np.float32)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C + added, H / stride, W / stride)."""
+        select = tensor(self.place[:, :, None, None], device=x.device, dtype=x.dtype)
+        return F.conv2d(x, select, stride=self.stride)
+
+
+def projection(channels_in: int, channels_out: int, stride: int) -> Sequential:
+    """Option B: a 1×1 convolution and batch norm where the shape changes."""
+    return Sequential(conv1x1(channels_in, channels_out, stride), BatchNorm2d(channels_out))
+
+
+def _beside(shortcut: Module | None, x: Tensor) -> Tensor:
+    beside: Tensor = x if shortcut is None else shortcut(x)
+    return beside

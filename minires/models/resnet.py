@@ -1,0 +1,124 @@
+"""The residual networks of He et al. 2015, for ImageNet and for CIFAR, and the plain twins of the latter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minires import functional as F
+from minires.autograd.tensor import Tensor
+from minires.errors import ShapeError
+from minires.models.blocks import BasicBlock, Bottleneck, PadShortcut, conv3x3, projection
+from minires.nn import BatchNorm2d, Conv2d, Linear, Module, Sequential, init
+
+
+class ResNet(Module):
+    """The network for images of about 224 × 224: a stem, four stages of blocks, a mean, a linear layer.
+
+    Parameters
+    ----------
+    block : `BasicBlock` or `Bottleneck`
+    blocks : how many of them in each of the four stages, whose widths are 64, 128, 256 and 512
+    num_classes, in_channels : the sizes of the output and input
+    stride_first : the 2015 placement of a bottleneck's stride, on its first 1×1
+    seed : of the initial weights
+    """
+
+    def __init__(
+        self,
+        block: type[BasicBlock] | type[Bottleneck],
+        blocks: Sequence[int],
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        stride_first: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.conv1 = Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = BatchNorm2d(64)
+        options: dict[str, Any] = {"stride_first": True} if stride_first and block is Bottleneck else {}
+        self.layer1 = _stage(block, 64, 64, blocks[0], 1, **options)
+        self.layer2 = _stage(block, 64 * block.expansion, 128, blocks[1], 2, **options)
+        self.layer3 = _stage(block, 128 * block.expansion, 256, blocks[2], 2, **options)
+        self.layer4 = _stage(block, 256 * block.expansion, 512, blocks[3], 2, **options)
+        self.fc = Linear(512 * block.expansion, num_classes)
+        initialise(self, seed)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) -> (N, num_classes)."""
+        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, stride=2, padding=1)
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(x.mean((2, 3)))  # type: ignore[no-any-return]
+
+
+class CifarResNet(Module):
+    """The network for images of 32 × 32 (section 4.2): 6 n + 2 layers of widths 16, 32 and 64.
+
+    Parameters
+    ----------
+    depth : 6 n + 2
+    num_classes, in_channels : the sizes of the output and input
+    shortcut : "A" pads with zeros, "B" projects, "none" makes the plain twin
+    seed : of the initial weights
+
+    Raises
+    ------
+    ShapeError : if the depth is not 6 n + 2.
+    ValueError : for another shortcut.
+    """
+
+    def __init__(
+        self, depth: int, num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", seed: int = 0
+    ) -> None:
+        super().__init__()
+        n, rest = divmod(depth - 2, 6)
+        if rest or n < 1:
+            raise ShapeError(f"a CIFAR ResNet has 6 n + 2 layers (8, 14, 20, …), not {depth}")
+        if shortcut not in ("A", "B", "none"):
+            raise ValueError(f"shortcut {shortcut!r} is not 'A', 'B' or 'none'")
+        self.conv1 = conv3x3(in_channels, 16)
+        self.bn1 = BatchNorm2d(16)
+        self.layer1 = _stage(BasicBlock, 16, 16, n, 1, shortcut)
+        self.layer2 = _stage(BasicBlock, 16, 32, n, 2, shortcut)
+        self.layer3 = _stage(BasicBlock, 32, 64, n, 2, shortcut)
+        self.fc = Linear(64, num_classes)
+        initialise(self, seed)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) -> (N, num_classes)."""
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.layer3(self.layer2(self.layer1(x)))
+        return self.fc(x.mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def _stage(
+    block: Any, channels_in: int, width: int, count: int, stride: int, shortcut: str = "B", **options: Any
+) -> Sequential:
+    """``count`` blocks; the first may change the shape, and then needs more than the identity beside it."""
+    channels_out = width * block.expansion
+    first: Module | str | None = None
+    if stride != 1 or channels_in != channels_out:
+        first = (PadShortcut if shortcut == "A" else projection)(channels_in, channels_out, stride)
+    if shortcut == "none":
+        return Sequential(*(block(channels_in if i == 0 else width, width, stride if i == 0 else 1, "none")
+                            for i in range(count)))  # fmt: skip
+    rest = (block(channels_out, width, **options) for _ in range(count - 1))
+    return Sequential(block(channels_in, width, stride, first, **options), *rest)
+
+
+def initialise(model: Module, seed: int) -> None:
+    """Draw He's normal weights (fan-out) for convolutions and PyTorch's default for the linear layer.
+
+    Each module's draws depend on the seed and its place among the modules alone.
+    """
+    for place, module in enumerate(model.modules()):
+        rng = np.random.default_rng((seed, place))
+        if isinstance(module, Conv2d):
+            module.weight.assign_(init.kaiming_normal(module.weight.shape, rng))
+        elif isinstance(module, Linear):
+            fan_in = module.weight.shape[1]
+            for parameter in (module.weight, module.bias):
+                if parameter is not None:
+                    parameter.assign_(init.uniform_by_fan_in(parameter.shape, fan_in, rng))

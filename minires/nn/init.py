@@ -1,0 +1,40 @@
+"""Initial weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from minires.device import Array
+
+
+def kaiming_normal(shape: Sequence[int], rng: np.random.Generator, fan_out: bool = True) -> Array:
+    """Normal values of deviation √(2 / fan), which keep the variance of gradients through conv and ReLU.
+
+    Parameters
+    ----------
+    shape : (K, C, R, S)
+    rng : where the values are drawn
+    fan_out : whether fan is K · R · S (backward) or C · R · S (forward)
+
+    Returns
+    -------
+    float32 array of that shape, drawn in C order
+
+    Source: He et al. 2015, arXiv:1502.01852.
+    """
+    fan = shape[0 if fan_out else 1] * math.prod(shape[2:])
+    return (rng.standard_normal(shape) * math.sqrt(2 / fan)).astype(np.float32)
+
+
+def uniform_by_fan_in(shape: Sequence[int], fan_in: int, rng: np.random.Generator) -> Array:
+    """Uniform values within ± 1 / √fan_in: PyTorch's default for linear and convolution layers.
+
+    Returns
+    -------
+    float32 array of that shape, drawn in C order
+    """
+    bound = 1 / math.sqrt(fan_in)
+    return rng.uniform(-bound, bound, shape).astype(np.float32)
