@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from minires import functional as F
 from minires.autograd.tensor import Tensor
 from minires.errors import ShapeError
 from minires.models.blocks import BasicBlock, Bottleneck, PadShortcut, conv3x3, projection
 from minires.nn import BatchNorm2d, Conv2d, Linear, Module, Sequential, init
+from minires.random import draws
 
 
 class ResNet(Module):
@@ -23,7 +22,7 @@ class ResNet(Module):
     blocks : how many of them in each of the four stages, whose widths are 64, 128, 256 and 512
     num_classes, in_channels : the sizes of the output and input
     stride_first : the 2015 placement of a bottleneck's stride, on its first 1×1
-    seed : of the initial weights
+    seed : of the initial weights; by default that of `minires.manual_seed`
     """
 
     def __init__(
@@ -33,7 +32,7 @@ class ResNet(Module):
         num_classes: int = 1000,
         in_channels: int = 3,
         stride_first: bool = False,
-        seed: int = 0,
+        seed: int | None = None,
     ) -> None:
         super().__init__()
         self.conv1 = Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
@@ -61,7 +60,7 @@ class CifarResNet(Module):
     depth : 6 n + 2
     num_classes, in_channels : the sizes of the output and input
     shortcut : "A" pads with zeros, "B" projects, "none" makes the plain twin
-    seed : of the initial weights
+    seed : of the initial weights; by default that of `minires.manual_seed`
 
     Raises
     ------
@@ -70,7 +69,7 @@ class CifarResNet(Module):
     """
 
     def __init__(
-        self, depth: int, num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", seed: int = 0
+        self, depth: int, num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", seed: int | None = None
     ) -> None:
         super().__init__()
         n, rest = divmod(depth - 2, 6)
@@ -108,13 +107,13 @@ def _stage(
     return Sequential(block(channels_in, width, stride, first, **options), *rest)
 
 
-def initialise(model: Module, seed: int) -> None:
+def initialise(model: Module, seed: int | None) -> None:
     """Draw He's normal weights (fan-out) for convolutions and PyTorch's default for the linear layer.
 
     Each module's draws depend on the seed and its place among the modules alone.
     """
     for place, module in enumerate(model.modules()):
-        rng = np.random.default_rng((seed, place))
+        rng = draws("models.init", place, seed=seed)
         if isinstance(module, Conv2d):
             module.weight.assign_(init.kaiming_normal(module.weight.shape, rng))
         elif isinstance(module, Linear):

@@ -13,6 +13,7 @@ from minires.errors import ShapeError
 from minires.geometry import pair
 from minires.nn import init
 from minires.nn.module import Module, Parameter
+from minires.random import next_draws
 
 
 class Conv2d(Module):
@@ -21,7 +22,7 @@ class Conv2d(Module):
     Parameters
     ----------
     in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias : as in PyTorch
-    rng : where the initial weights are drawn; by default from a generator of fixed seed 0
+    rng : where the initial weights are drawn; by default from the stream "nn.init" of `minires.random`
 
     Raises
     ------
@@ -43,7 +44,7 @@ class Conv2d(Module):
         super().__init__()
         if groups < 1 or in_channels % groups or out_channels % groups:
             raise ShapeError(f"groups={groups} must divide the channels in ({in_channels}) and out ({out_channels})")
-        rng = rng or np.random.default_rng(0)
+        rng = rng or next_draws("nn.init")
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         shape = (out_channels, in_channels // groups, *pair(kernel_size, "kernel_size"))
         fan_in = math.prod(shape[1:])
@@ -138,7 +139,7 @@ class Linear(Module):
         self, in_features: int, out_features: int, bias: bool = True, rng: np.random.Generator | None = None
     ) -> None:
         super().__init__()
-        rng = rng or np.random.default_rng(0)
+        rng = rng or next_draws("nn.init")
         self.weight = Parameter(init.uniform_by_fan_in((out_features, in_features), in_features, rng))
         self.bias = Parameter(init.uniform_by_fan_in((out_features,), in_features, rng)) if bias else None
 
