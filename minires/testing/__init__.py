@@ -1,0 +1,35 @@
+"""Proofs for hand-written gradients: in minires, and in any library whose arrays are NumPy's.
+
+`check_vjp` takes a function and its gradient as plain arrays, `check_gradient` a function of Tensors, and
+`check_exact` proves linear, bilinear and piecewise linear maps with integers, without any tolerance.
+`strategies` (needs Hypothesis) draws shapes, geometry, memory orders and values for property tests.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from minires.testing.exact import check_exact
+from minires.testing.layouts import MEMORY_ORDERS, lay_out
+from minires.testing.report import GradientError, GradientReport, Inconclusive
+from minires.testing.tensors import check_gradient
+from minires.testing.vjp import check_vjp
+
+__all__ = [
+    "MEMORY_ORDERS",
+    "GradientError",
+    "GradientReport",
+    "Inconclusive",
+    "check_exact",
+    "check_gradient",
+    "check_vjp",
+    "lay_out",
+    "strategies",
+]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name == "strategies":  # imported when asked for: it needs Hypothesis
+        return importlib.import_module("minires.testing.strategies")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

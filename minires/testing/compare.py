@@ -1,0 +1,128 @@
+"""One direction, one gy: the derivative that vjp claims beside the one that was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from minires.device import Array
+from minires.errors import MiniresError
+from minires.testing.contract import Contract
+from minires.testing.directions import move_by_ulps, power_of_two, signed
+from minires.testing.ladder import EPS, Derivatives, Line, differentiate
+from minires.testing.layouts import copy_in_order
+from minires.testing.pair import Pair
+
+RESOLVED = 1e-4  # a comparison that could not have seen an error of this relative size proves nothing
+
+
+class Comparison(NamedTuple):
+    """⟨vjp(gy), d⟩ = claimed against Σ gy_j D_j = numerical; ``resolution`` is bound / size."""
+
+    gy: Array
+    claimed: float
+    numerical: float
+    bar: float
+    rounding: float
+    resolution: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the difference is within the bound (false for NaN)."""
+        return abs(self.claimed - self.numerical) <= self.bar + self.rounding
+
+
+class Probe:
+    """Compares claimed and numerical derivatives of a pair at its point."""
+
+    def __init__(self, pair: Pair, contract: Contract, rng: np.random.Generator, seed: int) -> None:
+        self.pair, self.contract, self.rng, self.seed = pair, contract, rng, seed
+
+    def line(self, number: int, d: Array) -> Line:
+        """t -> outputs at x + t d, with x the input of that number; NaN where the function refuses."""
+
+        def at(t: float) -> Array:
+            moved = copy_in_order(self.pair.arrays[number])
+            moved += t * d
+            try:
+                return self.pair.evaluate(self._with(number, moved))
+            except MiniresError:  # ShapeError, say, which is a ValueError
+                raise
+            except (ArithmeticError, ValueError):  # outside the function's domain
+                return np.full_like(self.contract.base, np.nan)
+
+        return at
+
+    def derivatives(self, number: int, d: Array) -> Derivatives:
+        """The derivative of every output when input ``number`` moves along ``d``."""
+        return differentiate(self.line(number, d), self.contract.base, self.contract.floor)
+
+    def comparisons(self, number: int, d: Array, slopes: Derivatives) -> Iterator[Comparison]:
+        """Claimed against numerical for every choice of gy that these derivatives are sharp enough for."""
+        for gy in self._choices(slopes):
+            yield self.compare(number, d, slopes, gy)
+
+    def compare(self, number: int, d: Array, slopes: Derivatives, gy: Array) -> Comparison:
+        """Claimed against numerical for one gy, which must be 0 where ``slopes`` is blunt."""
+        used = gy != 0
+        weights, value, bars = gy[used], slopes.value[used], slopes.bar[used]
+        numerical = exact_dot(weights, value)
+        bar = math.fsum(np.abs(weights) * bars) + EPS * math.fsum(np.abs(weights * value))
+        products = self._products(number, d, gy, self.pair.arrays)
+        claimed, size = _sum(products), math.fsum(np.abs(products))
+        rounding = 16 * EPS * size
+        if size:
+            moves = (_sum(self._moved_products(number, d, gy)) - claimed for _ in range(3))
+            rounding += 4 * max(abs(move) for move in moves)
+        rounding += self.contract.nonrepeatability * math.fsum(np.abs(d).ravel())
+        scale = max(float(np.linalg.norm(weights * value)), float(np.linalg.norm(products)))
+        reach = math.fsum(np.abs(weights) * np.maximum(np.abs(self.contract.base), slopes.variation)[used])
+        if size <= 64 * EPS * reach:  # vjp claims zero, to the outputs' last digit: measure against the outputs
+            scale = max(scale, reach)
+        bound = bar + rounding
+        resolution = bound / scale if scale else (0.0 if bound == 0 else math.inf)
+        return Comparison(gy, claimed, numerical, bar, rounding, resolution)
+
+    def _choices(self, slopes: Derivatives) -> Iterator[Array]:
+        """All sharp outputs; the very sharp ones alone; and, where slopes differ much, all with equal weight."""
+        size = np.abs(slopes.value)
+        largest = float(np.max(size[slopes.sharp], initial=0.0))
+        gy = np.where(slopes.sharp, signed(slopes.value.size, self.rng), 0.0)
+        if not slopes.sharp.any():
+            return
+        yield gy
+        fine = slopes.sharp & (slopes.bar <= 1e-9 * largest)
+        if 0 < fine.sum() < slopes.sharp.sum():
+            yield np.where(fine, gy, 0.0)
+        relative = slopes.sharp & (slopes.bar <= 1e-7 * size) & (size > 2.0**-200 * largest)
+        if relative.any() and largest > 2.0**10 * float(np.min(size[relative])):
+            yield np.where(relative, gy * power_of_two(largest) / power_of_two(size), 0.0)
+
+    def _moved_products(self, number: int, d: Array, gy: Array) -> Array:
+        varied = set(self.pair.varied)
+        arrays = [move_by_ulps(x, self.rng) if index in varied else x for index, x in enumerate(self.pair.arrays)]
+        return self._products(number, d, move_by_ulps(gy, self.rng), arrays)
+
+    def _products(self, number: int, d: Array, gy: Array, arrays: Sequence[Array]) -> Array:
+        g = self.pair.gradient(gy, arrays)[number]
+        if g is None:
+            return np.zeros(1)
+        used = d != 0
+        return np.asarray(g[used] * d[used])
+
+    def _with(self, number: int, moved: Array) -> list[Array]:
+        return [moved if index == number else x for index, x in enumerate(self.pair.arrays)]
+
+
+def exact_dot(a: Array, b: Array) -> float:
+    """Σ a b with correctly rounded summation."""
+    return _sum(a * b)
+
+
+def _sum(values: Array) -> float:
+    if not np.isfinite(values).all():
+        return math.nan
+    return math.fsum(values.ravel())

@@ -1,0 +1,158 @@
+"""What a vjp promises beside the right number: linear in gy, repeatable, indifferent to memory order."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minires.device import Array
+from minires.errors import DtypeError
+from minires.testing.directions import move_by_ulps, signed
+from minires.testing.ladder import EPS
+from minires.testing.layouts import lay_out
+from minires.testing.pair import Gradients, Pair
+from minires.testing.report import DISAGREEMENT, GradientError, Inconclusive
+
+_UNREPEATABLE = 1e-6  # of the largest element; summation in changing order stays far below
+_SCALES = (2.0**30, 2.0**-30)
+
+
+class Contract(NamedTuple):
+    """What was measured on the way: the outputs, how far equal calls differ, the gradient for a random gy."""
+
+    base: Array
+    floor: Array
+    nonrepeatability: float
+    gradients: Gradients
+
+
+def check_contract(pair: Pair, rng: np.random.Generator, deterministic: bool) -> Contract:
+    """Everything that a vjp must keep at one point, but the derivative itself.
+
+    Gradients that must be equal may differ by 8 times what moving the inputs by an ulp or two changes, plus
+    eps · (64 + √(numbers in and out)) of the largest element, the error of a sum in any order.
+
+    Raises
+    ------
+    GradientError : if ``vjp`` breaks the contract.
+    Inconclusive : if the function itself is not repeatable.
+    DtypeError : if the outputs are not float64.
+    """
+    base = pair.evaluate()
+    if pair.output_dtypes != {np.dtype("float64")}:
+        names = ", ".join(sorted(map(str, pair.output_dtypes)))
+        raise DtypeError(f"function returns {names} for float64 inputs: finite differences need float64, cast to it")
+    with np.errstate(all="ignore"):
+        return _Contract(pair, base, rng).check(deterministic)
+
+
+class _Contract:
+    def __init__(self, pair: Pair, base: Array, rng: np.random.Generator) -> None:
+        self.pair, self.base, self.rng = pair, base, rng
+        self.gy = signed(base.size, rng)
+        self.g = pair.gradient(self.gy)
+        self.noise = [0.0] * len(pair.arrays)
+
+    def check(self, deterministic: bool) -> Contract:
+        floor, nonrepeatability = self._repeat(deterministic)
+        for _ in range(3):
+            moved = [move_by_ulps(x, self.rng) if x.dtype.kind == "f" else x for x in self.pair.arrays]
+            noises = self._differences(self.pair.gradient(self.gy, moved), self.g)
+            self.noise = [max(a, b) for a, b in zip(self.noise, noises, strict=True)]
+        self._linear()
+        self._orders()
+        return Contract(self.base, floor, nonrepeatability, self.g)
+
+    def _repeat(self, deterministic: bool) -> tuple[Array, float]:
+        floor = np.nan_to_num(np.abs(self.pair.evaluate() - self.base), nan=0.0)
+        worst = float(np.max(floor, initial=0.0))
+        if deterministic and worst:
+            raise GradientError(f"function is not repeatable: two equal calls differ by {worst:.3g}")
+        if worst > _UNREPEATABLE * _largest(self.base):
+            raise Inconclusive(
+                f"function is not repeatable: two equal calls differ by {worst:.3g}, so it has no derivative to "
+                "compare with; fix its random numbers",
+                DISAGREEMENT,
+            )
+        again = self.pair.gradient(self.gy, twice=True)
+        for number, difference in enumerate(self._differences(again, self.g)):
+            if difference and (deterministic or difference > _UNREPEATABLE * _largest(self.g[number])):
+                raise GradientError(
+                    f"vjp is not repeatable: called again with the same arguments, the gradient of input {number} "
+                    f"differs by {difference:.3g}; does it change its cache in place?"
+                )
+            self.noise[number] = difference
+            worst = max(worst, difference)
+        return floor, worst
+
+    def _linear(self) -> None:
+        other = signed(self.base.size, self.rng)
+        second, both = self.pair.gradient(other), self.pair.gradient(self.gy + 2 * other)
+        expected = _combine(self.g, 1.0, second, 2.0)
+        self._must_agree(both, expected, "vjp is not linear in gy: vjp(a + 2 b) ≠ vjp(a) + 2 vjp(b)", 3.0)
+        for scale in _SCALES:
+            scaled = self.pair.gradient(scale * self.gy)
+            expected = _combine(self.g, scale, None, 0.0)
+            what = f"vjp is not linear in gy: vjp({scale:.3g} gy) ≠ {scale:.3g} vjp(gy)"
+            self._must_agree(scaled, expected, what, scale)
+        for number, g in enumerate(self.pair.gradient(0 * self.gy)):
+            rest = _largest(g)
+            if rest:
+                raise GradientError(
+                    f"vjp is not linear in gy: for gy = 0 the gradient of input {number} has {rest:.3g}"
+                )
+
+    def _orders(self) -> None:
+        pair = self.pair
+        try:
+            sliced = pair.gradient(self.gy, sliced=True)
+        except GradientError:
+            raise
+        except Exception as error:
+            raise GradientError(f"vjp fails for a gy that is not contiguous: {error!r}") from error
+        self._must_agree(sliced, self.g, "vjp gives another gradient when gy is not contiguous", 1.0)
+        try:
+            others = [lay_out(x, "sliced") for x in pair.arrays]
+            twin = Pair(pair.function, pair.vjp, others, has_cache=pair.has_cache, argnums=pair.checked)
+            moved = twin.gradient(self.gy)
+        except GradientError:
+            raise
+        except Exception as error:
+            raise GradientError(f"function or vjp fails for inputs that are not contiguous: {error!r}") from error
+        self._must_agree(moved, self.g, "vjp gives another gradient when the inputs are not contiguous", 1.0)
+
+    def _must_agree(self, got: Gradients, expected: Gradients, what: str, scale: float) -> None:
+        for number, difference in enumerate(self._differences(got, expected)):
+            x = self.pair.arrays[number]
+            rounding = EPS * (64 + np.sqrt(x.size + self.base.size))
+            bound = 8 * scale * self.noise[number] + rounding * _largest(expected[number])
+            if difference > bound:
+                raise GradientError(
+                    f"{what}: the gradient of input {number} differs by {difference:.3g}, rounding allows {bound:.3g}"
+                )
+
+    def _differences(self, a: Gradients, b: Gradients) -> list[float]:
+        worst = []
+        for number, (left, right) in enumerate(zip(a, b, strict=True)):
+            if (left is None) != (right is None):
+                raise GradientError(f"vjp returns None for input {number} in one call and an array in another")
+            if left is None or right is None:
+                worst.append(0.0)
+                continue
+            worst.append(_largest(left - right))
+        return worst
+
+
+def _largest(array: Array | None) -> float:
+    """The largest finite magnitude; 0 for None and for an empty array."""
+    if array is None:
+        return 0.0
+    magnitude = np.abs(array)
+    return float(np.max(magnitude, initial=0.0, where=np.isfinite(magnitude)))
+
+
+def _combine(a: Gradients, p: float, b: Gradients | None, q: float) -> Gradients:
+    if b is None:
+        return [None if x is None else p * x for x in a]
+    return [None if x is None or y is None else p * x + q * y for x, y in zip(a, b, strict=True)]

@@ -1,0 +1,191 @@
+"""`check_exact`: gradients of linear, bilinear and piecewise linear maps, proved with integers and ``==``.
+
+Where a map only multiplies and adds small integers, floating point makes no error. Then for a map A
+
+    ⟨v, A u⟩ = ⟨Aᵀ v, u⟩      and      (f(x + h u) − f(x − h u)) / 2h = f′(x) u      (f at most quadratic)
+
+hold to the last bit, in float32 too, on any device and in any order of summation. h is a power of two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minires.device import Array
+from minires.errors import DtypeError
+from minires.testing.layouts import copy_in_order
+from minires.testing.pair import Gradients, Pair, as_arrays
+from minires.testing.report import KINK, RESOLUTION, Finding, GradientError, GradientReport, Inconclusive, InputReport
+
+_STEPS = [2.0**-k for k in range(13)]
+_MAGNITUDES = (511, 63, 7, 1)
+
+
+def check_exact(
+    function: Callable[..., Any],
+    vjp: Callable[..., Any],
+    *arrays: Any,
+    rng: int | np.random.Generator | None = None,
+    draws: int = 4,
+    has_cache: bool = False,
+    argnums: int | Sequence[int] | None = None,
+) -> GradientReport:
+    """Prove the gradient of a map that is (multi)linear, quadratic or piecewise so, with zero tolerance.
+
+        ⟨vjp(v), u⟩ == ⟨v, (f(x + h u) − f(x − h u)) / 2h⟩
+
+    for random integers u and v, for each input alone and for all together. The step h = 1, ½, ¼, … is the first
+    at which no kink is crossed: there the differences for h and h / 2 are equal, bit for bit.
+
+    Parameters
+    ----------
+    function, vjp, has_cache, argnums : as for `check_vjp`; float32 and float64 inputs and outputs
+    arrays : float arrays of small integers (or halves, quarters, …); integer arrays are not varied
+    rng : seed or generator; None is seed 0
+    draws : how many u and v; two errors of ±1 that cancel pass one draw with probability about 1/1000
+
+    Returns
+    -------
+    GradientReport, with resolution 0
+
+    Raises
+    ------
+    GradientError : the gradient is wrong; the text says where and by how much.
+    Inconclusive : the arithmetic is not exact here (numbers too large or not dyadic), the point lies on a kink,
+        or the map is of higher degree than two.
+    DtypeError : an input is neither float32 nor float64.
+    """
+    seed = int(rng.integers(2**32)) if isinstance(rng, np.random.Generator) else int(rng or 0)
+    generator = np.random.default_rng(seed)
+    pair = Pair(function, vjp, as_arrays(arrays), has_cache=has_cache, argnums=argnums)
+    for number in pair.checked:
+        dtype = pair.arrays[number].dtype
+        if dtype.kind in "fc" and dtype not in (np.dtype("float32"), np.dtype("float64")):
+            raise DtypeError(f"input {number} is {dtype}, expected float32 or float64: cast it")
+    exact = _Exact(pair, generator)
+    together = [pair.varied] if len(pair.varied) > 1 else []
+    for _ in range(draws):
+        for numbers in [[number] for number in pair.varied] + together:
+            exact.prove(numbers)
+    inputs = tuple(InputReport(number, pair.arrays[number].shape, draws, 0.0) for number in pair.varied)
+    return GradientReport(inputs, pair.evaluations, pair.gradients, seed, method="exact integer differences")
+
+
+class _Inexact(Exception):
+    """Rounding took place, or might have: smaller integers may help."""
+
+
+class _Difference(NamedTuple):
+    values: Array  # (f(x + h u) − f(x − h u)) / 2h, exact
+    step: float
+
+
+class _Exact:
+    def __init__(self, pair: Pair, rng: np.random.Generator) -> None:
+        self.pair, self.rng = pair, rng
+        self.base = pair.evaluate()
+        self.digits = 24 if np.dtype("float32") in {*pair.output_dtypes, *(a.dtype for a in pair.arrays)} else 53
+
+    def prove(self, numbers: list[int]) -> None:
+        """Compare one random v and u, u on the inputs ``numbers``, with the largest integers that stay exact."""
+        for magnitude in _MAGNITUDES:
+            try:
+                self._prove(numbers, magnitude)
+                return
+            except _Inexact as error:
+                reason = str(error)
+        raise Inconclusive(f"the arithmetic is not exact here: {reason}; use smaller integers", RESOLUTION)
+
+    def _prove(self, numbers: list[int], magnitude: int) -> None:
+        u = {n: self._integers(self.pair.arrays[n].shape, magnitude) for n in numbers}
+        v = self._integers(self.base.shape, magnitude)
+        gradients = self.pair.gradient(v)
+        for g in gradients:
+            if g is not None:
+                self._must_be_exact(g, "the gradient")
+        difference = self._difference(u)
+        if self._claimed(gradients, u) != _dot(v, difference.values):
+            self._report(u, v, gradients, difference)
+
+    def _difference(self, u: dict[int, Array]) -> _Difference:
+        """The central difference at the first step that crosses no kink."""
+        for step in _STEPS:
+            (wide, wide_bend), (narrow, narrow_bend) = self._at(u, step), self._at(u, step / 2)
+            if np.array_equal(wide, narrow) and np.array_equal(wide_bend, 4 * narrow_bend):
+                return _Difference(wide, step)
+        raise Inconclusive(
+            f"at no step down to {_STEPS[-1]:.3g} is the function quadratic: a kink lies at this point, or it is of "
+            "higher degree; choose a point off the kinks, or use check_vjp",
+            KINK,
+        )
+
+    def _at(self, u: dict[int, Array], step: float) -> tuple[Array, Array]:
+        plus, minus = (self.pair.evaluate(self._moved(u, sign * step)) for sign in (1, -1))
+        for values in (plus, minus):
+            self._must_be_exact(values, "the output")
+        plus, minus = plus.astype(np.float64), minus.astype(np.float64)
+        return (plus - minus) / (2 * step), plus + minus - 2 * self.base.astype(np.float64)
+
+    def _moved(self, u: dict[int, Array], step: float) -> list[Array]:
+        moved = []
+        for number, x in enumerate(self.pair.arrays):
+            shifted = copy_in_order(x)
+            if number in u:
+                shifted += (step * u[number]).astype(x.dtype)
+                self._must_be_exact(shifted, f"x ± {step:.3g} u of input {number}")
+            moved.append(shifted)
+        return moved
+
+    def _claimed(self, gradients: Gradients, u: dict[int, Array]) -> Fraction:
+        return sum((_dot(g, u[n]) for n, g in enumerate(gradients) if g is not None and n in u), Fraction(0))
+
+    def _report(self, u: dict[int, Array], v: Array, gradients: Gradients, found: _Difference) -> None:
+        """Bisect u down to one element, then raise."""
+        parts = [(n, index) for n in u for index in np.flatnonzero(u[n]).tolist()]
+        claimed, numerical = self._claimed(gradients, u), _dot(v, found.values)
+        while len(parts) > 1:
+            half = len(parts) // 2
+            for chosen in (parts[:half], parts[half:]):
+                some: dict[int, Array] = {n: np.zeros_like(u[n]) for n in u}
+                for n, position in chosen:
+                    some[n].reshape(-1)[position] = u[n].reshape(-1)[position]
+                found = self._difference(some)
+                claimed, numerical = self._claimed(gradients, some), _dot(v, found.values)
+                if claimed != numerical:
+                    parts = chosen
+                    break
+            else:
+                raise GradientError("vjp is not a linear map's adjoint: the derivative along a sum is not the sum")
+        number, flat = parts[0]
+        scale = Fraction(float(u[number].reshape(-1)[flat]))
+        index = tuple(int(i) for i in np.unravel_index(flat, u[number].shape))
+        finding = Finding(number, index, float(claimed / scale), float(numerical / scale), 0, 0, found.step)
+        raise GradientError(str(finding), finding)
+
+    def _integers(self, shape: tuple[int, ...], magnitude: int) -> Array:
+        values: Array = self.rng.integers(1, magnitude + 1, shape) * self.rng.choice([-1.0, 1.0], shape)
+        return values
+
+    def _must_be_exact(self, values: Array, what: str) -> None:
+        """All values are multiples of one power of two, and small ones: then no rounding can have happened."""
+        if not np.isfinite(values).all():
+            raise Inconclusive(f"{what} is not finite", RESOLUTION)
+        used = values[values != 0].astype(np.float64)
+        if not used.size:
+            return
+        mantissa, exponent = np.frexp(used)
+        whole = (mantissa * 2.0**53).astype(np.int64)
+        lowest = int(np.min(exponent - 53 + np.log2(whole & -whole).astype(int)))
+        bits = int(np.max(exponent)) - lowest
+        if bits > self.digits - 2:
+            raise _Inexact(f"{what} needs {bits} of the {self.digits} binary digits")
+
+
+def _dot(a: Array, b: Array) -> Fraction:
+    """Σ a b as an exact fraction."""
+    pairs = zip(a.ravel().tolist(), b.ravel().tolist(), strict=True)
+    return sum((Fraction(x) * Fraction(y) for x, y in pairs if x and y), Fraction(0))

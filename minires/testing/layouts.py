@@ -1,0 +1,74 @@
+"""Memory orders: the same numbers, laid out differently.
+
+NumPy code can be right for C order and wrong for everything else, so gradients are checked on sliced,
+transposed and reversed arrays too, and the checker keeps the order in which it was given an array.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minires.device import Array
+
+MEMORY_ORDERS = ("C", "F", "HWNC", "sliced", "reversed")
+
+
+def lay_out(array: Any, order: str) -> Array:
+    """A copy of ``array`` with the same shape and values, in another memory order.
+
+    Parameters
+    ----------
+    array : an array of any shape and dtype
+    order : "C"; "F" (first axis innermost); "HWNC" (the last two axes outermost, the first two innermost, as
+        the fast kernels keep activations; for other than 4-D arrays the axes turn by half their number);
+        "sliced" (every second element of a larger array along every axis); "reversed" (negative strides)
+
+    Returns
+    -------
+    a new array, equal to ``array`` in shape, dtype and values
+
+    Raises
+    ------
+    ValueError : for another order.
+    """
+    array = np.asarray(array)
+    axes = tuple(range(array.ndim))
+    if order == "C":
+        laid = np.empty(array.shape, array.dtype)
+    elif order == "F":
+        laid = np.empty(array.shape, array.dtype, order="F")
+    elif order == "HWNC":
+        turned = axes[array.ndim // 2 :] + axes[: array.ndim // 2]
+        laid = np.empty([array.shape[axis] for axis in turned], array.dtype).transpose(np.argsort(turned))
+    elif order == "sliced":
+        laid = np.empty([2 * n for n in array.shape], array.dtype)[(..., *(slice(None, None, 2),) * array.ndim)]
+    elif order == "reversed":
+        laid = np.empty(array.shape, array.dtype)[(..., *(slice(None, None, -1),) * array.ndim)]
+    else:
+        raise ValueError(f"memory order {order!r} is not one of {', '.join(MEMORY_ORDERS)}")
+    laid[...] = array
+    return laid
+
+
+def copy_in_order(array: Array) -> Array:
+    """A writeable copy with the strides of ``array``; in C order where elements share their memory."""
+    if not array.size or _overlaps(array):
+        return np.array(array, order="C")
+    spans = [(n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True)]
+    offset = -sum(span for span in spans if span < 0)
+    room = offset + sum(span for span in spans if span > 0) + array.itemsize
+    buffer = np.zeros(room, np.uint8)
+    copied: Array = np.ndarray(array.shape, array.dtype, buffer.data, offset, array.strides)
+    copied[...] = array
+    return copied
+
+
+def _overlaps(array: Array) -> bool:
+    reach = array.itemsize
+    for stride, n in sorted((abs(stride), n) for stride, n in zip(array.strides, array.shape, strict=True) if n > 1):
+        if stride < reach:
+            return True
+        reach += stride * (n - 1)
+    return False

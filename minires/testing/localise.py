@@ -1,0 +1,145 @@
+"""Where a gradient is wrong: bisection of the direction down to one element, and what the error looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from minires.device import Array
+from minires.testing.compare import Comparison, Probe, exact_dot
+from minires.testing.ladder import Derivatives
+from minires.testing.report import Finding
+from minires.testing.snippet import snippet
+
+_NEAR = 2.0**-22  # a kink is looked for at this step
+_MOST_KINKS = 16
+
+
+def localise(probe: Probe, number: int, d: Array, slopes: Derivatives, wrong: Comparison) -> Finding:
+    """The element (if one shows the error by itself) of a direction along which claimed ≠ numerical."""
+    used = wrong.gy != 0
+    step = float(np.median(slopes.step[used]))
+    bench = _Bench(probe, number, wrong.gy, step)
+    where = np.flatnonzero(d)
+    flat = d.reshape(-1)
+    while where.size > 1:
+        halves = np.array_split(where, 2)
+        errors = [abs(bench.error(_only(flat, half, d.shape))) for half in halves]
+        where = halves[int(not errors[0] >= errors[1])]
+    hint = bench.hint(d)
+    single = _only(flat, where, d.shape) / flat[where[0]] * np.abs(flat[where[0]])  # the element's own scale
+    at_one = probe.derivatives(number, single)
+    comparison = probe.compare(number, single, at_one, np.where(at_one.sharp, wrong.gy, 0.0))
+    if comparison.agrees:  # too small to see in one element, so the error is spread over many
+        index, scale, shown, steps = None, 1.0, wrong, slopes
+        hint = hint or "the error is spread over many elements"
+    else:
+        index = tuple(int(i) for i in np.unravel_index(where[0], d.shape))
+        scale, shown, steps = float(np.abs(flat[where[0]])), comparison, at_one
+    used = shown.gy != 0
+    step = float(np.median(steps.step[used])) if used.any() else step
+    finding = Finding(
+        argument=number,
+        index=index,
+        claimed=shown.claimed / scale,
+        numerical=shown.numerical / scale,
+        bar=shown.bar / scale,
+        rounding=shown.rounding / scale,
+        step=step * (scale if index is not None else 1.0),
+        hint=hint,
+    )
+    text = snippet(probe, number, d if index is None else None, shown.gy, finding)
+    return Finding(**{**finding.__dict__, "snippet": text})
+
+
+def find_kinks(probe: Probe, number: int, d: Array) -> Array | None:
+    """The elements of input ``number`` that sit on a kink, as a mask; None if they are more than a few.
+
+    At a kink f(h) + f(−h) − 2 f(0) is of the size of h, elsewhere of h²: halves of the direction that show
+    it are halved on.
+    """
+    base, line_of = probe.contract.base, probe.line
+
+    def rough(part: Array) -> bool:
+        line = line_of(number, part)
+        plus, minus = line(_NEAR) - base, line(-_NEAR) - base
+        slope = float(np.max(np.abs(plus - minus), initial=0.0))
+        bend = float(np.max(np.abs(plus + minus), initial=0.0))
+        return not bend <= 1e-4 * slope
+
+    flat = d.reshape(-1)
+    found = np.zeros(flat.size, bool)
+    pending = [np.flatnonzero(flat)]
+    while pending:
+        where = pending.pop()
+        if not where.size or not rough(_only(flat, where, d.shape)):
+            continue
+        if where.size == 1:
+            found[where] = True
+            if found.sum() > _MOST_KINKS:
+                return None
+        else:
+            pending += np.array_split(where, 2)
+    return found.reshape(d.shape)
+
+
+def _only(flat: Array, where: Array, shape: tuple[int, ...]) -> Array:
+    part = np.zeros_like(flat)
+    part[where] = flat[where]
+    return part.reshape(shape)
+
+
+class _Bench:
+    """Cheap estimates (six evaluations) of the derivative of ⟨gy, f⟩ along parts of a direction."""
+
+    def __init__(self, probe: Probe, number: int, gy: Array, step: float) -> None:
+        self.probe, self.number, self.gy, self.step = probe, number, gy, step
+        g = probe.pair.gradient(gy)[number]
+        self.g = np.zeros(probe.pair.arrays[number].shape) if g is None else g
+        self.used = gy != 0
+
+    def numerical(self, d: Array) -> float:
+        line, h = self.probe.line(self.number, d), self.step
+        gy, used = self.gy[self.used], self.used
+        fine, middle, coarse = (exact_dot(gy, line(t)[used] - line(-t)[used]) / (2 * t) for t in (h, 2 * h, 4 * h))
+        a, b = fine + (fine - middle) / 3, middle + (middle - coarse) / 3
+        return a + (a - b) / 15
+
+    def error(self, d: Array) -> float:
+        return exact_dot(self.g, d) - self.numerical(d)
+
+    def hint(self, d: Array) -> str:
+        """What kind of mistake this looks like, if it is a known one."""
+        if not self.g.any():
+            return "the claimed gradient is zero (or None), the function does depend on this input"
+        rng = self.probe.rng
+        parts = [np.where(rng.random(d.shape) < 0.5, d, 0.0) for _ in range(5)] if d.size > 1 else []
+        parts.append(d)
+        true = np.array([self.numerical(part) for part in parts])
+        scale = float(np.max(np.abs(true), initial=0.0))
+        for text, transform in _TRANSFORMS if d.ndim > 1 else ():
+            g = transform(self.g)
+            if g.shape == d.shape and d.size > 1:
+                claimed = np.array([exact_dot(g, part) for part in parts])
+                if np.max(np.abs(claimed - true)) <= 1e-6 * scale:
+                    return text
+        claimed = np.array([exact_dot(self.g, part) for part in parts])
+        ratio = float(np.dot(claimed, true) / np.dot(true, true)) if scale else 0.0
+        if ratio and np.max(np.abs(claimed - ratio * true)) <= 1e-4 * abs(ratio - 1) * scale:
+            if abs(ratio + 1) < 1e-4:
+                return "the sign is flipped everywhere"
+            return f"claimed = {ratio:.9g} × numerical everywhere: a constant factor is wrong"
+        if d.ndim >= 2 and min(d.shape[-2:]) >= 3:
+            inner = np.zeros_like(d)
+            inside = (..., slice(1, -1), slice(1, -1))
+            inner[inside] = d[inside]
+            if abs(self.error(inner)) <= 1e-6 * abs(self.error(d - inner)):
+                return "only elements at the border (of the last two axes) are wrong: look at the padding"
+        return ""
+
+
+_TRANSFORMS: tuple[tuple[str, Callable[[Array], Array]], ...] = (
+    ("right, but mirrored: the last two axes are reversed", lambda g: g[..., ::-1, ::-1]),
+    ("right, but the last two axes are swapped", lambda g: g.swapaxes(-1, -2)),
+)

@@ -1,0 +1,207 @@
+"""A function and its hand-written gradient, called with care.
+
+Both see private copies of the arrays, in the memory order in which they came; what they must not touch is
+compared after each call; what they return is copied and checked for type, shape and dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minires.device import Array, asarray, asnumpy, device_of
+from minires.errors import DtypeError, ShapeError
+from minires.testing.layouts import copy_in_order
+from minires.testing.report import GradientError
+
+Gradients = list[Array | None]
+
+
+def as_arrays(arrays: Sequence[Any]) -> list[Array]:
+    """The arguments as arrays, numbers as 0-d arrays.
+
+    Raises
+    ------
+    DtypeError : for an argument that is not numeric.
+    """
+    converted = [array if hasattr(array, "dtype") else np.asarray(array) for array in arrays]
+    for number, array in enumerate(converted):
+        if array.dtype.kind not in "biufc":
+            raise DtypeError(
+                f"input {number} has dtype {array.dtype}, expected numbers; bind options with a lambda or partial"
+            )
+    return converted
+
+
+def choose_arguments(arrays: Sequence[Array], argnums: int | Sequence[int] | None) -> list[int]:
+    """The arguments whose gradients are checked: all of them, or those in ``argnums``.
+
+    Raises
+    ------
+    ValueError : for a number that no argument has.
+    """
+    if argnums is None:
+        return list(range(len(arrays)))
+    chosen = [argnums] if isinstance(argnums, int) else list(argnums)
+    for number in chosen:
+        if not -len(arrays) <= number < len(arrays):
+            raise ValueError(f"argnums has {number}, but there are {len(arrays)} inputs")
+    return sorted({number % len(arrays) for number in chosen})
+
+
+class Pair:
+    """``function`` and ``vjp`` at the point ``arrays``: outputs and their gradients as flat vectors.
+
+    All float outputs are raveled into one vector; gy comes in as such a vector and is handed to ``vjp`` in the
+    outputs' shapes (None for outputs that are not floats).
+
+    Raises
+    ------
+    DtypeError, ShapeError : if ``function`` returns anything but arrays of the inputs' float dtype.
+    GradientError : if a call modifies what it was given, or ``vjp`` returns what is no gradient.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        vjp: Callable[..., Any],
+        arrays: Sequence[Array],
+        *,
+        has_cache: bool = False,
+        argnums: int | Sequence[int] | None = None,
+    ) -> None:
+        self.function, self.vjp, self.has_cache = function, vjp, has_cache
+        self.homes = [device_of(array) for array in arrays]
+        self.arrays = [copy_in_order(asnumpy(array)) for array in arrays]
+        self.checked = choose_arguments(arrays, argnums)
+        self.varied = [number for number in self.checked if self.arrays[number].dtype.kind == "f"]
+        self.evaluations = self.gradients = 0
+        self._outputs: list[tuple[tuple[int, ...], np.dtype[Any]] | None] = []
+        self.is_tuple = False
+
+    def evaluate(self, arrays: Sequence[Array] | None = None) -> Array:
+        """All float outputs of ``function`` at ``arrays`` (default: the point itself), in one vector."""
+        outputs, _, _ = self._forward(self.arrays if arrays is None else arrays)
+        return outputs
+
+    def gradient(
+        self, gy: Array, arrays: Sequence[Array] | None = None, *, twice: bool = False, sliced: bool = False
+    ) -> Gradients:
+        """What ``vjp`` returns for gy, one gradient (or None) per argument.
+
+        ``function`` is called first, as a layer that remembers its last input needs it. With ``twice``, the
+        result is that of a second call with the same arguments (and the same cache). With ``sliced``, gy is
+        not contiguous.
+        """
+        arrays = self.arrays if arrays is None else arrays
+        _, passed, cache = self._forward(arrays)
+        result: Gradients = []
+        for _ in range(1 + twice):
+            handed = self.split(gy, sliced)
+            kept = [None if part is None else part.copy() for part in handed]
+            hand = tuple(handed) if self.is_tuple else handed[0]
+            self.gradients += 1
+            with np.errstate(all="ignore"):
+                returned = self.vjp(hand, cache) if self.has_cache else self.vjp(hand, *passed)
+            result = self._gradients(returned, arrays)
+            self._untouched("vjp", arrays, passed)
+            for part, before in zip(handed, kept, strict=True):
+                if part is not None and not _same(asnumpy(part), asnumpy(before)):
+                    raise GradientError(
+                        "vjp modifies gy in place; it must leave it as it was, others may still need it: copy first"
+                    )
+        return result
+
+    def _forward(self, arrays: Sequence[Array]) -> tuple[Array, list[Array], Any]:
+        passed = [asarray(copy_in_order(array), home) for array, home in zip(arrays, self.homes, strict=True)]
+        self.evaluations += 1
+        with np.errstate(all="ignore"):
+            returned = self.function(*passed)
+        cache = None
+        if self.has_cache:
+            if not isinstance(returned, tuple) or len(returned) != 2:
+                raise GradientError(f"with has_cache=True, function must return (y, cache), got {type(returned)}")
+            returned, cache = returned
+        self._untouched("function", arrays, passed)
+        return self._flatten(returned), passed, cache
+
+    def _flatten(self, returned: Any) -> Array:
+        self.is_tuple = isinstance(returned, tuple | list)
+        outputs: list[tuple[tuple[int, ...], np.dtype[Any]] | None] = []
+        parts = []
+        for output in returned if self.is_tuple else (returned,):
+            array = None if output is None else asnumpy(output)
+            if array is None or array.dtype.kind in "biu":
+                outputs.append(None)
+                continue
+            if array.dtype.kind != "f":
+                raise DtypeError(f"function returns dtype {array.dtype}, expected a real float array")
+            outputs.append((array.shape, array.dtype))
+            parts.append(np.array(array).reshape(-1))
+        if self._outputs and outputs != self._outputs:
+            raise ShapeError(f"function's outputs changed from {self._outputs} to {outputs} with the inputs' values")
+        self._outputs = outputs
+        if not parts:
+            raise DtypeError("function returns no float array: there is nothing to differentiate")
+        return np.concatenate(parts)
+
+    @property
+    def output_dtypes(self) -> set[np.dtype[Any]]:
+        """The dtypes of the float outputs of the last call."""
+        return {output[1] for output in self._outputs if output is not None}
+
+    def split(self, gy: Array, sliced: bool = False) -> list[Array | None]:
+        """The flat vector gy in the outputs' shapes; in non-contiguous arrays if ``sliced``."""
+        parts: list[Array | None] = []
+        start = 0
+        for output in self._outputs:
+            if output is None:
+                parts.append(None)
+                continue
+            shape, dtype = output
+            size = int(np.prod(shape))
+            part = gy[start : start + size].reshape(shape).astype(dtype)
+            if sliced:
+                wide = np.full([2 * n for n in reversed(shape)], np.nan, dtype)
+                everywhere: tuple[Any, ...] = (..., *(slice(None, None, 2),) * len(shape))
+                view = wide[everywhere].transpose()
+                view[...] = part
+                part = view
+            parts.append(asarray(part, self.homes[0] if self.homes else "cpu"))
+            start += size
+        return parts
+
+    def _gradients(self, returned: Any, arrays: Sequence[Array]) -> Gradients:
+        if len(arrays) == 1 and not isinstance(returned, tuple | list):
+            returned = (returned,)
+        if not isinstance(returned, tuple | list) or len(returned) != len(arrays):
+            got = len(returned) if isinstance(returned, tuple | list) else type(returned).__name__
+            raise GradientError(f"vjp must return a tuple of {len(arrays)} gradients, one per input, got {got}")
+        gradients: Gradients = []
+        for number, (gradient, array) in enumerate(zip(returned, arrays, strict=True)):
+            if gradient is None or number not in self.checked:
+                gradients.append(None)
+                continue
+            if array.dtype.kind != "f":
+                raise GradientError(
+                    f"input {number} is of dtype {array.dtype} and has no gradient: vjp must return None, "
+                    f"got {type(gradient).__name__}"
+                )
+            g = np.array(asnumpy(gradient))
+            if g.shape != array.shape:
+                raise GradientError(f"the gradient of input {number} has shape {g.shape}, expected {array.shape}")
+            if g.dtype != array.dtype:
+                raise GradientError(f"the gradient of input {number} has dtype {g.dtype}, expected {array.dtype}")
+            gradients.append(g)
+        return gradients
+
+    def _untouched(self, who: str, arrays: Sequence[Array], passed: Sequence[Array]) -> None:
+        for number, (before, after) in enumerate(zip(arrays, passed, strict=True)):
+            if not _same(before, asnumpy(after)):
+                raise GradientError(f"{who} modifies input {number} in place; it must leave it as it was: copy first")
+
+
+def _same(a: Array, b: Array) -> bool:
+    return bool(a.shape == b.shape and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"))

@@ -1,0 +1,111 @@
+"""A few lines of Python that show a wrong derivative without minires."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import inspect
+import textwrap
+import zlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minires.device import Array
+from minires.testing.report import Finding
+
+if TYPE_CHECKING:
+    from minires.testing.compare import Probe
+
+_PRINTED = 60  # elements; larger arrays are compressed
+_CARRIED = 20_000  # elements; larger arrays are left to the reader
+
+
+def snippet(probe: Probe, number: int, d: Array | None, gy: Array, finding: Finding) -> str:
+    """Plain NumPy that computes the two derivatives of ``finding`` and asserts that they agree.
+
+    One central difference has no error bar of its own, so the step is the one at which it comes closest to
+    the measured derivative, and half of the difference found is allowed.
+    """
+    pair = probe.pair
+    names = [f"x{index}" for index in range(len(pair.arrays))]
+    lines = ["import numpy as np", ""]
+    lines += _source("function", pair.function) + _source("vjp", pair.vjp)
+    lines += [f"{name} = {literal(x)}" for name, x in zip(names, pair.arrays, strict=True)]
+    lines.append(f"arrays = [{', '.join(names)}]")
+    parts = pair.split(gy)
+    lines.append(f"gy = [{', '.join('None' if part is None else literal(part) for part in parts)}]")
+    if d is None:
+        lines += [f"d = np.zeros_like(x{number})", f"d[{finding.index}] = 1.0"]
+        d = np.zeros_like(pair.arrays[number])
+        d[finding.index] = 1.0
+    else:
+        lines.append(f"d = {literal(d)}")
+    step = _best_step(probe, number, d, gy, finding)
+    shift = f"[x + t * d if i == {number} else x for i, x in enumerate(arrays)]"
+    lines += ["", "def loss(t):", f"    y = function(*{shift})"]
+    lines += ["    y = y[0]"] if pair.has_cache else []
+    lines += [
+        f"    parts = {'y' if pair.is_tuple else '[y]'}",
+        "    return sum(np.sum(g * part) for g, part in zip(gy, parts) if g is not None)",
+        "",
+        f"hand = {'tuple(gy)' if pair.is_tuple else 'gy[0]'}",
+        "g = vjp(hand, function(*arrays)[1])" if pair.has_cache else "g = vjp(hand, *arrays)",
+        f"g = g[{number}] if isinstance(g, (tuple, list)) else g",
+        "claimed = 0.0 if g is None else np.sum(g * d)",
+        f"h = {step!r}",
+        "numerical = (loss(h) - loss(-h)) / (2 * h)",
+        "print('claimed', claimed, 'numerical', numerical)",
+        f"assert abs(claimed - numerical) <= {abs(finding.claimed - finding.numerical) / 2:.3g}",
+    ]
+    return "\n".join(lines)
+
+
+def literal(array: Array) -> str:
+    """Python source that makes ``array`` again, bit for bit."""
+    shape, dtype = tuple(map(int, array.shape)), array.dtype.name
+    if array.size > _CARRIED:
+        return f"...  # the array of shape {shape} that was checked"
+    if array.size <= _PRINTED:
+        values = ", ".join(_number(value) for value in array.ravel().tolist())
+        return f"np.array([{values}], np.{_name(dtype)}).reshape({shape})"
+    packed = base64.b85encode(zlib.compress(np.ascontiguousarray(array).tobytes(), 9)).decode()
+    unpacked = f"__import__('zlib').decompress(__import__('base64').b85decode({packed!r}))"
+    return f"np.frombuffer({unpacked}, np.{_name(dtype)}).reshape({shape}).copy()"
+
+
+def _number(value: Any) -> str:
+    return repr(value) if np.isfinite(value) else f"float('{value}')"
+
+
+def _name(dtype: str) -> str:
+    return "bool_" if dtype == "bool" else dtype
+
+
+def _source(name: str, function: Callable[..., Any]) -> list[str]:
+    """Lines that define ``name``: an import where there is one, the source where it can be read."""
+    inner = function.func if isinstance(function, functools.partial) else function
+    module, qualified = getattr(inner, "__module__", None), getattr(inner, "__qualname__", "<unknown>")
+    plain = function is inner and "<" not in qualified
+    if plain and module not in (None, "__main__"):
+        root, *rest = qualified.split(".")
+        return [f"from {module} import {root}", f"{name} = {'.'.join([root, *rest])}", ""]
+    try:
+        source = textwrap.dedent(inspect.getsource(inner))
+    except (OSError, TypeError):
+        source = ""
+    if function is inner and source.startswith("def ") and not inner.__closure__:
+        return [source.rstrip(), f"{name} = {inner.__name__}", ""]
+    return [f"{name} = ...  # {qualified} of {module}: put the {name} that was checked here", ""]
+
+
+def _best_step(probe: Probe, number: int, d: Array, gy: Array, finding: Finding) -> float:
+    line, used = probe.line(number, d), gy != 0
+    start = float(2.0 ** np.round(np.log2(finding.step)))
+    errors = {}
+    with np.errstate(all="ignore"):
+        for step in (start * 2.0**k for k in range(-12, 13, 3)):
+            difference = float(np.dot(gy[used], line(step)[used] - line(-step)[used])) / (2 * step)
+            errors[step] = abs(difference - finding.numerical)
+    return min(errors, key=lambda step: errors[step] if np.isfinite(errors[step]) else np.inf)

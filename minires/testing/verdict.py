@@ -1,0 +1,150 @@
+"""The verdict on one input: pass, wrong, or inconclusive; never a silent pass."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from minires.device import Array
+from minires.testing.compare import RESOLVED, Comparison, Probe
+from minires.testing.directions import FURTHER, USUAL, direction
+from minires.testing.ladder import Derivatives
+from minires.testing.localise import find_kinks, localise
+from minires.testing.report import (
+    DISAGREEMENT,
+    KINK,
+    NOT_FINITE,
+    RESOLUTION,
+    GradientError,
+    InputReport,
+    inconclusive,
+)
+
+
+def check_input(probe: Probe, number: int, at_kinks: str) -> InputReport:
+    """Check the gradient of one input along several directions.
+
+    Raises
+    ------
+    GradientError, Inconclusive : as `check_vjp` says.
+    """
+    with np.errstate(all="ignore"):
+        return _Verdict(probe, number).reach(at_kinks)
+
+
+class _Verdict:
+    def __init__(self, probe: Probe, number: int) -> None:
+        self.probe, self.number = probe, number
+        self.x = probe.pair.arrays[number]
+        self.left_out = np.zeros(self.x.shape, bool)
+        self.unseen = np.ones(probe.contract.base.size, bool)
+        self.cause = np.full(probe.contract.base.size, RESOLUTION, dtype=object)
+        self.resolution = np.inf
+        self.directions = 0
+
+    def reach(self, at_kinks: str) -> InputReport:
+        if not self.x.size or not self.probe.contract.base.size:
+            return self._report_empty()
+        self._leave_out_infinite()
+        for kind in USUAL:
+            self._try(kind)
+        if not self.resolved:
+            self._leave_out_kinks()
+        for kind in FURTHER:
+            if not self.resolved:
+                self._try(kind)
+        causes = Counter(map(str, self.cause[self.unseen]))
+        if not self.resolved:
+            cause = causes.most_common(1)[0][0] if causes else RESOLUTION
+            raise inconclusive(self.number, cause, self.unseen.size, best_resolution=self.resolution)
+        if at_kinks == "raise" and (causes[KINK] or self.left_out.any()):
+            raise inconclusive(self.number, KINK, self.unseen.size)
+        elements = tuple(tuple(map(int, index)) for index in np.argwhere(self.left_out))
+        return InputReport(self.number, self.x.shape, self.directions, self.resolution, dict(causes), elements)
+
+    @property
+    def resolved(self) -> bool:
+        """Whether enough was seen: sharply once, and no more than half of the outputs hidden by noise."""
+        hidden = self.unseen & (self.cause != KINK) & (self.cause != NOT_FINITE)
+        return self.resolution <= RESOLVED and 2 * int(hidden.sum()) <= hidden.size
+
+    def _try(self, kind: str) -> None:
+        d = self._draw(kind)
+        if d is None:
+            return
+        slopes, wrong = self._measure(d)
+        if wrong is None:
+            return
+        confirmed = 0
+        for _ in range(2):  # a wrong gradient is wrong along every direction of this kind
+            again = self._draw(kind)
+            assert again is not None
+            confirmed += self._measure(again)[1] is not None
+        if confirmed:
+            finding = localise(self.probe, self.number, d, slopes, wrong)
+            raise GradientError(str(finding), finding)
+        raise inconclusive(
+            self.number,
+            DISAGREEMENT,
+            self.unseen.size,
+            claimed=wrong.claimed,
+            numerical=wrong.numerical,
+            allowed_difference=wrong.bar + wrong.rounding,
+        )
+
+    def _draw(self, kind: str) -> Array | None:
+        d = direction(kind, self.x, self.probe.rng)
+        if d is not None:
+            d[self.left_out] = 0
+        return d if d is not None and d.any() else None
+
+    def _measure(self, d: Array) -> tuple[Derivatives, Comparison | None]:
+        self.directions += 1
+        slopes = self.probe.derivatives(self.number, d)
+        self.unseen &= ~slopes.sharp
+        self.cause[~slopes.sharp] = slopes.cause[~slopes.sharp]
+        for comparison in self.probe.comparisons(self.number, d, slopes):
+            if not comparison.agrees:
+                return slopes, comparison
+            self.resolution = min(self.resolution, comparison.resolution)
+        return slopes, None
+
+    def _leave_out_infinite(self) -> None:
+        """Elements whose gradient is not finite: an error, unless the function has no derivative there."""
+        g = self.probe.contract.gradients[self.number]
+        if g is None or np.isfinite(g).all():
+            return
+        self.left_out |= ~np.isfinite(g)
+        drawn = direction("array", self.x, self.probe.rng)
+        assert drawn is not None
+        slopes = self.probe.derivatives(self.number, np.where(self.left_out, drawn, 0.0))
+        moving = slopes.sharp & (slopes.variation > 8 * slopes.noise)
+        index = tuple(map(int, np.argwhere(self.left_out)[0]))
+        if moving.any():
+            raise GradientError(
+                f"the gradient of input {self.number} is {g[index]} at index {index}, where the function is smooth "
+                f"(its derivative is about {np.max(np.abs(slopes.value[moving])):.3g})"
+            )
+        if self.left_out.all():
+            raise inconclusive(self.number, NOT_FINITE, self.unseen.size)
+
+    def _leave_out_kinks(self) -> None:
+        if not (self.cause[self.unseen] == KINK).any():
+            return
+        for kind in ("array", "element"):
+            d = self._draw(kind)
+            found = None if d is None else find_kinks(self.probe, self.number, d)
+            if found is not None and found.any():
+                self.left_out |= found
+                self._try("array")
+                self._try("element")
+                return
+
+    def _report_empty(self) -> InputReport:
+        g = self.probe.contract.gradients[self.number]
+        if g is not None and g.any():
+            raise GradientError(
+                f"the gradient of input {self.number} is not zero, but the output is empty: no loss can depend on it"
+            )
+        return InputReport(self.number, self.x.shape, 0, 0.0)

@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minires import testing
+from minires.errors import DtypeError
+from minires.testing import strategies
+
+
+def matmul_vjp(gy, x, w):
+    return gy @ w.T, x.T @ gy
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+def relu_vjp(gy, x):
+    return (gy * (x > 0),)
+
+
+@given(strategies.dtypes(), st.integers(1, 9), strategies.seeds())
+def test_a_bilinear_map_is_proved_in_either_float(dtype, n, seed):
+    x = strategies.array((3, n), seed, "integers", dtype)
+    w = strategies.array((n, 4), seed, "integers", dtype, stream=1)
+    report = testing.check_exact(np.matmul, matmul_vjp, x, w, rng=seed)
+    assert report.resolution == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("seed", range(10))
+def test_an_error_in_one_element_is_found(dtype, seed):
+    def vjp(gy, x, w):
+        gx, gw = matmul_vjp(gy, x, w)
+        gw[2, 1] += gy[0, 0]
+        return gx, gw
+
+    x = strategies.array((5, 4), seed, "integers", dtype)
+    w = strategies.array((4, 3), seed, "integers", dtype, stream=1)
+    with pytest.raises(testing.GradientError, match="arithmetic is exact") as caught:
+        testing.check_exact(np.matmul, vjp, x, w, rng=seed)
+    assert caught.value.finding.argument == 1
+    assert caught.value.finding.index == (2, 1)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_convolution_is_proved(ops, stride):
+    x = strategies.array((2, 2, 5, 6), 0, "integers", np.float32, "HWNC")
+    w = strategies.array((3, 2, 3, 3), 1, "integers", np.float32)
+    testing.check_exact(
+        lambda x, w: ops.conv(x, w, stride, 1), lambda gy, x, w: ops.conv_vjp(gy, x, w, stride, 1), x, w
+    )
+
+
+@pytest.mark.parametrize("error", [lambda g: -g, lambda g: g[..., ::-1], lambda g: g.swapaxes(2, 3), lambda g: 2 * g])
+def test_a_wrong_convolution_is_caught(ops, error):
+    def vjp(gy, x, w):
+        gx, gw = ops.conv_vjp(gy, x, w, 1, 1)
+        return gx, error(gw)
+
+    x, w = (strategies.array(shape, 0, "integers") for shape in ((1, 1, 4, 4), (1, 1, 3, 3)))
+    with pytest.raises(testing.GradientError, match="input 1"):
+        testing.check_exact(lambda x, w: ops.conv(x, w, 1, 1), vjp, x, w)
+
+
+def test_a_piecewise_linear_map_is_proved_off_its_kinks():
+    testing.check_exact(relu, relu_vjp, np.array([-3.0, 0.25, 2.0, -0.5]))
+
+
+def test_a_wrong_piecewise_linear_gradient_is_caught():
+    with pytest.raises(testing.GradientError, match="index"):
+        testing.check_exact(relu, lambda gy, x: (gy * (x > 1),), np.array([-3.0, 0.25, 2.0, -0.5]))
+
+
+def test_a_point_on_a_kink_is_inconclusive():
+    with pytest.raises(testing.Inconclusive, match="kink"):
+        testing.check_exact(relu, relu_vjp, np.array([-3.0, 0.0, 2.0]))
+
+
+def test_numbers_that_would_be_rounded_are_inconclusive():
+    x = np.random.default_rng(0).standard_normal(4)
+    with pytest.raises(testing.Inconclusive, match="binary digits"):
+        testing.check_exact(np.square, lambda gy, x: (2 * x * gy,), x)
+    with pytest.raises(testing.Inconclusive, match="use smaller integers"):
+        testing.check_exact(np.square, lambda gy, x: (2 * x * gy,), np.array([4001.0, 3.0, 0.125], np.float32))
+
+
+def test_a_function_of_higher_degree_is_inconclusive():
+    with pytest.raises(testing.Inconclusive, match="higher degree"):
+        testing.check_exact(lambda x: x**3, lambda gy, x: (3 * x * x * gy,), np.array([1.0, 2.0]))
+
+
+def test_a_none_that_should_be_none_passes_and_another_is_caught():
+    x, y = np.array([1.0, 2.0]), np.array([3.0, -4.0])
+    testing.check_exact(lambda x, y: 3 * x, lambda gy, x, y: (3 * gy, None), x, y)
+    with pytest.raises(testing.GradientError, match="input 1"):
+        testing.check_exact(lambda x, y: x - y, lambda gy, x, y: (gy, None), x, y)
+
+
+def test_integer_arrays_are_handed_through():
+    index = np.array([2, 0, 2])
+
+    def vjp(gy, x, index):
+        g = np.zeros_like(x)
+        np.add.at(g, index, gy)
+        return g, None
+
+    assert len(testing.check_exact(lambda x, i: x[i], vjp, np.arange(4.0), index).inputs) == 1
+
+
+def test_empty_arrays_pass():
+    testing.check_exact(lambda x: 2 * x, lambda gy, x: (2 * gy,), np.zeros((0, 3)))
+
+
+def test_other_floats_are_refused():
+    with pytest.raises(DtypeError, match="float32 or float64"):
+        testing.check_exact(relu, relu_vjp, np.ones(3, np.float16))

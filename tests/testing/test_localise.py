@@ -1,0 +1,129 @@
+"""What a failure says: where, by how much, what it looks like, and how to reproduce it."""
+
+import numpy as np
+import pytest
+
+from minires import testing
+
+
+def finding_of(function, vjp, *arrays, **options):
+    with pytest.raises(testing.GradientError) as caught:
+        testing.check_vjp(function, vjp, *arrays, **options)
+    return caught.value.finding
+
+
+def one_wrong(gy, x):
+    g = 2 * x * gy
+    g[3, 2] *= 1.01
+    return (g,)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_wrong_element_is_found(seed):
+    x = np.random.default_rng(seed).standard_normal((50, 40))
+    found = finding_of(np.square, one_wrong, x, rng=seed)
+    assert (found.argument, found.index) == (0, (3, 2))
+    assert found.claimed == pytest.approx(1.01 * found.numerical, rel=1e-9)
+    assert abs(found.claimed - found.numerical) > found.bound > 0
+
+
+def test_the_second_of_two_inputs_is_named():
+    x, y = np.random.default_rng(0).standard_normal((2, 6))
+    found = finding_of(np.multiply, lambda gy, x, y: (gy * y, gy * x * (np.arange(6) != 4)), x, y)
+    assert (found.argument, found.index, found.claimed) == (1, (4,), 0)
+
+
+def flipped(gy, x):
+    return (-2 * x * gy,)
+
+
+def doubled(gy, x):
+    return (4 * x * gy,)
+
+
+def zero(gy, x):
+    return (None,)
+
+
+def mirrored(gy, x):
+    return ((2 * x * gy)[:, ::-1, ::-1],)
+
+
+def swapped(gy, x):
+    return ((2 * x * gy).swapaxes(1, 2),)
+
+
+def only_inside(gy, x):
+    g = np.zeros_like(x)
+    g[:, 1:-1, 1:-1] = (2 * x * gy)[:, 1:-1, 1:-1]
+    return (g,)
+
+
+HINTS = {
+    flipped: "sign is flipped",
+    doubled: "claimed = 2 × numerical",
+    zero: "claimed gradient is zero",
+    mirrored: "mirrored",
+    swapped: "swapped",
+    only_inside: "padding",
+}
+
+
+@pytest.mark.parametrize("vjp", HINTS, ids=lambda vjp: vjp.__name__)
+def test_a_known_pattern_gets_a_hint(vjp):
+    x = np.random.default_rng(1).standard_normal((2, 5, 5))
+    assert HINTS[vjp] in finding_of(np.square, vjp, x).hint
+
+
+def cached(x):
+    return np.sin(x), np.cos(x)
+
+
+def cached_vjp(gy, cache):
+    return (1.001 * gy * cache,)
+
+
+def pair_of_outputs(x, n):
+    return x[:n], 2 * x
+
+
+def pair_vjp(gy, x, n):
+    g = 2 * gy[1]
+    g[: int(n)] -= gy[0]
+    return g, None
+
+
+CASES = {
+    "element": (np.square, one_wrong, {}, np.random.default_rng(0).standard_normal((6, 4))),
+    "large": (np.square, one_wrong, {}, np.random.default_rng(0).standard_normal((20, 40))),
+    "scalar": (np.square, doubled, {}, np.array(0.7)),
+    "cache": (cached, cached_vjp, {"has_cache": True}, np.array([0.1, 1.0])),
+    "tuple": (pair_of_outputs, pair_vjp, {}, np.array([0.5, 1.0, 2.0]), np.array(2)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_snippet_fails_by_itself(name):
+    function, vjp, options, *arrays = CASES[name]
+    with pytest.raises(testing.GradientError) as caught:
+        testing.check_vjp(function, vjp, *arrays, **options)
+    assert caught.value.finding.snippet in str(caught.value)
+    # Functions of a test module cannot be imported anywhere else: hand them in as that import would.
+    lines = [line for line in caught.value.finding.snippet.splitlines() if not line.startswith("from ")]
+    names = {f.__name__: f for f in (function, vjp)}
+    with pytest.raises(AssertionError):
+        exec("\n".join(lines), dict(names))
+
+
+def test_the_snippet_passes_with_the_right_gradient():
+    x = np.random.default_rng(0).standard_normal((6, 4))
+    snippet = finding_of(np.square, one_wrong, x).snippet
+    lines = [line for line in snippet.splitlines() if not line.startswith("from ")]
+    exec("\n".join(lines), {"square": np.square, "one_wrong": lambda gy, x: (2 * x * gy,)})
+
+
+def test_the_text_holds_input_index_both_derivatives_bound_and_step():
+    x = np.random.default_rng(0).standard_normal((6, 4))
+    text = str(finding_of(np.square, one_wrong, x))
+    for part in ("input 0", "(3, 2)", "claimed by vjp", "numerical", "allowed", "measured noise", "steps around"):
+        assert part in text

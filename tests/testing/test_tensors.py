@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+
+import minires as mr
+from minires import testing
+from minires.errors import DtypeError
+
+
+def tensors(*shapes, requires_grad=True):
+    rng = np.random.default_rng(0)
+    return [mr.tensor(rng.standard_normal(shape), requires_grad=requires_grad) for shape in shapes]
+
+
+class Cube(mr.Op):
+    """x³, whose gradient is off by ``error``."""
+
+    def forward(self, x, *, error=0.0):
+        self.save(x)
+        self.error = error
+        return x * x * x
+
+    def backward(self, gy):
+        (x,) = self.saved
+        return ((3 + self.error) * x * x * gy,)
+
+
+class Detached(mr.Op):
+    """x³ with a gradient that forgets to be differentiable itself."""
+
+    def forward(self, x):
+        self.save_constant(3 * x * x)
+        return x * x * x
+
+    def backward(self, gy):
+        return (gy * mr.tensor(self.constants[0]),)
+
+
+def test_the_gradient_of_a_composition_is_proved_to_second_order():
+    for order in (1, 2):
+        report = testing.check_gradient(lambda x, w: (x @ w).exp() / (1 + w * w), *tensors((3, 3), (3, 3)), order=order)
+        assert report.resolution < 1e-9
+
+
+def test_the_gradient_of_an_own_operation_is_proved():
+    testing.check_gradient(Cube.apply, *tensors((4,)), order=2)
+
+
+def test_a_wrong_operation_is_caught():
+    with pytest.raises(testing.GradientError, match="constant factor"):
+        testing.check_gradient(lambda x: Cube.apply(x, error=0.003), *tensors((4,)))
+
+
+def test_an_operation_that_is_wrong_in_second_order_only_is_caught():
+    testing.check_gradient(Detached.apply, *tensors((4,)))
+    with pytest.raises(testing.GradientError, match="input 0"):
+        testing.check_gradient(Detached.apply, *tensors((4,)), order=2)
+
+
+def test_only_tensors_that_require_a_gradient_are_checked():
+    x, w = tensors((3,))[0], tensors((3,), requires_grad=False)[0]
+    assert [r.argument for r in testing.check_gradient(lambda x, w: x * w, x, w).inputs] == [0]
+    assert [r.argument for r in testing.check_gradient(lambda x, w: x * w, w, w).inputs] == [0, 1]
+
+
+def test_an_input_without_influence_has_a_gradient_of_zero():
+    testing.check_gradient(lambda x, w: x * 2.0, *tensors((3,), (2,)))
+
+
+def test_a_linear_function_has_a_second_derivative_of_zero():
+    testing.check_gradient(lambda x: x * 2.0, *tensors((3,)), order=2)
+
+
+def test_a_tuple_of_outputs_is_proved():
+    testing.check_gradient(lambda x, w: (x * w, x.exp()), *tensors((3,), (3,)), order=2)
+
+
+def test_float32_is_refused():
+    with pytest.raises(DtypeError, match="need float64"):
+        testing.check_gradient(lambda x: x * x, mr.tensor(np.ones(3, np.float32), requires_grad=True))
+
+
+def test_another_order_is_refused():
+    with pytest.raises(ValueError, match="order must be 1 or 2, got 3"):
+        testing.check_gradient(lambda x: x * x, *tensors((3,)), order=3)
