@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from minires.autograd.backward import grad
+from minires.autograd.tensor import tensor
 from minires.device import Array
 from minires.testing.report import GradientReport
 from minires.testing.vjp import check_vjp
@@ -70,10 +72,9 @@ class _Adapter:
         self.function, self.argnums, self.devices = function, list(argnums), devices
 
     def tensors(self, arrays: Sequence[Array]) -> list[Any]:
-        import minires
 
         return [
-            minires.tensor(array, requires_grad=number in self.argnums, device=device)
+            tensor(array, requires_grad=number in self.argnums, device=device)
             for number, (array, device) in enumerate(zip(arrays, self.devices, strict=True))
         ]
 
@@ -103,16 +104,13 @@ class _SecondOrder:
         self.present = [gradient is not None for gradient in gradients]
 
     def _gradients(self, arrays: Sequence[Array]) -> tuple[list[Any], list[Any]]:
-        import minires
 
         tensors = self.first.tensors(arrays[: self.inputs])
-        gys = [minires.tensor(gy, requires_grad=True, device=self.first.devices[0]) for gy in arrays[self.inputs :]]
+        gys = [tensor(gy, requires_grad=True, device=self.first.devices[0]) for gy in arrays[self.inputs :]]
         outputs = [y for y in self.first.outputs(tensors) if y.dtype.kind == "f"]
         used = [(y, gy) for y, gy in zip(outputs, gys, strict=True) if y.requires_grad]
         wanted = [tensors[number] for number in self.first.argnums]
-        gradients = minires.grad(
-            [y for y, _ in used], wanted, [gy for _, gy in used], create_graph=True, allow_unused=True
-        )
+        gradients = grad([y for y, _ in used], wanted, [gy for _, gy in used], create_graph=True, allow_unused=True)
         return [*tensors, *gys], list(gradients)
 
     def _present(self, gradients: Sequence[Any]) -> list[Any]:
@@ -129,16 +127,13 @@ class _SecondOrder:
 
 def _grad(outputs: Sequence[Any], tensors: Sequence[Any], gy: Sequence[Array]) -> list[Array | None]:
     """Gradients with respect to the tensors that require one, None for the others."""
-    import minires
 
-    used = [(y, minires.tensor(g, device=y.device)) for y, g in zip(outputs, gy, strict=True) if y.requires_grad]
+    used = [(y, tensor(g, device=y.device)) for y, g in zip(outputs, gy, strict=True) if y.requires_grad]
     wanted = [number for number, tensor in enumerate(tensors) if tensor.requires_grad]
     gradients: list[Array | None] = [None] * len(tensors)
     if not used or not wanted:
         return gradients
-    found = minires.grad(
-        [y for y, _ in used], [tensors[number] for number in wanted], [g for _, g in used], allow_unused=True
-    )
+    found = grad([y for y, _ in used], [tensors[number] for number in wanted], [g for _, g in used], allow_unused=True)
     for number, gradient in zip(wanted, found, strict=True):
         gradients[number] = None if gradient is None else gradient.numpy()
     return gradients
