@@ -13,7 +13,7 @@ from minires.testing.report import Finding
 from minires.testing.snippet import snippet
 
 _NEAR = 2.0**-22  # a kink is looked for at this step
-_MOST_KINKS = 16
+_PATIENCE = 512  # parts of a direction that are tried for kinks
 
 
 def localise(probe: Probe, number: int, d: Array, slopes: Derivatives, wrong: Comparison) -> Finding:
@@ -54,7 +54,7 @@ def localise(probe: Probe, number: int, d: Array, slopes: Derivatives, wrong: Co
 
 
 def find_kinks(probe: Probe, number: int, d: Array) -> Array | None:
-    """The elements of input ``number`` that sit on a kink, as a mask; None if they are more than a few.
+    """The elements of input ``number`` that sit on a kink, as a mask; None if they are too many.
 
     At a kink f(h) + f(−h) − 2 f(0) is of the size of h, elsewhere of h²: halves of the direction that show
     it are halved on.
@@ -71,14 +71,16 @@ def find_kinks(probe: Probe, number: int, d: Array) -> Array | None:
     flat = d.reshape(-1)
     found = np.zeros(flat.size, bool)
     pending = [np.flatnonzero(flat)]
+    tried = 0
     while pending:
+        tried += 1
+        if tried > _PATIENCE:
+            return None
         where = pending.pop()
         if not where.size or not rough(_only(flat, where, d.shape)):
             continue
         if where.size == 1:
             found[where] = True
-            if found.sum() > _MOST_KINKS:
-                return None
         else:
             pending += np.array_split(where, 2)
     return found.reshape(d.shape)

@@ -65,7 +65,7 @@ def check_vjp(
     Inconclusive : the gradient can be neither confirmed nor refuted here.
     DtypeError : an input or output is not float64 (finite differences in float32 prove nothing).
 
-    Cost: about 85 evaluations of ``function`` per input and direction, two directions per input as a rule.
+    Cost: about 95 evaluations of ``function`` per input and direction, two directions per input as a rule.
     """
     if at_kinks not in ("skip", "raise"):
         raise ValueError(f"at_kinks must be 'skip' or 'raise', got {at_kinks!r}")

@@ -1,5 +1,8 @@
 """The strategies generate what they say, reach every corner, and draw nothing illegal."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import find, given, settings
@@ -96,6 +99,11 @@ def test_kinds_of_values_are_what_they_are_called():
     assert not np.array_equal(strategies.array((9,), 0), strategies.array((9,), 0, stream=1))
     with pytest.raises(ValueError, match="'rough' is not one of"):
         strategies.array((3,), 0, "rough")
+
+
+def test_the_checkers_do_not_import_hypothesis():
+    code = "import sys, minires.testing; sys.exit('hypothesis' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_strategies_are_imported_when_asked_for():

@@ -88,6 +88,13 @@ def sum_of_relus_with_one_on_the_kink(ops, rng):
 
 
 @right
+def sparse_inputs_of_which_every_output_sees_a_kink(ops, rng):
+    x, w = normal(rng, 5, 6), normal(rng, 6, 4)
+    x[rng.random(x.shape) < 0.5] = 0
+    return lambda x: ops.relu(x) @ w, lambda gy, x: (gy @ w.T * (x > 0),), x
+
+
+@right
 def relu_shifted_close_to_its_kink(ops, rng):
     x = 1 + np.concatenate([normal(rng, 20), [1e-9, -1e-12, 1e-6]])
     return lambda x: ops.relu(x - 1), lambda gy, x: (gy * (x > 1),), x
