@@ -1,6 +1,25 @@
-"""Data sets in memory."""
+"""Data sets, what is done to their images, and the loader that makes batches of them."""
 
+from minires.data.cifar import CIFAR10, CIFAR100
 from minires.data.dataset import Dataset
 from minires.data.fashion_mnist import FashionMNIST
+from minires.data.folder import ImageFolder, read_image
+from minires.data.idx import read_idx
+from minires.data.loader import DataLoader
+from minires.data.transforms import Augmentation, HorizontalFlip, Normalize, PixelMean, RandomCrop
 
-__all__ = ["Dataset", "FashionMNIST"]
+__all__ = [
+    "CIFAR10",
+    "CIFAR100",
+    "Augmentation",
+    "DataLoader",
+    "Dataset",
+    "FashionMNIST",
+    "HorizontalFlip",
+    "ImageFolder",
+    "Normalize",
+    "PixelMean",
+    "RandomCrop",
+    "read_idx",
+    "read_image",
+]

@@ -1,0 +1,187 @@
+"""What is done to a batch of images on its way into the network.
+
+An augmentation has two halves, so that randomness stays apart from what it does:
+
+- ``draw(rng, count)`` draws one row of numbers for each of ``count`` images;
+- ``apply(images, rows)`` is a pure function of the images and their rows.
+
+``augmentation(images, rng)`` does one after the other. The DataLoader draws the rows of the whole data set once
+an epoch and hands each image the row of its own index, whichever batch it is in. Any object with these two
+methods is an augmentation.
+
+A normalisation turns a batch, uint8 or floats in units of 0 to 1, into floats of the wanted dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
+
+from minires.data.dataset import Dataset
+from minires.errors import DataError, ShapeError
+
+Images = npt.NDArray[Any]
+Rows = npt.NDArray[Any]
+
+
+@runtime_checkable
+class Augmentation(Protocol):
+    """A random change of images, drawn and applied apart."""
+
+    def draw(self, rng: np.random.Generator, count: int) -> Rows:
+        """One row of random numbers for each of ``count`` images: an array (count, …)."""
+
+    def apply(self, images: Images, rows: Rows) -> Images:
+        """Images (N, C, H, W) changed as their rows (N, …) say; a new array of the same shape and dtype."""
+
+
+class Normalization(Protocol):
+    """Images (N, C, H, W), uint8 or floats in units of 0 to 1, to floats of ``dtype``."""
+
+    def __call__(self, images: Images, dtype: npt.DTypeLike = np.float32) -> Images:
+        """The normalised images, a new array."""
+
+
+class RandomCrop:
+    """Pad each side with black, then cut the image's own size out at a random place.
+
+        out[n, c, i, j] = padded[n, c, i + dy_n, j + dx_n],   dy, dx uniform in 0 … 2·padding
+
+    Parameters
+    ----------
+    padding : pixels on each side
+
+    Raises
+    ------
+    ShapeError : if it is not an integer, or negative.
+
+    Source: He et al. 2015, arXiv:1512.03385, section 4.2 (padding 4 for CIFAR-10).
+    """
+
+    def __init__(self, padding: int = 4) -> None:
+        if not hasattr(padding, "__index__") or isinstance(padding, bool) or padding < 0:
+            raise ShapeError(f"padding must be an integer and at least 0, got {padding!r}")
+        self.padding = int(padding)
+
+    def draw(self, rng: np.random.Generator, count: int) -> Rows:
+        """(dy, dx) for each image, int64 (count, 2)."""
+        return rng.integers(0, 2 * self.padding + 1, size=(count, 2))
+
+    def apply(self, images: Images, rows: Rows) -> Images:
+        """The images cut out at their rows (dy, dx)."""
+        N, C, H, W = images.shape
+        pad = self.padding
+        padded = np.zeros((N, C, H + 2 * pad, W + 2 * pad), images.dtype)
+        padded[:, :, pad : pad + H, pad : pad + W] = images
+        windows = sliding_window_view(padded, (H, W), axis=(2, 3))
+        return np.ascontiguousarray(windows[np.arange(N), :, rows[:, 0], rows[:, 1]])
+
+    def __call__(self, images: Images, rng: np.random.Generator) -> Images:
+        """The images, each cut out at a place drawn from ``rng``."""
+        return self.apply(images, self.draw(rng, len(images)))
+
+    def __repr__(self) -> str:
+        return f"RandomCrop(padding={self.padding})"
+
+
+class HorizontalFlip:
+    """Mirror an image, left and right, with the given probability.
+
+    Parameters
+    ----------
+    probability : from 0 to 1
+
+    Raises
+    ------
+    ShapeError : if it is outside.
+    """
+
+    def __init__(self, probability: float = 0.5) -> None:
+        if not 0 <= probability <= 1:
+            raise ShapeError(f"probability must be from 0 to 1, got {probability!r}")
+        self.probability = float(probability)
+
+    def draw(self, rng: np.random.Generator, count: int) -> Rows:
+        """Whether each image is mirrored, bool (count,)."""
+        return rng.random(count) < self.probability
+
+    def apply(self, images: Images, rows: Rows) -> Images:
+        """The images, mirrored where their row says so."""
+        return np.where(rows[:, None, None, None], images[..., ::-1], images)
+
+    def __call__(self, images: Images, rng: np.random.Generator) -> Images:
+        """The images, each mirrored or not as drawn from ``rng``."""
+        return self.apply(images, self.draw(rng, len(images)))
+
+    def __repr__(self) -> str:
+        return f"HorizontalFlip(probability={self.probability})"
+
+
+class Normalize:
+    """Each channel shifted and scaled: y = (x − mean) / std, with x in units of 0 to 1 (uint8 divided by 255).
+
+    Parameters
+    ----------
+    mean, std : one number a channel; std positive
+
+    Raises
+    ------
+    DataError : if they are not as many, or a std is not positive.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
+        if len(self.mean) != len(self.std) or not all(value > 0 for value in self.std):
+            raise DataError(f"a mean and a positive std for each channel are needed, got {mean!r} and {std!r}")
+
+    def __call__(self, images: Images, dtype: npt.DTypeLike = np.float32) -> Images:
+        """The normalised images (N, C, H, W), a new array of ``dtype``."""
+        if images.ndim != 4 or images.shape[1] != len(self.mean):
+            raise ShapeError(f"expected images (N, {len(self.mean)}, H, W), got shape {images.shape}")
+        scale = 1 / (_unit(images) * np.array(self.std))
+        shift = -np.array(self.mean) / np.array(self.std)
+        y: Images = np.multiply(images, scale.astype(dtype)[:, None, None], dtype=dtype)
+        y += shift.astype(dtype)[:, None, None]
+        return y
+
+    def __repr__(self) -> str:
+        return f"Normalize(mean={self.mean}, std={self.std})"
+
+
+class PixelMean:
+    """Each pixel less its mean over a data set: y = x − mean, with x in units of 0 to 1 (uint8 divided by 255).
+
+    Parameters
+    ----------
+    mean : floats (C, H, W)
+
+    Source: He et al. 2015, arXiv:1512.03385, section 4.2.
+    """
+
+    def __init__(self, mean: npt.ArrayLike) -> None:
+        self.mean = np.array(mean, np.float64)
+        if self.mean.ndim != 3:
+            raise ShapeError(f"a mean image has shape (C, H, W), got {self.mean.shape}")
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> PixelMean:
+        """The mean image of a data set: give it the training images, and use the result for both splits."""
+        return cls(dataset.images.mean(axis=0, dtype=np.float64) / 255)
+
+    def __call__(self, images: Images, dtype: npt.DTypeLike = np.float32) -> Images:
+        """The centred images (N, C, H, W), a new array of ``dtype``."""
+        if images.shape[1:] != self.mean.shape:
+            raise ShapeError(f"expected images (N, {', '.join(map(str, self.mean.shape))}), got {images.shape}")
+        scale = np.array(1 / _unit(images), dtype)
+        y: Images = np.multiply(images, scale, dtype=dtype)
+        y -= self.mean.astype(dtype)
+        return y
+
+
+def _unit(images: Images) -> float:
+    """The value that stands for 1: 255 in bytes, 1 in floats."""
+    return 255.0 if images.dtype == np.uint8 else 1.0

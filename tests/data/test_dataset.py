@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minires.data import Dataset
+from minires.errors import DataError, DtypeError, ShapeError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (4, 2, 3, 5), np.uint8)
+LABELS = np.array([0, 1, 2, 1], np.uint8)
+NAMES = ("a", "b", "c")
+
+
+def test_a_data_set_is_a_sequence_of_images_and_labels():
+    dataset = Dataset(IMAGES, LABELS, NAMES)
+    assert len(dataset) == 4
+    assert dataset.classes == NAMES
+    assert dataset.labels.dtype == np.int64
+    image, label = dataset[2]
+    assert np.array_equal(image, IMAGES[2])
+    assert label == 2
+    assert type(label) is int
+    assert [label for _, label in dataset] == LABELS.tolist()
+    assert repr(dataset) == "Dataset(4 images of 2×3×5, 3 classes)"
+
+
+def test_a_data_set_cannot_be_written_through_and_leaves_the_callers_array_alone():
+    images = IMAGES.copy()
+    dataset = Dataset(images, LABELS, NAMES)
+    for array in (dataset.images, dataset.labels):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+    assert images.flags.writeable
+
+
+@given(seed=st.integers(0, 999), channels=st.integers(1, 3), count=st.integers(1, 4))
+def test_mean_and_std_are_those_of_the_pixels(seed, channels, count):
+    images = np.random.default_rng(seed).integers(0, 256, (count, channels, 3, 4), np.uint8)
+    dataset = Dataset(images, np.zeros(count, int), "a")
+    for channel in range(channels):
+        values = [int(v) / 255 for v in images[:, channel].ravel()]
+        mean = sum(values) / len(values)
+        var = sum((v - mean) ** 2 for v in values) / len(values)
+        # Sums of at most 256 terms below 1 in double precision: errors below 256 · 2⁻⁵³ < 1e-13. The standard
+        # deviation is a square root, so it is compared squared.
+        assert abs(dataset.mean[channel] - mean) < 1e-13
+        assert abs(dataset.std[channel] ** 2 - var) < 1e-12
+
+
+def test_given_statistics_are_kept():
+    dataset = Dataset(IMAGES, LABELS, NAMES, mean=(0.1, 0.2), std=(1, 2))
+    assert dataset.mean == (0.1, 0.2)
+    assert dataset.std == (1.0, 2.0)
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_a_label_out_of_range_is_an_error_that_names_the_image(label):
+    with pytest.raises(DataError, match=f"label {label} of image 1 is out of range.*0 to 2"):
+        Dataset(IMAGES, [0, label, label, 0], NAMES)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "error"),
+    [
+        (IMAGES[0], LABELS, ShapeError),
+        (IMAGES, LABELS[:3], ShapeError),
+        (IMAGES, LABELS[:, None], ShapeError),
+        (IMAGES[:0], LABELS[:0], ShapeError),
+        (IMAGES.astype(np.float32), LABELS, DtypeError),
+        (IMAGES, LABELS.astype(float), DtypeError),
+    ],
+)
+def test_arrays_of_another_kind_are_an_error(images, labels, error):
+    with pytest.raises(error, match="a data set needs"):
+        Dataset(images, labels, NAMES)
+
+
+def test_statistics_of_another_number_of_channels_are_an_error():
+    with pytest.raises(ShapeError, match="2 channels"):
+        Dataset(IMAGES, LABELS, NAMES, mean=(0.5,), std=(0.5,))
