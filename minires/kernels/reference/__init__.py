@@ -1,6 +1,6 @@
 """The text-book form of every kernel, on NumPy or CuPy, for arrays of any strides."""
 
-from minires.kernels.reference.activation import relu, relu_grad
+from minires.kernels.reference.activation import relu, relu_grad, sigmoid, tanh
 from minires.kernels.reference.arithmetic import (
     absolute,
     add,
@@ -26,11 +26,26 @@ from minires.kernels.reference.arithmetic import (
     subtract,
     where,
 )
-from minires.kernels.reference.batch_norm import batch_norm, batch_norm_grads, batch_norm_grads_grads
+from minires.kernels.reference.batch_norm import (
+    batch_norm,
+    batch_norm_grads,
+    batch_norm_grads_grads,
+    batch_norm_inference,
+    batch_norm_inference_grads,
+)
+from minires.kernels.reference.batch_norm_act import (
+    batch_norm_act,
+    batch_norm_act_grads,
+    batch_norm_act_inference,
+)
 from minires.kernels.reference.conv import conv2d, conv2d_grads, conv2d_input_grad, conv2d_weight_grad
+from minires.kernels.reference.dropout import dropout
+from minires.kernels.reference.linear import linear, linear_grads
 from minires.kernels.reference.matmul import matmul
 from minires.kernels.reference.optim import adam_, sgd_
 from minires.kernels.reference.pooling import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_grad,
     avg_pool2d,
     avg_pool2d_grad,
     max_pool2d,
@@ -60,11 +75,13 @@ from minires.kernels.reference.shape import (
     stack,
     transpose,
 )
-from minires.kernels.reference.softmax import log_softmax
+from minires.kernels.reference.softmax import cross_entropy, cross_entropy_grad, log_softmax, softmax
 
 __all__ = [
     "absolute",
     "adam_",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_grad",
     "add",
     "amax",
     "amax_share",
@@ -75,8 +92,13 @@ __all__ = [
     "avg_pool2d",
     "avg_pool2d_grad",
     "batch_norm",
+    "batch_norm_act",
+    "batch_norm_act_grads",
+    "batch_norm_act_inference",
     "batch_norm_grads",
     "batch_norm_grads_grads",
+    "batch_norm_inference",
+    "batch_norm_inference_grads",
     "broadcast_to",
     "clip",
     "clip_mask",
@@ -85,7 +107,10 @@ __all__ = [
     "conv2d_grads",
     "conv2d_input_grad",
     "conv2d_weight_grad",
+    "cross_entropy",
+    "cross_entropy_grad",
     "divide",
+    "dropout",
     "equal",
     "exp",
     "getitem",
@@ -94,6 +119,8 @@ __all__ = [
     "greater_equal",
     "less",
     "less_equal",
+    "linear",
+    "linear_grads",
     "log",
     "log_softmax",
     "matmul",
@@ -113,13 +140,16 @@ __all__ = [
     "relu_grad",
     "reshape",
     "sgd_",
+    "sigmoid",
     "sign",
+    "softmax",
     "split",
     "sqrt",
     "stack",
     "subtract",
     "sum",
     "sum_to",
+    "tanh",
     "transpose",
     "var",
     "where",

@@ -1,4 +1,4 @@
-"""The rectifier and its gradient."""
+"""The rectifier with its gradient, and the two smooth switches."""
 
 from __future__ import annotations
 
@@ -52,3 +52,44 @@ def relu_grad(gy: Array, y: Array) -> Array:
     gx: Array = xp.empty_like(y, dtype=gy.dtype)
     gx[...] = xp.where(y > 0, gy, gy.dtype.type(0))
     return gx
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(−x)), element by element.
+
+    Written in z = exp(−|x|), which cannot overflow, and keeps every digit where the result is nearly 0:
+
+        y = 1 / (1 + z) for x ≥ 0,    z / (1 + z) for x < 0                       (1)
+
+    Parameters
+    ----------
+    x : float or complex array of any shape; of complex values, the real part decides
+
+    Returns
+    -------
+    y : shape, dtype and memory order of x; NaN stays NaN
+
+    Identities that test it: sigmoid(x) + sigmoid(−x) = 1; the derivative is y · (1 − y).
+    """
+    xp = xp_of(x)
+    negative = x.real < 0
+    z = xp.exp(xp.where(negative, x, -x))
+    y: Array = xp.divide(xp.where(negative, z, xp.ones_like(z)), 1 + z, out=xp.empty_like(x))  # (1)
+    return y
+
+
+def tanh(x: Array) -> Array:
+    """The hyperbolic tangent, element by element.
+
+    Parameters
+    ----------
+    x : float or complex array of any shape
+
+    Returns
+    -------
+    y : shape, dtype and memory order of x
+
+    Identities that test it: tanh(−x) = −tanh(x); tanh(x) = 2 · sigmoid(2x) − 1; the derivative is 1 − y².
+    """
+    xp = xp_of(x)
+    return xp.tanh(x, out=xp.empty_like(x))  # type: ignore[no-any-return]

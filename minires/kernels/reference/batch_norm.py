@@ -7,12 +7,15 @@ Everything here is built from one projection. For a channel with M = N·H·W val
 
 P takes out of ``a`` what a shift and a stretch of x could have produced, which is what normalisation undoes.
 It is its own transpose, and the derivative of x_hat by x is inv_std · P, exactly, whatever eps is.
+
+Sums over a channel's pixels are `reduction.sum`'s, which are as good in one memory order as in another.
 """
 
 from __future__ import annotations
 
 from minires.device import Array, same_dtype, xp_of
 from minires.errors import ShapeError
+from minires.kernels.reference import reduction
 
 AXES = (0, 2, 3)
 
@@ -51,9 +54,9 @@ def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, 
         raise ShapeError(f"batch norm needs more than one value per channel when training, got shape {x.shape}")
     same_dtype(x, gamma, beta)
     xp = xp_of(x)
-    mean = x.mean(AXES)
+    mean = _total(x) / M
     centred = x - _wide(mean)
-    var = (centred * centred).mean(AXES)  # (1)
+    var = _total(centred * centred) / M  # (1)
     inv_std = 1 / xp.sqrt(var + eps)
     y = xp.add(centred * _wide(gamma * inv_std), _wide(beta), out=xp.empty_like(x))  # (2)
     return y, mean, var, inv_std
@@ -87,14 +90,14 @@ def batch_norm_grads(gy: Array, x: Array, gamma: Array, mean: Array, inv_std: Ar
 
     Identities that test it: Σ gx = 0 (shifting x changes nothing), and, as eps > 0 breaks scale invariance
     just a little, Σ gx · x_hat = gamma · inv_std · ggamma · eps / (var + eps).
-    Source: Ioffe & Szegedy 2015, arXiv:1502.03167, section 3.
+    Source: Ioffe & Szegedy 2015, arXiv:1502.03167, section 3; derivation in docs/derivations/batch_norm.md.
     """
     M = _check(x, gamma, mean, inv_std)
     _same_shape(gy, x)
     same_dtype(gy, x, gamma, mean, inv_std)
     x_hat = (x - _wide(mean)) * _wide(inv_std)
-    gbeta = gy.sum(AXES)  # (1)
-    ggamma = (gy * x_hat).sum(AXES)  # (2)
+    gbeta = _total(gy)  # (1)
+    ggamma = _total(gy * x_hat)  # (2)
     projected = gy - _wide(gbeta / M) - x_hat * _wide(ggamma / M)
     xp = xp_of(x)
     return xp.multiply(projected, _wide(gamma * inv_std), out=xp.empty_like(x)), ggamma, gbeta  # (3)
@@ -128,6 +131,7 @@ def batch_norm_grads_grads(
     DtypeError : if dtypes are mixed.
 
     Identity that tests it: `batch_norm_grads` is linear in gy, and (1) is its transpose.
+    Source: derivation in docs/derivations/batch_norm.md.
     """
     M = _check(x, gamma, mean, inv_std, gggamma, ggbeta)
     _same_shape(gy, x)
@@ -137,11 +141,11 @@ def batch_norm_grads_grads(
     x_hat = (x - _wide(mean)) * _wide(inv_std)
 
     def project(v: Array) -> Array:
-        projected: Array = v - _wide(v.sum(AXES) / M) - x_hat * _wide((v * x_hat).sum(AXES) / M)  # (P)
+        projected: Array = v - _wide(_total(v) / M) - x_hat * _wide(_total(v * x_hat) / M)  # (P)
         return projected
 
-    scale, A = gamma * inv_std, (ggx * project(gy)).sum(AXES)
-    a, b = (ggx * x_hat).sum(AXES), (gy * x_hat).sum(AXES)
+    scale, A = gamma * inv_std, _total(ggx * project(gy))
+    a, b = _total(ggx * x_hat), _total(gy * x_hat)
     direct = project(ggx) * _wide(scale) + x_hat * _wide(gggamma)
     d_gy = xp.add(direct, _wide(ggbeta), out=xp.empty_like(x))  # (1)
     d_gamma = inv_std * A  # (2)
@@ -149,6 +153,78 @@ def batch_norm_grads_grads(
     through_std = x_hat * _wide(gamma * A * inv_std * inv_std / M)
     d_x = xp.subtract(project(q) * _wide(inv_std), through_std, out=xp.empty_like(x))  # (4)
     return d_gy, d_x, d_gamma
+
+
+def batch_norm_inference(x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float) -> Array:
+    """Scale and shift each channel by statistics that are given, not taken from x.
+
+        y = gamma · (x − mean) · inv_std + beta,    inv_std = 1 / √(var + eps)    (1)
+
+    Parameters
+    ----------
+    x : (N, C, H, W) float or complex array
+    gamma, beta, mean, var : (C,) arrays of the same dtype
+    eps : keeps the root away from zero
+
+    Returns
+    -------
+    y : (N, C, H, W), dtype and memory order of x
+
+    Raises
+    ------
+    ShapeError : if the shapes do not agree.
+    DtypeError : if dtypes are mixed.
+
+    Identity that tests it: with the batch's own mean and variance it is `batch_norm`.
+    Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 2.
+    """
+    _check(x, gamma, beta, mean, var)
+    same_dtype(x, gamma, beta, mean, var)
+    xp = xp_of(x)
+    scale = gamma / xp.sqrt(var + eps)
+    y: Array = xp.add((x - _wide(mean)) * _wide(scale), _wide(beta), out=xp.empty_like(x))  # (1)
+    return y
+
+
+def batch_norm_inference_grads(
+    gy: Array, x: Array, gamma: Array, mean: Array, inv_std: Array
+) -> tuple[Array, Array, Array]:
+    """Gradients of the loss with respect to the input, scale and shift of `batch_norm_inference`.
+
+    The statistics are constants here, so a pixel's gradient is its own part alone:
+
+        gbeta  = Σ gy                                                             (1)
+        ggamma = Σ gy · x_hat                                                     (2)
+        gx     = gamma · inv_std · gy                                             (3)
+
+    Parameters
+    ----------
+    gy, x : (N, C, H, W) arrays
+    gamma, mean, inv_std : (C,) arrays; inv_std = 1 / √(var + eps)
+
+    Returns
+    -------
+    gx : (N, C, H, W), memory order of x; ggamma, gbeta : (C,); dtype of gy
+
+    Raises
+    ------
+    ShapeError : if the shapes do not agree.
+    DtypeError : if dtypes are mixed.
+
+    Identity that tests it: ⟨gy, y⟩ = ⟨gx, x − mean⟩ + ⟨gbeta, beta⟩ = ⟨ggamma, gamma⟩ + ⟨gbeta, beta⟩.
+    """
+    _check(x, gamma, mean, inv_std)
+    _same_shape(gy, x)
+    same_dtype(gy, x, gamma, mean, inv_std)
+    xp = xp_of(x)
+    x_hat = (x - _wide(mean)) * _wide(inv_std)
+    gx: Array = xp.multiply(gy, _wide(gamma * inv_std), out=xp.empty_like(x))  # (3)
+    return gx, _total(gy * x_hat), _total(gy)  # (2), (1)
+
+
+def _total(a: Array) -> Array:
+    """(N, C, H, W) -> (C,), summed over the pixels of each channel."""
+    return reduction.sum(a, AXES)
 
 
 def _wide(per_channel: Array) -> Array:

@@ -2,13 +2,17 @@
 
 As in conv.py, every function is a loop over the taps of the window, and `Geometry.taps` knows which input a
 tap shows to which output. Padding is never a candidate for the maximum, and counts as zeros in a mean.
+Results keep the memory order of the array that they are read from.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from minires.device import Array, Size, same_dtype, xp_of
-from minires.errors import ShapeError
-from minires.geometry import Geometry, Tap
+from minires.errors import DtypeError, ShapeError
+from minires.geometry import Geometry, Tap, pair
+from minires.kernels.reference import reduction
 
 
 def max_pool2d(x: Array, geometry: Geometry) -> Array:
@@ -56,7 +60,7 @@ def max_pool2d_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
     """
     xp, (_, winner) = xp_of(x), _winners(x, geometry)
     _same_shape(gy, winner.shape)
-    gx: Array = xp.zeros(x.shape, same_dtype(gy, x))
+    gx: Array = xp.zeros_like(x, dtype=same_dtype(gy, x))
     for tap in geometry.taps(x.shape[2:]):
         won = winner[..., tap.rows_out, tap.cols_out] == _place(x, tap)
         gx[..., tap.rows_in, tap.cols_in] += xp.where(won, gy[..., tap.rows_out, tap.cols_out], gy.dtype.type(0))
@@ -83,7 +87,7 @@ def max_pool2d_gather(v: Array, x: Array, geometry: Geometry) -> Array:
     """
     xp, (_, winner) = xp_of(x), _winners(x, geometry)
     _same_shape(v, x.shape)
-    y: Array = xp.zeros(winner.shape, same_dtype(v, x))
+    y: Array = xp.zeros_like(v, dtype=same_dtype(v, x), shape=winner.shape)
     for tap in geometry.taps(x.shape[2:]):
         won = winner[..., tap.rows_out, tap.cols_out] == _place(x, tap)
         y[..., tap.rows_out, tap.cols_out] += xp.where(won, v[..., tap.rows_in, tap.cols_in], v.dtype.type(0))
@@ -102,18 +106,21 @@ def avg_pool2d(x: Array, geometry: Geometry) -> Array:
 
     Returns
     -------
-    y : (N, C, P, Q), dtype of x
+    y : (N, C, P, Q), dtype and memory order of x
 
     Raises
     ------
     ShapeError : if the window does not fit, or its padding is not smaller than itself.
+    DtypeError : for integers, whose mean is none.
 
     Identity that tests it: ⟨gy, avg_pool2d(x)⟩ = ⟨avg_pool2d_grad(gy), x⟩.
     """
-    y: Array = xp_of(x).zeros(geometry.check_pool(x.shape), x.dtype)
+    _need_float(x)
+    y: Array = xp_of(x).zeros_like(x, shape=geometry.check_pool(x.shape))
     for tap in geometry.taps((x.shape[2], x.shape[3])):
         y[..., tap.rows_out, tap.cols_out] += x[..., tap.rows_in, tap.cols_in]
-    return y / (geometry.kernel[0] * geometry.kernel[1])
+    y /= geometry.kernel[0] * geometry.kernel[1]
+    return y
 
 
 def avg_pool2d_grad(gy: Array, geometry: Geometry, size: Size) -> Array:
@@ -134,20 +141,107 @@ def avg_pool2d_grad(gy: Array, geometry: Geometry, size: Size) -> Array:
     Raises
     ------
     ShapeError : if the shapes do not agree.
+    DtypeError : for integers, whose mean is none.
 
     Identity that tests it: the adjoint of `avg_pool2d` (see there).
     """
     _same_shape(gy, geometry.check_pool((*gy.shape[:2], *size)))
-    gx: Array = xp_of(gy).zeros((*gy.shape[:2], *size), gy.dtype)
+    _need_float(gy)
+    gx: Array = xp_of(gy).zeros_like(gy, shape=(*gy.shape[:2], *size))
     for tap in geometry.taps(size):
         gx[..., tap.rows_in, tap.cols_in] += gy[..., tap.rows_out, tap.cols_out]
-    return gx / (geometry.kernel[0] * geometry.kernel[1])
+    gx /= geometry.kernel[0] * geometry.kernel[1]
+    return gx
+
+
+def adaptive_avg_pool2d(x: Array, grid: Size) -> Array:
+    """Means over a grid of P × Q windows that cover the image, whatever its size.
+
+        y[n, c, p, q] = mean of x[n, c, h, w] over  ⌊p·H / P⌋ ≤ h < ⌈(p + 1)·H / P⌉       (1)
+
+    and the same for w by q, W and Q. Where P does not divide H, neighbours share a row.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) float or complex array
+    grid : (P, Q), each at least 1
+
+    Returns
+    -------
+    y : (N, C, P, Q), dtype and memory order of x
+
+    Raises
+    ------
+    ShapeError : if x has not four axes or has no pixels, or the grid is not two positive numbers.
+    DtypeError : for integers, whose mean is none.
+
+    Identities that test it: grid (1, 1) is the mean over all pixels, grid (H, W) is x, and where (P, Q)
+    divides (H, W) it is `avg_pool2d`.
+    """
+    if x.ndim != 4:
+        raise ShapeError(f"pooling expects an input of shape (N, C, H, W), got {x.shape}")
+    P, Q = grid = _check_grid(grid, (x.shape[2], x.shape[3]))
+    _need_float(x)
+    y: Array = xp_of(x).empty_like(x, shape=(*x.shape[:2], P, Q))
+    for p, q, rows, cols in _cells(grid, (x.shape[2], x.shape[3])):
+        y[..., p, q] = reduction.mean(x[..., rows, cols], (2, 3))  # (1)
+    return y
+
+
+def adaptive_avg_pool2d_grad(gy: Array, size: Size) -> Array:
+    """Gradient of the loss with respect to the input of `adaptive_avg_pool2d`.
+
+        gx[n, c, h, w] = Σ gy[n, c, p, q] / (pixels in window p, q)  over the windows that hold (h, w)    (1)
+
+    Parameters
+    ----------
+    gy : (N, C, P, Q) array
+    size : (H, W) of the input
+
+    Returns
+    -------
+    gx : (N, C, H, W), dtype and memory order of gy
+
+    Raises
+    ------
+    ShapeError : if gy has not four axes, or there are no pixels.
+    DtypeError : for integers, whose mean is none.
+
+    Identity that tests it: the adjoint of `adaptive_avg_pool2d`; Σ gx = Σ gy.
+    """
+    if gy.ndim != 4:
+        raise ShapeError(f"pooling expects a gradient of shape (N, C, P, Q), got {gy.shape}")
+    grid = _check_grid((gy.shape[2], gy.shape[3]), size)
+    _need_float(gy)
+    gx: Array = xp_of(gy).zeros_like(gy, shape=(*gy.shape[:2], *size))
+    for p, q, rows, cols in _cells(grid, size):
+        pixels = (rows.stop - rows.start) * (cols.stop - cols.start)
+        gx[..., rows, cols] += gy[..., p, q][..., None, None] / pixels  # (1)
+    return gx
+
+
+def _check_grid(grid: Size, size: Size) -> Size:
+    P, Q = pair(grid, "the grid")
+    if min(P, Q, *size) < 1:
+        raise ShapeError(f"a grid of {(P, Q)} windows over an image of {tuple(size)}: all must be at least 1")
+    return P, Q
+
+
+def _cells(grid: Size, size: Size) -> Iterator[tuple[int, int, slice, slice]]:
+    """Each window of an adaptive pooling, with the rows and columns that it covers."""
+    rows, cols = (
+        [slice(i * n // count, -(-(i + 1) * n // count)) for i in range(count)]
+        for count, n in zip(grid, size, strict=True)
+    )
+    for p, r in enumerate(rows):
+        for q, c in enumerate(cols):
+            yield p, q, r, c
 
 
 def _winners(x: Array, geometry: Geometry) -> tuple[Array, Array]:
     """The maxima, and the place h · W + w of each; NaN beats everything."""
     xp, shape = xp_of(x), geometry.check_pool(x.shape)
-    y, winner = xp.zeros(shape, x.dtype), xp.full(shape, -1, "int64")
+    y, winner = xp.zeros_like(x, shape=shape), xp.full_like(x, -1, dtype="int64", shape=shape)
     for tap in geometry.taps((x.shape[2], x.shape[3])):
         out = (..., tap.rows_out, tap.cols_out)
         candidate = x[..., tap.rows_in, tap.cols_in]
@@ -162,6 +256,11 @@ def _place(x: Array, tap: Tap) -> Array:
     xp, (H, W) = xp_of(x), x.shape[2:]
     rows, cols = xp.arange(H)[tap.rows_in], xp.arange(W)[tap.cols_in]
     return rows[:, None] * W + cols  # type: ignore[no-any-return]
+
+
+def _need_float(array: Array) -> None:
+    if array.dtype.kind not in "fc":
+        raise DtypeError(f"average pooling needs a float array, got {array.dtype}: convert with .to(dtype)")
 
 
 def _same_shape(array: Array, expected: tuple[int, ...]) -> None:

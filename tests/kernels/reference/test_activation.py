@@ -1,10 +1,13 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minires.errors import ShapeError
-from minires.kernels.reference.activation import relu, relu_grad
+from minires.kernels.reference.activation import relu, relu_grad, sigmoid, tanh
+from minires.testing import strategies as ms
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -33,3 +36,41 @@ def test_nan_stays_nan():
 def test_shapes_that_differ_are_named():
     with pytest.raises(ShapeError, match=r"gradient of shape \(3,\) does not fit an output of shape \(2,\)"):
         relu_grad(np.ones(3), np.ones(2))
+
+
+@given(shape=ms.shapes(min_side=0), seed=ms.seeds(), dtype=ms.dtypes(), order=ms.memory_orders())
+def test_the_smooth_switches_agree_with_scalar_mathematics(frozen, shape, seed, dtype, order):
+    x = frozen(shape, seed, dtype=dtype, order=order)
+    # Both sides: an exponential good to about 3 units in the last place, an addition and a division.
+    tolerance = 8 * np.finfo(dtype).eps
+    for kernel, scalar in ((sigmoid, lambda v: 1 / (1 + math.exp(-v))), (tanh, math.tanh)):
+        y = kernel(x)
+        assert (y.shape, y.dtype, y.strides) == (x.shape, x.dtype, np.empty_like(x).strides)
+        for index in np.ndindex(x.shape):
+            expected = scalar(float(x[index]))
+            assert abs(float(y[index]) - expected) <= tolerance * abs(expected)
+
+
+@given(shape=ms.shapes(), seed=ms.seeds(), dtype=ms.dtypes())
+def test_a_sigmoid_and_its_mirror_image_add_up_to_one(frozen, shape, seed, dtype):
+    x = frozen(shape, seed, dtype=dtype)
+    # 1 / w and z / w of the same z and w: half a unit for each of w, the quotients and their sum.
+    assert np.abs(sigmoid(x) + sigmoid(-x) - 1).max() <= 2 * np.finfo(dtype).eps
+    assert np.array_equal(tanh(-x), -tanh(x))
+
+
+@given(shape=ms.shapes(), seed=ms.seeds())
+def test_the_derivatives_of_the_smooth_switches_are_those_of_the_docstrings(frozen, complex_step, shape, seed):
+    x = frozen(shape, seed)
+    ones = np.ones(shape)
+    for kernel, slope in ((sigmoid, lambda y: y * (1 - y)), (tanh, lambda y: 1 - y * y)):
+        # y is at most 1 and carries a few roundings; 1 − y and 1 − y² carry them as absolute errors.
+        assert np.abs(complex_step(kernel, [x], 0, ones) - slope(kernel(x))).max() <= 16 * 2.0**-52
+
+
+def test_the_sigmoid_of_huge_values_does_not_overflow_and_of_very_negative_ones_keeps_its_digits():
+    y = sigmoid(np.array([-np.inf, -1e4, -700.0, 1e4, np.inf, np.nan]))
+    assert y[:2].tolist() == [0, 0]
+    assert y[2] == pytest.approx(math.exp(-700), rel=1e-15, abs=0)
+    assert y[3:5].tolist() == [1, 1]
+    assert np.isnan(y[5])

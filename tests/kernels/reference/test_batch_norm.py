@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minires.errors import DtypeError, ShapeError
-from minires.kernels.reference.batch_norm import batch_norm, batch_norm_grads, batch_norm_grads_grads
+from minires.kernels.reference.batch_norm import (
+    batch_norm,
+    batch_norm_grads,
+    batch_norm_grads_grads,
+    batch_norm_inference,
+    batch_norm_inference_grads,
+)
+from minires.testing import strategies as ms
 
 ORDERS = {
     "C": np.ascontiguousarray,
@@ -130,3 +137,66 @@ def test_shapes_and_dtypes_that_do_not_fit_are_named():
         batch_norm_grads(x[:1], x, g, g, g)
     with pytest.raises(DtypeError, match="different dtypes"):
         batch_norm(x, g.astype(np.float32), g, 1e-5)
+    for kernel in (batch_norm_inference_grads, batch_norm_grads):
+        with pytest.raises(ShapeError, match=r"gradient of shape \(1, 3, 2, 2\) does not fit"):
+            kernel(x[:1], x, g, g, g)
+    with pytest.raises(ShapeError, match=r"needs \(3,\) values per channel, got \(1,\)"):
+        batch_norm_inference(x, g, g, g[:1], g, 1e-5)
+    with pytest.raises(DtypeError, match="different dtypes"):
+        batch_norm_inference(x, g, g, g.astype(np.float32), g, 1e-5)
+
+
+@pytest.mark.parametrize("order", sorted(ORDERS))
+def test_float32_statistics_are_as_good_in_every_memory_order(order):
+    # Sums in float64, so what is left: the mean's own rounding, the rounding of each x − mean, and the casts.
+    rng = np.random.default_rng(0)
+    x = ORDERS[order]((rng.standard_normal((16, 2, 32, 32)) + 3).astype(np.float32))
+    _, mean, var, _ = batch_norm(x, np.ones(2, np.float32), np.zeros(2, np.float32), 1e-5)
+    exact_mean, exact_var = x.astype(np.float64).mean((0, 2, 3)), x.astype(np.float64).var((0, 2, 3))
+    u = 2.0**-24
+    assert np.all(np.abs(mean - exact_mean) <= 2 * u * np.abs(exact_mean))
+    # A relative error of 2u in x − mean, and of u in its square, the quotient and the cast; the error of the
+    # mean itself enters squared.
+    assert np.all(np.abs(var - exact_var) <= 7 * u * exact_var)
+
+
+@given(shape=shapes, seed=seeds, dtype=ms.dtypes(), order=ms.memory_orders())
+def test_inference_is_exact_where_its_numbers_are(frozen, shape, seed, dtype, order):
+    # Integers, and a variance of 3.75 that eps makes 4: inv_std is ½, so nothing is rounded anywhere.
+    C = shape[1]
+    x, gy = (frozen(shape, seed, "integers", dtype, order, stream=i) for i in (0, 1))
+    gamma, beta, mean = (frozen((C,), seed, "integers", dtype, stream=i) for i in (2, 3, 4))
+    var, inv_std = np.full(C, 3.75, dtype), np.full(C, 0.5, dtype)
+    y = batch_norm_inference(x, gamma, beta, mean, var, 0.25)
+    gx, ggamma, gbeta = batch_norm_inference_grads(gy, x, gamma, mean, inv_std)
+    assert {a.dtype for a in (y, gx, ggamma, gbeta)} == {dtype}
+    assert y.strides == gx.strides == np.empty_like(x).strides
+    for n, c, h, w in np.ndindex(shape):
+        assert y[n, c, h, w] == float(gamma[c]) * (float(x[n, c, h, w]) - float(mean[c])) / 2 + float(beta[c])
+        assert gx[n, c, h, w] == float(gamma[c]) * float(gy[n, c, h, w]) / 2
+    paired = np.sum(gy * (y - beta.reshape(1, -1, 1, 1)))
+    assert paired == np.sum(gx * (x - mean.reshape(1, -1, 1, 1))) == np.sum(ggamma * gamma)
+    assert np.array_equal(gbeta, gy.sum((0, 2, 3)))
+
+
+@given(shape=shapes, seed=seeds)
+def test_inference_by_the_batchs_own_statistics_is_training(shape, seed):
+    x, _, gamma, beta = problem(shape, seed)
+    y, mean, var, _ = batch_norm(x, gamma, beta, 0.125)
+    # The same formula but for gamma · (1 / √v) against gamma / √v: two roundings of the first summand.
+    bound = 4 * 2.0**-52 * (np.abs(y) + 2 * np.abs(beta).max())
+    assert np.all(np.abs(batch_norm_inference(x, gamma, beta, mean, var, 0.125) - y) <= bound)
+
+
+@given(shape=shapes, seed=seeds)
+def test_the_gradients_of_inference_agree_with_the_complex_step(complex_step, shape, seed):
+    x, gy, gamma, beta = problem(shape, seed)
+    rng = np.random.default_rng(seed)
+    mean, var = rng.standard_normal(shape[1]), rng.uniform(0.5, 2, shape[1])
+    claimed = batch_norm_inference_grads(gy, x, gamma, mean, 1 / np.sqrt(var + 0.125))
+    for which, gradient in enumerate(claimed):
+        d = rng.standard_normal(gradient.shape)
+        moved = complex_step(lambda *a: batch_norm_inference(*a, 0.125), (x, gamma, beta, mean, var), which, d)
+        # At most 27 · 3 products of quantities with a dozen roundings each, none above this size.
+        size = np.abs(gy).sum() * (1 + np.abs(x).max() + np.abs(mean).max()) * 2 * (1 + np.abs(gamma).max())
+        assert abs(np.sum(gy * moved) - np.sum(gradient * d)) <= 100 * 2.0**-52 * size * np.abs(d).max()

@@ -1,0 +1,75 @@
+"""The fully connected layer's product and its two gradients."""
+
+from __future__ import annotations
+
+import math
+
+from minires.device import Array, same_dtype
+from minires.errors import ShapeError
+
+
+def linear(x: Array, weight: Array) -> Array:
+    """Multiply the last axis of x by a matrix.
+
+        y[…, k] = Σ_c weight[k, c] · x[…, c]                                      (1)
+
+    Parameters
+    ----------
+    x : (…, C) array
+    weight : (K, C) array of the same dtype
+
+    Returns
+    -------
+    y : (…, K), dtype of x
+
+    Raises
+    ------
+    ShapeError : if the shapes do not agree.
+    DtypeError : if the dtypes differ.
+
+    Identities that test it: ⟨gy, linear(x, weight)⟩ = ⟨gx, x⟩ = ⟨gweight, weight⟩; a 1×1 convolution of a
+    1×1 image.
+    """
+    _check(x, weight)
+    return x @ weight.T  # (1)
+
+
+def linear_grads(
+    gy: Array, x: Array, weight: Array, wants: tuple[bool, bool] = (True, True)
+) -> tuple[Array | None, Array | None]:
+    """Gradients of the loss with respect to the input and the weights of `linear`.
+
+        gx[…, c]      = Σ_k gy[…, k] · weight[k, c]                               (1)
+        gweight[k, c] = Σ_… gy[…, k] · x[…, c]                                    (2)
+
+    Parameters
+    ----------
+    gy : (…, K); x : (…, C); weight : (K, C), all of one dtype
+    wants : whether gx and gweight are wanted; what is not wanted is not computed
+
+    Returns
+    -------
+    gx : (…, C) or None; gweight : (K, C) or None; dtype of gy
+
+    Raises
+    ------
+    ShapeError : if the shapes do not agree.
+    DtypeError : if dtypes are mixed.
+
+    Identity that tests it: the adjoints of `linear`, exactly (see there).
+    """
+    _check(x, weight)
+    K, C = weight.shape
+    if gy.shape != (*x.shape[:-1], K):
+        raise ShapeError(f"the gradient of the output has shape {gy.shape}, but the output has {(*x.shape[:-1], K)}")
+    same_dtype(gy, x, weight)
+    rows = math.prod(x.shape[:-1])
+    gx = gy @ weight if wants[0] else None  # (1)
+    gweight = gy.reshape(rows, K).T @ x.reshape(rows, C) if wants[1] else None  # (2)
+    return gx, gweight
+
+
+def _check(x: Array, weight: Array) -> None:
+    if weight.ndim != 2 or not x.ndim or x.shape[-1] != weight.shape[1]:
+        raise ShapeError(f"linear expects x (…, C) and weight (K, C), got {x.shape} and {weight.shape}")
+    same_dtype(x, weight)

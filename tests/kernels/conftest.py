@@ -1,0 +1,32 @@
+"""What the kernel tests share: read-only arrays from a seed, and the derivative by a complex step."""
+
+import numpy as np
+import pytest
+
+from minires.testing.strategies import array
+
+
+@pytest.fixture(scope="session")
+def frozen():
+    """`minires.testing.strategies.array`, read-only: a kernel that writes into its input fails at once."""
+
+    def draw(*arguments, **keywords):
+        drawn = array(*arguments, **keywords)
+        drawn.setflags(write=False)
+        return drawn
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def complex_step():
+    """The derivative of function(*arrays) along d, in the argument ``which``: accurate to the last digits.
+
+    With a step of 1e-20 the real part does not move at all, so nothing is subtracted and no kink is crossed.
+    """
+
+    def derivative(function, arrays, which, d):
+        moved = [a + 1e-20j * d if i == which else a.astype(complex) for i, a in enumerate(arrays)]
+        return np.imag(function(*moved)) / 1e-20
+
+    return derivative
