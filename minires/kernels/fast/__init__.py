@@ -1,3 +1,30 @@
-"""Kernels for the CPU: the reference's functions, blocked, threaded and fused."""
+"""Kernels for the CPU: the reference's functions, blocked, threaded and fused, in float32 and float64."""
 
-__all__: list[str] = []
+from minires.kernels.fast.activation import relu, relu_grad
+from minires.kernels.fast.batch_norm import (
+    batch_norm,
+    batch_norm_act,
+    batch_norm_act_grads,
+    batch_norm_act_inference,
+    batch_norm_grads,
+    batch_norm_inference,
+)
+from minires.kernels.fast.conv import conv2d, conv2d_grads, conv2d_input_grad, conv2d_weight_grad
+from minires.kernels.fast.pooling import max_pool2d, max_pool2d_grad
+
+__all__ = [
+    "batch_norm",
+    "batch_norm_act",
+    "batch_norm_act_grads",
+    "batch_norm_act_inference",
+    "batch_norm_grads",
+    "batch_norm_inference",
+    "conv2d",
+    "conv2d_grads",
+    "conv2d_input_grad",
+    "conv2d_weight_grad",
+    "max_pool2d",
+    "max_pool2d_grad",
+    "relu",
+    "relu_grad",
+]

@@ -1,0 +1,286 @@
+"""Batch normalisation with the shortcut and the rectifier that follow it, each way in one pass over memory.
+
+    y = relu(gamma · (x − mean) · inv_std + beta + shortcut)
+
+The arithmetic is little, so reading and writing memory is what it costs. An image is one matrix here, a few
+pixels to a row, and every per-channel number is repeated along such a row; then all steps are long NumPy calls
+on contiguous blocks, and per-channel constants are folded together first:
+
+    forward    y  = x · scale + shift,    scale = gamma · inv_std,  shift = beta − mean · scale      (1)
+    backward   gx = gz · scale + x · slope + level,
+               slope = −scale · inv_std · ggamma / M,  level = −scale · gbeta / M − slope · mean     (2)
+
+The sums, and the centre that x is taken around where its mean is large, are channels.py's.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minires.device import Array, same_dtype
+from minires.errors import ShapeError
+from minires.kernels.fast.activation import rectifier_mask
+from minires.kernels.fast.channels import FAR, ChannelRows
+from minires.threads import parallel, single_threaded_blas
+
+
+def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array, Array]:
+    """Normalise each channel by the statistics of the batch: `minires.kernels.reference.batch_norm`.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) float array
+    gamma, beta : (C,) arrays of the same dtype
+    eps : keeps the root away from zero
+
+    Returns
+    -------
+    y : (N, C, H, W), dtype of x
+    mean, var, inv_std : (C,); var is the biased variance
+
+    Raises
+    ------
+    ShapeError : if the shapes do not agree, or a channel has a single value.
+    DtypeError : if dtypes are mixed.
+
+    Identity that tests it: equal to the reference, within rounding.
+    """
+    return batch_norm_act(x, gamma, beta, None, False, eps)
+
+
+def batch_norm_inference(x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float) -> Array:
+    """Normalise by statistics that are given: `minires.kernels.reference.batch_norm_inference`.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) float array
+    gamma, beta, mean, var : (C,) arrays of the same dtype
+    eps : keeps the root away from zero
+
+    Returns
+    -------
+    y : (N, C, H, W), dtype of x
+
+    Raises
+    ------
+    ShapeError, DtypeError : if shapes or dtypes do not agree.
+
+    Identity that tests it: equal to the reference, within rounding.
+    """
+    return batch_norm_act_inference(x, gamma, beta, mean, var, None, False, eps)
+
+
+def batch_norm_grads(gy: Array, x: Array, gamma: Array, mean: Array, inv_std: Array) -> tuple[Array, Array, Array]:
+    """Gradients of a training-mode batch norm: `minires.kernels.reference.batch_norm_grads`.
+
+    Parameters
+    ----------
+    gy, x : (N, C, H, W) arrays
+    gamma, mean, inv_std : (C,) arrays, the last two as `batch_norm` returned them
+
+    Returns
+    -------
+    gx : (N, C, H, W); ggamma, gbeta : (C,); dtype of gy
+
+    Raises
+    ------
+    ShapeError, DtypeError : if shapes or dtypes do not agree.
+
+    Identity that tests it: Σ gx = 0; equal to the reference, within rounding.
+    """
+    _check_shapes(x, gamma, mean, inv_std)
+    _check_gradient(gy, x, "input")
+    same_dtype(gy, x, gamma, mean, inv_std)
+    return _grads(gy, None, x, gamma, mean, inv_std, False)[:3]
+
+
+def batch_norm_act(
+    x: Array, gamma: Array, beta: Array, shortcut: Array | None, relu: bool, eps: float
+) -> tuple[Array, Array, Array, Array]:
+    """Normalise by the batch, add the shortcut, rectify: `minires.kernels.reference.batch_norm_act`.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) array
+    gamma, beta : (C,) arrays of the same dtype
+    shortcut : (N, C, H, W) array of the same dtype, or None for no addition
+    relu : whether to rectify
+    eps : keeps the root away from zero
+
+    Returns
+    -------
+    y : (N, C, H, W), dtype of x
+    mean, var, inv_std : (C,)
+
+    Raises
+    ------
+    ShapeError : if the shapes do not agree, or a channel has a single value.
+    DtypeError : if dtypes are mixed.
+
+    Identity that tests it: equal to the reference, within rounding.
+    """
+    _check_shortcut(shortcut, x)
+    M = _check_shapes(x, gamma, beta)
+    if M < 2:
+        raise ShapeError(f"batch norm needs more than one value per channel when training, got shape {x.shape}")
+    dtype = same_dtype(x, gamma, beta)
+    image = ChannelRows(x)
+    mean, var, centre = image.statistics()
+    inv_std = 1 / np.sqrt(var + eps)
+    y = _apply(image, gamma * inv_std, beta, mean, centre, shortcut, relu)
+    return y, mean.astype(dtype), var.astype(dtype), inv_std.astype(dtype)
+
+
+def batch_norm_act_inference(
+    x: Array, gamma: Array, beta: Array, mean: Array, var: Array, shortcut: Array | None, relu: bool, eps: float
+) -> Array:
+    """`batch_norm_act` by given statistics: `minires.kernels.reference.batch_norm_act_inference`.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) array
+    gamma, beta, mean, var : (C,) arrays of the same dtype
+    shortcut, relu, eps : as in `batch_norm_act`
+
+    Returns
+    -------
+    y : (N, C, H, W), dtype of x
+
+    Raises
+    ------
+    ShapeError, DtypeError : if shapes or dtypes do not agree.
+
+    Identity that tests it: equal to the reference, within rounding.
+    """
+    _check_shortcut(shortcut, x)
+    _check_shapes(x, gamma, beta, mean, var)
+    same_dtype(x, gamma, beta, mean, var)
+    inv_std = 1 / np.sqrt(var.astype(np.float64) + eps)
+    return _apply(ChannelRows(x), gamma * inv_std, beta, mean, _centre(mean, inv_std), shortcut, relu)
+
+
+def batch_norm_act_grads(
+    gy: Array, y: Array, x: Array, gamma: Array, mean: Array, inv_std: Array, relu: bool, wants_shortcut: bool
+) -> tuple[Array, Array, Array, Array | None]:
+    """Gradients of `batch_norm_act`: `minires.kernels.reference.batch_norm_act_grads`.
+
+        gz = gy where y > 0, else 0; gy itself without the rectifier
+
+    Parameters
+    ----------
+    gy, y, x : (N, C, H, W) arrays; y is the output, whose signs are the rectifier's mask
+    gamma, mean, inv_std : (C,) arrays, the last two as `batch_norm_act` returned them
+    relu : as in the forward pass
+    wants_shortcut : whether gshortcut = gz is wanted
+
+    Returns
+    -------
+    gx : (N, C, H, W); ggamma, gbeta : (C,)
+    gshortcut : (N, C, H, W) or None; without the rectifier it is the array gy itself
+
+    Raises
+    ------
+    ShapeError, DtypeError : if shapes or dtypes do not agree.
+
+    Identity that tests it: Σ gx = 0 in each channel; equal to the reference, within rounding.
+    """
+    _check_shapes(x, gamma, mean, inv_std)
+    if relu:
+        _check_gradient(gy, y, "output")
+    _check_gradient(gy, x, "input")
+    same_dtype(gy, x, gamma, mean, inv_std)
+    gx, ggamma, gbeta, gz = _grads(gy, y if relu else None, x, gamma, mean, inv_std, wants_shortcut)
+    return gx, ggamma, gbeta, gz
+
+
+@single_threaded_blas()
+def _apply(
+    image: ChannelRows, scale: Array, beta: Array, mean: Array, centre: Array | None, shortcut: Array | None, relu: bool
+) -> Array:
+    """y of (1), with the shortcut added, rectified."""
+    shift = beta - (mean if centre is None else mean - centre) * scale
+    centred, scales, shifts = image.centred(centre), image.row(scale), image.row(shift)
+    addend = None if shortcut is None else image.matrix(shortcut)
+    zeros = np.zeros_like(scales)  # a row of zeros is faster than one zero
+    result, y = image.new()
+
+    def run(rows: slice) -> None:
+        out = y[rows]
+        np.multiply(centred(rows), scales, out=out)
+        np.add(out, shifts, out=out)  # (1)
+        if addend is not None:
+            np.add(out, addend[rows], out=out)
+        if relu:
+            np.maximum(out, zeros, out=out)
+
+    parallel(run, image.blocks)
+    return result
+
+
+@single_threaded_blas()
+def _grads(
+    gy: Array, y: Array | None, x: Array, gamma: Array, mean: Array, inv_std: Array, wants_shortcut: bool
+) -> tuple[Array, Array, Array, Array | None]:
+    """gx, ggamma, gbeta, gz; y is the mask of a rectifier, or None. In gx lies gz first, unless gz is wanted."""
+    M, dtype = x.shape[0] * x.shape[2] * x.shape[3], gy.dtype
+    image = ChannelRows(x)
+    centre = _centre(mean, inv_std)
+    centred, offset = image.centred(centre), mean if centre is None else mean - centre
+    result, gx = image.new()
+    gradient, outputs = image.matrix(gy), None if y is None else image.matrix(y)
+    gshortcut, gz = gy, gradient
+    if outputs is not None:
+        gshortcut, gz = image.new() if wants_shortcut else (gy, gx)
+
+    def of_block(rows: slice) -> tuple[Array, Array]:
+        if outputs is not None:
+            rectifier_mask(gradient[rows], outputs[rows], gz[rows])
+        return gz[rows], centred(rows)
+
+    gbeta, products = image.sums(of_block)
+    inv_std = inv_std.astype(np.float64)
+    ggamma = (products - offset * gbeta) * inv_std
+    scale = gamma * inv_std
+    slope = -scale * inv_std * ggamma / M
+    level = -scale * gbeta / M - slope * offset
+    scales, slopes, levels = image.row(scale), image.row(slope), image.row(level)
+
+    def run(rows: slice) -> None:
+        rest = image.room("batch norm rest", rows)
+        np.multiply(centred(rows), slopes, out=rest)
+        np.add(rest, levels, out=rest)
+        out = np.multiply(gz[rows], scales, out=gx[rows])
+        np.add(out, rest, out=out)  # (2)
+
+    parallel(run, image.blocks)
+    return result, ggamma.astype(dtype), gbeta.astype(dtype), gshortcut if wants_shortcut else None
+
+
+def _centre(mean: Array, inv_std: Array) -> Array | None:
+    """The mean where it is large beside the deviation, so that x is taken around it, otherwise None."""
+    return mean if bool(((mean * inv_std) ** 2 > FAR).any()) else None
+
+
+def _check_shapes(x: Array, *per_channel: Array) -> int:
+    """M, the number of values per channel, once the shapes agree."""
+    if x.ndim != 4:
+        raise ShapeError(f"batch norm expects an input of shape (N, C, H, W), got {x.shape}")
+    for array in per_channel:
+        if array.shape != (x.shape[1],):
+            raise ShapeError(f"an input of shape {x.shape} needs ({x.shape[1]},) values per channel, got {array.shape}")
+    return int(x.shape[0] * x.shape[2] * x.shape[3])
+
+
+def _check_gradient(gradient: Array, array: Array, name: str) -> None:
+    if gradient.shape != array.shape:
+        raise ShapeError(f"a gradient of shape {gradient.shape} does not fit an {name} of shape {array.shape}")
+
+
+def _check_shortcut(shortcut: Array | None, x: Array) -> None:
+    if shortcut is None:
+        return
+    if shortcut.shape != x.shape:
+        raise ShapeError(
+            f"a shortcut of shape {shortcut.shape} cannot be added to an output of shape {x.shape}: project it first"
+        )
+    same_dtype(x, shortcut)

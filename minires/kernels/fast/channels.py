@@ -1,0 +1,85 @@
+"""An image as a matrix whose rows repeat the channels, and sums over each channel.
+
+**Statistics.** Σx and Σx² of a block are summed in the arrays' own precision, blocks in float64. From these,
+var = Σx²/M − mean² loses as many digits as mean² exceeds var by. Where a channel has mean² > 100 · var,
+everything is done again, and what follows too, on x − centre, with the mean for a centre; the difference of
+two floats of nearly the same size has no rounding error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from minires.device import Array
+from minires.kernels.fast.layout import blocks, hwnc, nchw_view
+from minires.threads import parallel, scratch
+
+FAR = 100.0  # mean² / var from which sums are taken around the mean
+_BLOCK = 1 << 18  # numbers in a block: calls shorter than some 30 µs do not gain from threads
+_ROW = 4096  # numbers in a row of a matrix, at least, where the image's size allows
+
+
+class ChannelRows:
+    """An image as a matrix: (N, C, H, W) in H, W, N, C order, ``fold`` pixels in a row of fold·N·C numbers."""
+
+    def __init__(self, x: Array) -> None:
+        self.N, self.C, self.H, self.W = x.shape
+        pixels, width = self.H * self.W, max(1, self.N * self.C)
+        folds = range(1, min(pixels, -(-_ROW // width)) + 1)
+        self.fold = max((k for k in folds if pixels % k == 0), default=1)
+        self.x = self.matrix(x)
+        self.blocks = blocks(len(self.x), max(1, _BLOCK // (self.fold * width)))
+
+    def matrix(self, x: Array) -> Array:
+        """(N, C, H, W) -> (H·W / fold, fold·N·C)."""
+        return hwnc(x).reshape(self.H * self.W // self.fold, self.fold * self.N * self.C)
+
+    def new(self) -> tuple[Array, Array]:
+        """An uninitialised image as (N, C, H, W), and its matrix."""
+        image = np.empty((self.H, self.W, self.N, self.C), self.x.dtype)
+        return nchw_view(image), image.reshape(self.x.shape)
+
+    def row(self, per_channel: Array) -> Array:
+        """(C,) -> (fold·N·C,): a number for each place in a row of the matrix."""
+        return np.tile(per_channel.astype(self.x.dtype), self.fold * self.N)
+
+    def sums(self, of_block: Callable[[slice], tuple[Array, Array]]) -> tuple[Array, Array]:
+        """(Σ a, Σ a·b) over each channel in float64, where ``of_block(rows)`` gives a and b."""
+        totals = scratch("batch norm sums", (2, len(self.blocks), self.x.shape[1]), self.x.dtype)
+        ones = np.ones(max((rows.stop - rows.start for rows in self.blocks), default=0), self.x.dtype)
+
+        def run(index: int) -> None:
+            a, b = of_block(self.blocks[index])
+            np.matmul(ones[: len(a)], a, out=totals[0, index])
+            np.einsum("ij,ij->j", a, b, out=totals[1, index])
+
+        parallel(run, range(len(self.blocks)))
+        first, second = totals.sum(1, dtype=np.float64).reshape(2, self.fold * self.N, self.C).sum(1)
+        return first, second
+
+    def statistics(self) -> tuple[Array, Array, Array | None]:
+        """mean and var in float64, and the centre to take x around, or None where that is needless."""
+        M = self.N * self.H * self.W
+        total, squares = self.sums(lambda rows: (self.x[rows], self.x[rows]))
+        mean = total / M
+        var = np.maximum(squares / M - mean * mean, 0)
+        if not (mean * mean > FAR * var).any():
+            return mean, var, None
+        centre = mean.astype(self.x.dtype)
+        centred = self.centred(centre)
+        total, squares = self.sums(lambda rows: (centred(rows),) * 2)
+        rest = total / M
+        return centre + rest, np.maximum(squares / M - rest * rest, 0), centre
+
+    def centred(self, centre: Array | None) -> Callable[[slice], Array]:
+        """A function that gives rows of x − centre, in scratch; of x itself if there is no centre."""
+        if centre is None:
+            return lambda rows: self.x[rows]
+        wide = self.row(centre)
+        return lambda rows: np.subtract(self.x[rows], wide, out=self.room("batch norm centred", rows))
+
+    def room(self, key: str, rows: slice) -> Array:
+        """Scratch for some rows of the matrix."""
+        return scratch(key, (rows.stop - rows.start, self.x.shape[1]), self.x.dtype)

@@ -1,0 +1,180 @@
+"""Convolution and its two gradients on the CPU: the reference's functions, in the fastest way that fits.
+
+The formulas and shapes are those of kernels/reference/conv.py. Three files compute them:
+
+- conv_pointwise.py: 1×1 filters with stride 1, one matrix product;
+- conv_winograd.py: 3×3 filters with stride 1 in float32, with a quarter of the multiplications;
+- conv_general.py: everything else, a gather and a matrix product.
+
+Results lie in memory as (H, W, N, C), gradients of filters as (R, S, C, K); inputs in these orders are read
+in place. All are freshly allocated, and the same bits come out for any number of threads.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minires.device import Array, Size, same_dtype
+from minires.errors import ShapeError
+from minires.geometry import Geometry
+from minires.kernels.fast import conv_general, conv_pointwise, conv_winograd
+from minires.kernels.fast.layout import hwnc, hwnc_view, kcrs_view, nchw_view, new_activations, rsck
+from minires.threads import single_threaded_blas
+
+
+@single_threaded_blas()
+def conv2d(x: Array, w: Array, geometry: Geometry) -> Array:
+    """Convolution of images with filters: `minires.kernels.reference.conv2d`.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) float array
+    w : (K, C / groups, R, S) array of the same dtype
+    geometry : stride, padding, dilation and groups, with kernel (R, S)
+
+    Returns
+    -------
+    y : (N, K, P, Q), dtype of x
+
+    Raises
+    ------
+    ShapeError : if the shapes do not agree with each other or with the geometry.
+    DtypeError : if x and w differ in dtype.
+
+    Identity that tests it: equal to the reference, within the rounding of the path taken.
+    """
+    shape = geometry.check_conv(x.shape, w.shape)
+    dtype = same_dtype(x, w)
+    if 0 in (x.size, w.size):
+        y = new_activations(shape, dtype)
+        y.fill(0)
+    elif conv_pointwise.suits(geometry):
+        y = conv_pointwise.conv2d(hwnc(x), rsck(w))
+    elif conv_winograd.suits(x.shape, w.shape, geometry, dtype):
+        y = conv_winograd.conv2d(hwnc(x), rsck(w), geometry)
+    else:
+        y = conv_general.conv2d(hwnc_view(x), rsck(w), geometry)
+    return nchw_view(y)
+
+
+def conv2d_input_grad(gy: Array, w: Array, geometry: Geometry, size: Size) -> Array:
+    """Gradient by the input of `conv2d`: `minires.kernels.reference.conv2d_input_grad`.
+
+    Parameters
+    ----------
+    gy : (N, K, P, Q) array, the gradient with respect to the output
+    w : (K, C / groups, R, S) array of the same dtype
+    geometry : as in the forward pass
+    size : (H, W) of the input
+
+    Returns
+    -------
+    gx : (N, C, H, W), dtype of gy
+
+    Raises
+    ------
+    ShapeError : if the shapes do not agree with each other or with the geometry.
+    DtypeError : if gy and w differ in dtype.
+
+    Identity that tests it: equal to the reference, within the rounding of the path taken.
+    """
+    shape_x = (gy.shape[0], w.shape[1] * geometry.groups, *size)
+    _check_output(gy, geometry.check_conv(shape_x, w.shape))
+    same_dtype(gy, w)
+    gx, _ = _grads(gy, None, w, geometry, shape_x, w.shape)
+    assert gx is not None
+    return gx
+
+
+def conv2d_weight_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
+    """Gradient by the filters of `conv2d`: `minires.kernels.reference.conv2d_weight_grad`.
+
+    Parameters
+    ----------
+    gy : (N, K, P, Q) array, the gradient with respect to the output
+    x : (N, C, H, W) array of the same dtype
+    geometry : as in the forward pass
+
+    Returns
+    -------
+    gw : (K, C / groups, R, S), dtype of gy
+
+    Raises
+    ------
+    ShapeError : if the shapes do not agree with each other or with the geometry.
+    DtypeError : if gy and x differ in dtype.
+
+    Identity that tests it: equal to the reference, within the rounding of the path taken.
+    """
+    if gy.ndim != 4 or x.ndim != 4:
+        raise ShapeError(f"expected gy (N, K, P, Q) and x (N, C, H, W), got {gy.shape} and {x.shape}")
+    shape_w = (gy.shape[1], x.shape[1] // geometry.groups, *geometry.kernel)
+    _check_output(gy, geometry.check_conv(x.shape, shape_w))
+    same_dtype(gy, x)
+    _, gw = _grads(gy, x, None, geometry, x.shape, shape_w)
+    assert gw is not None
+    return gw
+
+
+def conv2d_grads(
+    gy: Array, x: Array, w: Array, geometry: Geometry, wants: tuple[bool, bool] = (True, True)
+) -> tuple[Array | None, Array | None]:
+    """Both gradients of `conv2d`, which share what is done to gy: `minires.kernels.reference.conv2d_grads`.
+
+    Parameters
+    ----------
+    gy : (N, K, P, Q); x : (N, C, H, W); w : (K, C / groups, R, S), all of one dtype
+    geometry : as in the forward pass
+    wants : whether gx and gw are wanted; what is not wanted is not computed
+
+    Returns
+    -------
+    gx : (N, C, H, W) or None
+    gw : (K, C / groups, R, S) or None
+
+    Raises
+    ------
+    ShapeError : if the shapes do not agree with each other or with the geometry.
+    DtypeError : if the dtypes differ.
+
+    Identity that tests it: equal to the reference, within the rounding of the path taken.
+    """
+    expected = geometry.check_conv(x.shape, w.shape)
+    if not any(wants):
+        return None, None
+    _check_output(gy, expected)
+    for other, wanted in zip((w, x), wants, strict=True):
+        if wanted:
+            same_dtype(gy, other)
+    return _grads(gy, x if wants[1] else None, w if wants[0] else None, geometry, x.shape, w.shape)
+
+
+@single_threaded_blas()
+def _grads(
+    gy: Array, x: Array | None, w: Array | None, geometry: Geometry, shape_x: tuple[int, ...], shape_w: tuple[int, ...]
+) -> tuple[Array | None, Array | None]:
+    """gx if w is given, gw if x is; the shapes are checked."""
+    size = shape_x[2], shape_x[3]
+    if 0 in (*shape_x, *shape_w):
+        gx = None if w is None else new_activations(shape_x, gy.dtype)
+        gw = None if x is None else np.zeros([shape_w[i] for i in (2, 3, 1, 0)], gy.dtype)
+        if gx is not None:
+            gx.fill(0)
+    elif conv_pointwise.suits(geometry) or conv_winograd.suits(shape_x, shape_w, geometry, gy.dtype):
+        w, x, gy = (None if w is None else rsck(w)), (None if x is None else hwnc(x)), hwnc(gy)
+        if conv_pointwise.suits(geometry):
+            gx, gw = conv_pointwise.conv2d_grads(gy, w, x)
+        else:
+            gx, gw = conv_winograd.conv2d_grads(gy, size, w, x, geometry)
+    elif w is not None:
+        x_view = None if x is None else hwnc_view(x)
+        gx, gw = conv_general.conv2d_grads(hwnc(gy), size, rsck(w), x_view, geometry)
+    else:
+        assert x is not None
+        gx, gw = None, conv_general.conv2d_weight_grad(hwnc(gy), hwnc_view(x), geometry)
+    return None if gx is None else nchw_view(gx), None if gw is None else kcrs_view(gw)
+
+
+def _check_output(gy: Array, expected: tuple[int, int, int, int]) -> None:
+    if gy.shape != expected:
+        raise ShapeError(f"the gradient of the output has shape {gy.shape}, but the output has {expected}")

@@ -1,0 +1,229 @@
+"""Convolution with any stride, padding, dilation and groups, and its gradients: gather, then multiply.
+
+For a block of output rows, the inputs that each tap of the filter shows are gathered side by side, and the sum
+over taps and channels is one matrix product:
+
+    columns[p, q, n, (tap, c)] = x[h, w, n, c], the pixel that (p, q) meets through the tap, or 0
+    y  = columns · w                                                              (1)
+    gw = columnsᵀ · gy                                                            (2)
+
+The input's gradient is gathered too, and not scattered, so that each job writes its own pixels. With a stride
+(s, t), only the taps with r·dilation ≡ h + padding (mod s) reach input row h. All pixels with the same
+remainders of h by s and w by t, a *phase*, meet the same taps, and each tap shows to a rectangle of the phase
+a rectangle of gy without any stride:
+
+    columns[i, j, n, (tap, k)] = gy[p, q, n, k], met by pixel (i·s + a, j·t + b) through the tap, or 0
+    gx[phase] = columns · wᵀ                                                      (3)
+    gw = x[phase]ᵀ · columns, for the taps of the phase                           (4)
+
+Which pixels meet, `Geometry.taps` knows. Each number is a plain sum of products, as in the reference.
+
+Images here are arrays (H, W, N, C) of any strides, filters are C-order (R, S, C / groups, K).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minires.device import Array, Size
+from minires.geometry import Geometry
+from minires.kernels.fast.layout import blocks, contiguous, pieces
+from minires.threads import parallel, scratch
+
+_BLOCK = 1 << 18  # gathered numbers in a block of rows
+_LANES = 16  # partial sums of a filter's gradient
+_FEW_CHANNELS = 8  # below, channels are gathered as planes, or each copied run would be a few bytes
+
+
+class _Sight(NamedTuple):
+    """What a tap shows: the targets of these rows and columns see the sources of those."""
+
+    r: int
+    s: int
+    rows: slice
+    cols: slice
+    source_rows: slice
+    source_cols: slice
+
+
+def conv2d(x: Array, w: Array, geometry: Geometry) -> Array:
+    """`kernels.reference.conv2d` of x (H, W, N, C) and w (R, S, C / groups, K), as (P, Q, N, K)."""
+    N, K, (P, Q) = x.shape[2], w.shape[3], geometry.output_size((x.shape[0], x.shape[1]))
+    gather = _Gather(x, _forward_sights(geometry, x), (P, Q), geometry.groups)
+    if not gather.sights:
+        return np.zeros((P, Q, N, K), x.dtype)
+    filters, y = gather.stack(w), np.empty((P, Q, N, K), x.dtype)
+
+    def run(rows: slice) -> None:
+        np.matmul(gather.columns(rows), filters, out=_grouped(y[rows], geometry.groups))  # (1)
+
+    parallel(run, gather.blocks())
+    return y
+
+
+def conv2d_weight_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
+    """gw (R, S, C / groups, K) from gy (P, Q, N, K) and x (H, W, N, C)."""
+    G, C, K = geometry.groups, x.shape[3], gy.shape[3]
+    gather = _Gather(x, _forward_sights(geometry, x), (gy.shape[0], gy.shape[1]), G)
+    parts = gather.blocks()
+    lanes = pieces(len(parts), _LANES)
+    shape = (G, len(gather.sights) * (C // G), K // G)
+    sums = scratch("filter sums", (len(lanes), *shape), gy.dtype)
+
+    def run(lane: int) -> None:
+        for number, rows in enumerate(parts[lanes[lane]]):
+            columns, gradients = gather.columns(rows), _grouped(gy[rows], G)
+            _accumulate(sums[lane], columns.swapaxes(1, 2), gradients, number)  # (2)
+
+    parallel(run, range(len(lanes)))
+    total = np.add.reduce(sums, axis=0).reshape(G, len(gather.sights), C // G, K // G)
+    gw = np.zeros((*geometry.kernel, C // G, K), gy.dtype)
+    for t, sight in enumerate(gather.sights):
+        gw[sight.r, sight.s] = total[:, t].transpose(1, 0, 2).reshape(C // G, K)
+    return gw
+
+
+def conv2d_grads(gy: Array, size: Size, w: Array, x: Array | None, geometry: Geometry) -> tuple[Array, Array | None]:
+    """(gx, gw) as (H, W, N, C) and (R, S, C / groups, K), from gy (P, Q, N, K); gw is None if x is."""
+    G, N, K, C = geometry.groups, gy.shape[2], gy.shape[3], w.shape[2] * geometry.groups
+    gx = np.zeros((*size, N, C), gy.dtype)
+    gw = None if x is None else np.zeros((*geometry.kernel, C // G, K), gy.dtype)
+    for phase, sights in _phases(geometry, size).items():
+        target = _every(gx, phase, geometry.stride)
+        gather = _Gather(gy, sights, (target.shape[0], target.shape[1]), G)
+        _phase_grads(gather, target, w, None if x is None else _every(x, phase, geometry.stride), gw)
+    return gx, gw
+
+
+def _phase_grads(gather: _Gather, gx: Array, w: Array, x: Array | None, gw: Array | None) -> None:
+    """(3) and (4) for one phase, whose pixels gx and x hold."""
+    G, C, K = gather.groups, gx.shape[3], w.shape[3]
+    filters, parts = gather.stack_transposed(w), gather.blocks()
+    lanes = pieces(len(parts), _LANES)
+    shape = (G, C // G, len(gather.sights) * (K // G))
+    sums = scratch("filter sums", (len(lanes), *shape), gx.dtype)
+
+    def run(lane: int) -> None:
+        for number, rows in enumerate(parts[lanes[lane]]):
+            columns = gather.columns(rows)
+            pixels = scratch("pixels", gx[rows].shape, gx.dtype)
+            np.matmul(columns, filters, out=_grouped(pixels, G))  # (3)
+            np.copyto(gx[rows], pixels)
+            if x is not None:
+                np.copyto(pixels, x[rows])
+                _accumulate(sums[lane], _grouped(pixels, G).swapaxes(1, 2), columns, number)  # (4)
+
+    parallel(run, range(len(lanes)))
+    if gw is not None:
+        total = np.add.reduce(sums, axis=0).reshape(G, C // G, len(gather.sights), K // G)
+        for t, sight in enumerate(gather.sights):
+            gw[sight.r, sight.s] = total[:, :, t].transpose(1, 0, 2).reshape(C // G, K)
+
+
+class _Gather:
+    """Collects, for rows of ``size`` targets, what each tap shows of ``source`` (H, W, N, G·C)."""
+
+    def __init__(self, source: Array, sights: list[_Sight], size: Size, groups: int) -> None:
+        H, W, N, channels = source.shape
+        self.sights, self.size, self.groups = sights, size, groups
+        self.N, self.C = N, channels // groups
+        self.planes = self.C < _FEW_CHANNELS
+        if self.planes:
+            source = contiguous(source.transpose(3, 0, 1, 2)).transpose(1, 2, 3, 0)
+        self.source = source.reshape(H, W, N, groups, self.C)
+
+    def blocks(self) -> list[slice]:
+        """The target rows, cut into jobs."""
+        per_row = self.size[1] * self.N * self.groups * self.C * len(self.sights)
+        rows = max(1, min(_BLOCK // max(1, per_row), -(-self.size[0] // 4)))
+        return blocks(self.size[0], rows)
+
+    def columns(self, rows: slice) -> Array:
+        """(G, rows·Q·N, taps·C): the matrix of (1) to (4)."""
+        G, N, C, Q = self.groups, self.N, self.C, self.size[1]
+        count, taps = rows.stop - rows.start, len(self.sights)
+        if self.planes:
+            buffer = scratch("columns", (G, taps, C, count, Q, N), self.source.dtype)
+            view = buffer.transpose(1, 3, 4, 5, 0, 2)
+            matrix = buffer.reshape(G, taps * C, count * Q * N).swapaxes(1, 2)
+        else:
+            buffer = scratch("columns", (G, count, Q, N, taps, C), self.source.dtype)
+            view = buffer.transpose(4, 1, 2, 3, 0, 5)
+            matrix = buffer.reshape(G, count * Q * N, taps * C)
+        for t, sight in enumerate(self.sights):
+            self._show(sight, rows, view[t])
+        return matrix
+
+    def _show(self, sight: _Sight, rows: slice, target: Array) -> None:
+        """target (rows, Q, N, G, C) = what one tap shows, zero where it shows padding."""
+        top, bottom = max(sight.rows.start, rows.start), min(sight.rows.stop, rows.stop)
+        if top >= bottom:
+            target[...] = 0
+            return
+        step = sight.source_rows.step or 1
+        first = sight.source_rows.start + (top - sight.rows.start) * step
+        seen = self.source[first : first + (bottom - top - 1) * step + 1 : step, sight.source_cols]
+        target[: top - rows.start] = 0
+        target[bottom - rows.start :] = 0
+        middle = target[top - rows.start : bottom - rows.start]
+        middle[:, : sight.cols.start] = 0
+        middle[:, sight.cols.stop :] = 0
+        middle[:, sight.cols] = seen
+
+    def stack(self, w: Array) -> Array:
+        """w (R, S, C, G·K) -> (G, taps·C, K), the taps as they are gathered."""
+        taps = self._taps_of(w)
+        return contiguous(taps.transpose(2, 0, 1, 3)).reshape(self.groups, -1, taps.shape[3])
+
+    def stack_transposed(self, w: Array) -> Array:
+        """w (R, S, C, G·K) -> (G, taps·K, C), the taps as they are gathered."""
+        taps = self._taps_of(w)
+        return contiguous(taps.transpose(2, 0, 3, 1)).reshape(self.groups, -1, taps.shape[1])
+
+    def _taps_of(self, w: Array) -> Array:
+        """(taps, C, G, K)."""
+        picked = w[[sight.r for sight in self.sights], [sight.s for sight in self.sights]]
+        return picked.reshape(len(self.sights), w.shape[2], self.groups, w.shape[3] // self.groups)
+
+
+def _forward_sights(geometry: Geometry, x: Array) -> list[_Sight]:
+    """The taps as the outputs see them."""
+    return [
+        _Sight(tap.r, tap.s, tap.rows_out, tap.cols_out, tap.rows_in, tap.cols_in)
+        for tap in geometry.taps((x.shape[0], x.shape[1]))
+    ]
+
+
+def _phases(geometry: Geometry, size: Size) -> dict[Size, list[_Sight]]:
+    """The taps as the inputs of each phase see them; phases that meet no tap are left out."""
+    phases: dict[Size, list[_Sight]] = {}
+    (s, t) = geometry.stride
+    for tap in geometry.taps(size):
+        i, j = tap.rows_in.start // s, tap.cols_in.start // t
+        rows = slice(i, i + tap.rows_out.stop - tap.rows_out.start)
+        cols = slice(j, j + tap.cols_out.stop - tap.cols_out.start)
+        phase = tap.rows_in.start % s, tap.cols_in.start % t
+        phases.setdefault(phase, []).append(_Sight(tap.r, tap.s, rows, cols, tap.rows_out, tap.cols_out))
+    return phases
+
+
+def _every(image: Array, phase: Size, stride: Size) -> Array:
+    """The pixels of one phase, a view."""
+    return image[phase[0] :: stride[0], phase[1] :: stride[1]]
+
+
+def _grouped(image: Array, G: int) -> Array:
+    """A C-order (H, W, N, G·C) -> (G, H·W·N, C), a view."""
+    pixels, channels = image.shape[0] * image.shape[1] * image.shape[2], image.shape[3]
+    return image.reshape(pixels, G, channels // G).transpose(1, 0, 2)
+
+
+def _accumulate(total: Array, a: Array, b: Array, number: int) -> None:
+    """total += a @ b; the first product of a sum overwrites what was there."""
+    if number == 0:
+        np.matmul(a, b, out=total)
+    else:
+        more = scratch("filter sums of a block", total.shape, total.dtype)
+        np.add(total, np.matmul(a, b, out=more), out=total)

@@ -1,0 +1,103 @@
+"""1×1 convolutions with stride 1, and their gradients: matrix products over the channels of each pixel.
+
+With all pixels of all images as the rows of matrices, M = H·W·N,
+
+    y  = x · w                                                                    (1)
+    gx = gy · wᵀ                                                                  (2)
+    gw = xᵀ · gy                                                                  (3)
+
+Rows are cut into blocks, so that a block of gy serves (2) and (3) while the cache holds it. Few rows with many
+channels are cut by columns of the result instead.
+
+Images here are C-order arrays (H, W, N, C), the filter is (1, 1, C, K).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minires.device import Array
+from minires.geometry import Geometry
+from minires.kernels.fast.layout import blocks, pieces
+from minires.threads import parallel, scratch
+
+_ROWS = 1792  # pixels in a block
+_FEW_ROWS = 512  # so few pixels are not worth cutting
+_LANES = 16  # partial sums of a filter's gradient
+_LARGE = 1 << 18  # a filter of so many numbers is not summed up in parts
+
+
+def suits(geometry: Geometry) -> bool:
+    """Whether a convolution is for this file."""
+    return geometry.kernel == geometry.stride == (1, 1) and geometry.padding == (0, 0) and geometry.groups == 1
+
+
+def conv2d(x: Array, w: Array) -> Array:
+    """`kernels.reference.conv2d` of x (H, W, N, C) and w (1, 1, C, K), as (H, W, N, K)."""
+    y = np.empty((*x.shape[:3], w.shape[3]), x.dtype)
+    _product(_by_pixel(x), w[0, 0], _by_pixel(y))  # (1)
+    return y
+
+
+def conv2d_grads(gy: Array, w: Array | None, x: Array | None) -> tuple[Array | None, Array | None]:
+    """(gx, gw) as (H, W, N, C) and (1, 1, C, K), from gy (H, W, N, K): gx if w is given, gw if x is."""
+    gx = gw = None
+    if w is not None:
+        gx = np.empty((*gy.shape[:3], w.shape[2]), gy.dtype)
+    if x is not None:
+        gw = np.empty((1, 1, x.shape[3], gy.shape[3]), gy.dtype)
+    if w is not None and gx is not None and (gw is None or gw.size > _LARGE):
+        _product(_by_pixel(gy), w[0, 0].T, _by_pixel(gx))  # (2)
+    if x is not None and gw is not None:
+        if gw.size > _LARGE:
+            _transposed_product(_by_pixel(x), _by_pixel(gy), gw[0, 0])  # (3)
+        else:
+            _both(gy, w, x, gx, gw)
+    return gx, gw
+
+
+def _both(gy: Array, w: Array | None, x: Array, gx: Array | None, gw: Array) -> None:
+    """(3), and (2) if it is wanted, block by block."""
+    x_rows, gy_rows, C, K = _by_pixel(x), _by_pixel(gy), *gw.shape[2:]
+    parts = blocks(len(x_rows), _ROWS) if len(x_rows) > _ROWS else pieces(len(x_rows), 2)
+    lanes = pieces(len(parts), _LANES)
+    sums = scratch("pointwise sums", (len(lanes), C, K), gy.dtype)
+
+    def run(lane: int) -> None:
+        for number, rows in enumerate(parts[lanes[lane]]):
+            if w is not None and gx is not None:
+                np.matmul(gy_rows[rows], w[0, 0].T, out=_by_pixel(gx)[rows])  # (2)
+            if number == 0:
+                np.matmul(x_rows[rows].T, gy_rows[rows], out=sums[lane])  # (3)
+            else:
+                more = scratch("pointwise sums of a block", (C, K), gy.dtype)
+                np.add(sums[lane], np.matmul(x_rows[rows].T, gy_rows[rows], out=more), out=sums[lane])
+
+    parallel(run, range(len(lanes)))
+    np.add.reduce(sums, axis=0, out=gw[0, 0])
+
+
+def _product(a: Array, b: Array, out: Array) -> None:
+    """out = a · b, in blocks of rows, or of columns where rows are few."""
+    if len(a) < _FEW_ROWS:
+        parallel(lambda cols: np.matmul(a, b[:, cols], out=out[:, cols]), _column_pieces(b.shape[1]))
+    else:
+        cuts = blocks(len(a), _ROWS) if len(a) > _ROWS else pieces(len(a), 2)
+        parallel(lambda rows: np.matmul(a[rows], b, out=out[rows]), cuts)
+
+
+def _transposed_product(a: Array, b: Array, out: Array) -> None:
+    """out = aᵀ · b, in blocks of the result's longer side."""
+    if out.shape[0] >= out.shape[1]:
+        parallel(lambda part: np.matmul(a[:, part].T, b, out=out[part]), _column_pieces(out.shape[0]))
+    else:
+        parallel(lambda part: np.matmul(a.T, b[:, part], out=out[:, part]), _column_pieces(out.shape[1]))
+
+
+def _column_pieces(n: int) -> list[slice]:
+    return pieces(n, max(1, min(8, n // 128)))
+
+
+def _by_pixel(x: Array) -> Array:
+    """(H, W, N, C) -> (H·W·N, C)."""
+    return x.reshape(x.shape[0] * x.shape[1] * x.shape[2], x.shape[3])

@@ -1,0 +1,279 @@
+"""3×3 convolutions with stride 1, and their gradients, by Winograd's F(4×4, 3×3).
+
+The image is cut into 4×4 tiles. To a tile belongs a window d of 6×6 inputs, and with the matrices A, B, G of
+cook_toom.py
+
+    U = G w Gᵀ        (6×6 numbers for each pair of channels)                     (1)
+    V = B d Bᵀ        (6×6 numbers for each tile, image and channel)              (2)
+    M = V · U         (for each of the 36, a matrix product over channels)        (3)
+    y = A M Aᵀ        (4×4 outputs for each tile)                                 (4)
+
+The gradient with respect to the input is the same with gy for x, the filter reversed and its channels
+exchanged. It has transformed gy already, and this transform is all that the gradient of the filter needs:
+
+    gw = Gᵀ [Σ (Aᵀ x A)ᵀ · V] G,    the sum over tiles and images.                (5)
+
+Each step is a batch of small matrix products. A pixel is one contiguous row of N·C numbers, so applying B to
+a window's six rows or columns is a product of a 6×6 matrix with a 6 × N·C one, read in place through strides;
+where a window reaches into the padding, the matrix simply loses those columns.
+
+Images here are C-order arrays (H, W, N·C), the filter is (3, 3, C, K).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minires.device import Array, Size
+from minires.geometry import Geometry
+from minires.kernels.fast.cook_toom import F43, ShortConvolution
+from minires.kernels.fast.layout import pieces
+from minires.threads import parallel, scratch
+
+_BLOCK = 36 * 16384  # transformed numbers in a block of tiles: what a core's cache holds, more or less
+_LARGE = 128 * 128  # from so many numbers in a tap, U does not fit the cache beside them: work in three phases
+_LANES = 16  # partial sums of a filter's gradient
+_FILTER_BLOCK = 8192  # pairs of channels of which one job transforms the filter
+_DTYPE = np.float32
+_FORWARD, _BACKWARD = F43.astype(_DTYPE), F43.flipped().astype(_DTYPE)
+_m, _n = F43.outputs, F43.window
+
+
+class _Block(NamedTuple):
+    """Neighbouring tiles: tile columns ``start`` to ``stop`` of tile row ``row``."""
+
+    row: int
+    start: int
+    stop: int
+
+
+def suits(x: tuple[int, ...], w: tuple[int, ...], geometry: Geometry, dtype: Any) -> bool:
+    """Whether a convolution of logical shapes x (N, C, H, W) and w (K, C, R, S) is for this file, and gains."""
+    possible = (
+        geometry.kernel == (3, 3)
+        and geometry.stride == geometry.dilation == (1, 1)
+        and geometry.groups == 1
+        and max(geometry.padding) <= 2
+    )
+    return possible and dtype == _DTYPE and x[1] * w[0] >= 48 and x[0] * x[2] * x[3] >= 64
+
+
+def conv2d(x: Array, w: Array, geometry: Geometry) -> Array:
+    """`kernels.reference.conv2d` of x (H, W, N, C) and w (3, 3, C, K), as (P, Q, N, K)."""
+    size = geometry.output_size((x.shape[0], x.shape[1]))
+    forward = _Pass(_FORWARD, x, (-geometry.padding[0], -geometry.padding[1]), size)
+    forward.U = _filter_transform(w, _FORWARD.G)
+    y = forward.target = np.empty((*size, x.shape[2], w.shape[3]), _DTYPE)
+    forward.run()
+    return y
+
+
+def conv2d_grads(
+    gy: Array, x_size: Size, w: Array | None, x: Array | None, geometry: Geometry
+) -> tuple[Array | None, Array | None]:
+    """(gx, gw) as (H, W, N, C) and (3, 3, C, K), from gy (P, Q, N, K): gx if w is given, gw if x is.
+
+    gx is the convolution of gy, padded by two less the forward padding, with the filter reversed.
+    """
+    N, K = gy.shape[2:]
+    gx = products = None
+    grad_pass = _Pass(_BACKWARD, gy, (geometry.padding[0] - 2, geometry.padding[1] - 2), x_size)
+    if w is not None:
+        C = w.shape[2]
+        gx = grad_pass.target = np.empty((*x_size, N, C), _DTYPE)
+        grad_pass.U = _filter_transform(w, _BACKWARD.G).transpose(0, 2, 1)
+    if x is not None:
+        C = x.shape[3]
+        grad_pass.partner = x
+        products = grad_pass.new_products(C, K)
+    grad_pass.run()
+    return gx, None if products is None else _filter_gradient(products, C, K)
+
+
+class _Pass:
+    """One walk over all tiles: transform ``source`` (2), then (3) and (4) into ``target``, (5) with ``partner``."""
+
+    def __init__(self, matrices: ShortConvolution, source: Array, offset: Size, size: Size) -> None:
+        self.A, self.B = matrices.A, matrices.B
+        self.source, self.offset = source, offset  # the first window begins at row and column ``offset``
+        self.U: Array | None = None
+        self.target: Array | None = None
+        self.partner: Array | None = None
+        self.products: Array | None = None
+        self.rows, self.cols = -(-size[0] // _m), -(-size[1] // _m)  # tiles
+        self.batch = source.shape[2]
+
+    def new_products(self, C: int, K: int) -> Array:
+        """Room for the partial sums in (5): (lanes, 36, C, K)."""
+        lanes = 1 if C * K >= _LARGE else min(_LANES, len(self._blocks(max(C, K))))
+        self.products = scratch("winograd products", (lanes, _n * _n, C, K), _DTYPE)
+        return self.products
+
+    def run(self) -> None:
+        """Fill ``target`` and ``products``."""
+        channels = self.source.shape[3]
+        others = [a.shape[3] for a in (self.target, self.partner) if a is not None]
+        blocks = self._blocks(max(channels, *others))
+        if channels * max(others) < _LARGE:
+            lanes = pieces(len(blocks), _LANES)
+            parallel(lambda i: self._lane(i, blocks[lanes[i]]), range(len(lanes)))
+        else:
+            self._three_phases(blocks)
+
+    def _blocks(self, channels: int) -> list[_Block]:
+        per_tile = _n * _n * self.batch * channels
+        count = max(round(self.cols * per_tile / _BLOCK + 0.49), -(-4 // self.rows))
+        columns = pieces(self.cols, min(self.cols, count))
+        return [_Block(row, c.start, c.stop) for row in range(self.rows) for c in columns]
+
+    def _lane(self, lane: int, blocks: list[_Block]) -> None:
+        """Blocks whose every step happens in the cache, and whose products form one partial sum."""
+        for number, block in enumerate(blocks):
+            tiles = block.stop - block.start
+            V = self._room("winograd V", self.source, tiles)
+            self._transform_source(block, V)
+            if self.target is not None:
+                M = self._room("winograd M", self.target, tiles)
+                self._multiply(V, M, slice(None))
+                _tiles_back(self.A, M, block, self.target)
+            if self.partner is not None:
+                X = self._room("winograd M", self.partner, tiles)
+                self._transform_partner(block, X)
+                self._correlate(V, X, slice(None), lane, add=number > 0)
+
+    def _three_phases(self, blocks: list[_Block]) -> None:
+        """Each step over the whole image before the next: U is read once, and not once a block."""
+        tiles = self.rows * self.cols
+        V = self._room("winograd all V", self.source, tiles)
+        M = None if self.target is None else self._room("winograd all M", self.target, tiles)
+        X = None if self.partner is None else self._room("winograd all X", self.partner, tiles)
+
+        def within(everything: Array, block: _Block) -> Array:
+            first = block.row * self.cols
+            return everything[:, :, first + block.start : first + block.stop]
+
+        def transform(block: _Block) -> None:
+            self._transform_source(block, within(V, block))
+            if X is not None:
+                self._transform_partner(block, within(X, block))
+
+        def multiply(part: slice) -> None:
+            if M is not None:
+                self._multiply(V, M, part)
+            if X is not None:
+                self._correlate(V, X, part, 0, add=False)
+
+        parallel(transform, blocks)
+        parallel(multiply, pieces(_n * _n, 12))
+        if M is not None:
+            parallel(lambda block: _tiles_back(self.A, within(M, block), block, self.target), blocks)
+
+    def _room(self, key: str, image: Array, tiles: int) -> Array:
+        return scratch(key, (_n, _n, tiles, image.shape[2] * image.shape[3]), _DTYPE)
+
+    def _transform_source(self, block: _Block, V: Array) -> None:
+        _tiles_forth(self.B, self.source, block, self.offset, V)  # (2)
+
+    def _transform_partner(self, block: _Block, X: Array) -> None:
+        assert self.partner is not None
+        _tiles_forth(np.ascontiguousarray(self.A.T), self.partner, block, (0, 0), X)
+
+    def _multiply(self, V: Array, M: Array, part: slice) -> None:
+        assert self.U is not None
+        matrices, results = self._by_pixel(V), self._by_pixel(M)
+        np.matmul(matrices[part], self.U[part], out=results[part])  # (3)
+
+    def _correlate(self, V: Array, X: Array, part: slice, lane: int, add: bool) -> None:
+        assert self.products is not None
+        partner, source = self._by_pixel(X)[part].transpose(0, 2, 1), self._by_pixel(V)[part]
+        total = self.products[lane, part]
+        if add:
+            more = scratch("winograd products of a block", total.shape, _DTYPE)
+            np.add(total, np.matmul(partner, source, out=more), out=total)
+        else:
+            np.matmul(partner, source, out=total)  # (5)
+
+    def _by_pixel(self, V: Array) -> Array:
+        """(6, 6, tiles, N·C) -> (36, tiles·N, C)."""
+        return V.reshape(_n * _n, V.shape[2] * self.batch, V.shape[3] // self.batch)
+
+
+def _tiles_forth(matrix: Array, image: Array, block: _Block, offset: Size, out: Array) -> None:
+    """out[:, :, t] = matrix · window · matrixᵀ for each tile t; windows are 4 apart, the first at ``offset``."""
+    H, W = image.shape[:2]
+    image = image.reshape(H, W, -1)
+    left = max(0, block.start * _m + offset[1])
+    right = min(W, (block.stop - 1) * _m + offset[1] + matrix.shape[1])
+    half = scratch("winograd rows", (1, right - left, len(matrix), image.shape[2]), _DTYPE)
+    _windows(matrix, image[:, left:right], block.row * _m + offset[0], half)
+    _windows(matrix, half[0], block.start * _m + offset[1] - left, out.transpose(2, 0, 1, 3))
+
+
+def _windows(matrix: Array, source: Array, first: int, target: Array) -> None:
+    """target[t, i] = matrix @ source[first + 4t : first + 4t + n, i], zeros outside the source.
+
+    source : (L, I, X); target : (T, I, J, X); matrix : (J, n)
+    """
+    L, n = len(source), matrix.shape[1]
+    inside = [t for t in range(len(target)) if 0 <= first + t * _m <= L - n]
+    for t in range(len(target)):
+        if t not in inside:
+            start = first + t * _m
+            a, b = max(0, start), min(L, start + n)
+            np.matmul(matrix[:, a - start : b - start], source[a:b].transpose(1, 0, 2), out=target[t])
+    if inside:
+        l, i, x = source.strides
+        windows = np.lib.stride_tricks.as_strided(
+            source[first + inside[0] * _m :],
+            (len(inside), source.shape[1], n, source.shape[2]),
+            (_m * l, i, l, x),
+            writeable=False,
+        )
+        np.matmul(matrix, windows, out=target[inside[0] : inside[-1] + 1])
+
+
+def _tiles_back(A: Array, M: Array, block: _Block, image: Array | None) -> None:
+    """The tiles of ``image`` = A · M · Aᵀ (4); what reaches over the image's edge is left out."""
+    assert image is not None
+    H, W = image.shape[:2]
+    image = image.reshape(H, W, -1)
+    tiles, X = M.shape[2:]
+    top, left = block.row * _m, block.start * _m
+    rows, cols = min(_m, H - top), min(_m * tiles, W - left)
+    half = scratch("winograd rows", (tiles, _m, _n, X), _DTYPE)
+    np.matmul(A, M.transpose(2, 0, 1, 3), out=half.transpose(0, 2, 1, 3))
+    columns = half.reshape(tiles * _m, _n, X)[:cols]
+    np.matmul(A[:rows], columns, out=image[top : top + rows, left : left + cols].transpose(1, 0, 2))
+
+
+def _filter_transform(w: Array, G: Array) -> Array:
+    """U (36, C, K) of (1)."""
+    C, K = w.shape[2:]
+    taps, U = w.reshape(3, 3, C * K), scratch("winograd U", (_n, _n, C * K), _DTYPE)
+
+    def transform(part: slice) -> None:
+        half = scratch("winograd filter", (3, _n, part.stop - part.start), _DTYPE)
+        np.matmul(G, taps[:, :, part], out=half)
+        np.matmul(G, half.transpose(1, 0, 2), out=U[:, :, part].transpose(1, 0, 2))  # (1)
+
+    parallel(transform, pieces(C * K, -(-C * K // _FILTER_BLOCK)))
+    return U.reshape(_n * _n, C, K)
+
+
+def _filter_gradient(products: Array, C: int, K: int) -> Array:
+    """gw (3, 3, C, K) of (5), from the partial sums (lanes, 36, C, K)."""
+    sums, gw = products.reshape(len(products), _n, _n, C * K), np.empty((3, 3, C * K), _DTYPE)
+    GT = np.ascontiguousarray(_BACKWARD.G.T)
+
+    def transform(part: slice) -> None:
+        columns = part.stop - part.start
+        total = scratch("winograd filter sum", (_n, _n, columns), _DTYPE)
+        np.add.reduce(sums[..., part], axis=0, out=total)
+        half = scratch("winograd filter", (_n, 3, columns), _DTYPE)
+        np.matmul(GT, total, out=half)
+        np.matmul(GT, half.transpose(1, 0, 2), out=gw[:, :, part].transpose(1, 0, 2))  # (5)
+
+    parallel(transform, pieces(C * K, -(-C * K // _FILTER_BLOCK)))
+    return gw.reshape(3, 3, C, K)

@@ -1,0 +1,317 @@
+"""The one thread pool, its scratch buffers, and the one guard around BLAS threads.
+
+NumPy lets go of the interpreter lock inside its long calls, so Python threads that issue such calls run at
+the same time. Parallelism is ours alone: BLAS is held to one thread meanwhile, or the two would fight for the
+same cores.
+
+Results never depend on the number of threads. Whoever cuts work into jobs looks at the problem's shape, never
+at `get_num_threads`, gives every job its own part of the result, and adds partial sums up in the order of the
+jobs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import queue
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import threadpoolctl
+
+Job = TypeVar("Job")
+_ALIGNMENT = 64  # bytes in a cache line
+
+
+def available_cpus() -> int:
+    """The number of CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+# --- The pool ---------------------------------------------------------------------------------------------
+
+
+class _Region:
+    """One call of `parallel`: its jobs, how far they are, and the first error among them."""
+
+    def __init__(self, function: Callable[[Any], object], jobs: Sequence[Any]) -> None:
+        self.function = function
+        self.jobs = jobs
+        self.lock = threading.Lock()
+        self.idle = threading.Condition(self.lock)
+        self.taken = self.running = 0
+        self.error: tuple[int, BaseException] | None = None
+
+    def work(self) -> None:
+        """Take jobs and run them until none are left; after an error no further job is begun."""
+        was_inside, _local.inside = _local.inside, True
+        try:
+            while (index := self._take()) is not None:
+                try:
+                    self.function(self.jobs[index])
+                except BaseException as error:
+                    self._finish(index, error)
+                else:
+                    self._finish(index, None)
+        finally:
+            _local.inside = was_inside
+
+    def _take(self) -> int | None:
+        with self.lock:
+            if self.error is not None or self.taken == len(self.jobs):
+                return None
+            self.taken += 1
+            self.running += 1
+            return self.taken - 1
+
+    def _finish(self, index: int, error: BaseException | None) -> None:
+        with self.lock:
+            if error is not None and (self.error is None or index < self.error[0]):
+                self.error = (index, error)
+            self.running -= 1
+            if self.running == 0:
+                self.idle.notify_all()
+
+    def wait(self) -> None:
+        """Return when no job is running; raise the error of the first job that failed."""
+        with self.lock:
+            while self.running:
+                self.idle.wait()
+            error, self.error = self.error, None
+        if error is not None:
+            raise error[1]
+
+
+class _Pool:
+    """``workers`` threads that look for regions in a queue; they are started when first needed."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.started = False
+        self.lock = threading.Lock()
+        self.regions: queue.SimpleQueue[_Region | None] = queue.SimpleQueue()
+
+    def help(self, region: _Region, helpers: int) -> None:
+        """Ask ``helpers`` workers to join a region; one who comes when it is over finds nothing to do."""
+        with self.lock:
+            if not self.started:
+                self.started = True
+                for number in range(self.workers):
+                    name = f"minires-{number}"
+                    threading.Thread(target=_serve, args=(self.regions,), name=name, daemon=True).start()
+        for _ in range(helpers):
+            self.regions.put(region)
+
+    def dismiss(self) -> None:
+        """Let the workers end after what they are doing."""
+        for _ in range(self.workers):
+            self.regions.put(None)
+
+
+def _serve(regions: queue.SimpleQueue[_Region | None]) -> None:
+    with _guard.lock:
+        _guard.limit_this_thread()
+    while (region := regions.get()) is not None:
+        region.work()
+        del region  # or an idle worker would keep the last region's arrays alive
+
+
+class _Local(threading.local):
+    """What each thread has for itself."""
+
+    def __init__(self) -> None:
+        self.inside = False  # whether the thread is running a job
+        self.guards = 0  # how many `single_threaded_blas` blocks it is in
+        self.limits: list[int] = []  # its own BLAS limits before the first of them
+        self.arena = _Arena()
+        _arenas.add(self.arena)
+
+
+class _Arena:
+    """The scratch buffers of one thread."""
+
+    def __init__(self) -> None:
+        self.buffers: dict[tuple[str, np.dtype[Any]], npt.NDArray[np.uint8]] = {}
+
+
+_arenas: weakref.WeakSet[_Arena] = weakref.WeakSet()
+_local = _Local()
+_pool = _Pool(available_cpus() - 1)
+_pool_lock = threading.Lock()
+
+
+def get_num_threads() -> int:
+    """The number of threads that kernels run on, the caller's included."""
+    return _pool.workers + 1
+
+
+def set_num_threads(n: int) -> None:
+    """Run kernels on ``n`` threads, the caller's included. It changes their speed, never their results.
+
+    Raises
+    ------
+    ValueError : if n is not an integer of at least 1.
+    """
+    global _pool
+    if not hasattr(n, "__index__") or isinstance(n, bool) or n < 1:
+        raise ValueError(f"the number of threads must be an integer of at least 1, got {n!r}")
+    with _pool_lock:
+        if n != _pool.workers + 1:
+            previous, _pool = _pool, _Pool(int(n) - 1)
+            previous.dismiss()
+
+
+def parallel(function: Callable[[Job], object], jobs: Iterable[Job]) -> None:
+    """Call ``function(job)`` for every job, in any order, on the pool's threads; return when all are done.
+
+    The caller takes jobs too, so a call ends even if no worker is free. Several threads may call at the same
+    time; a call from within a job runs in that job's thread. BLAS has one thread meanwhile.
+
+    Raises
+    ------
+    Whatever a job raised: the error of the earliest job that failed. Jobs not begun by then are dropped.
+    """
+    jobs = list(jobs)
+    with single_threaded_blas():
+        pool = _pool
+        helpers = 0 if _local.inside else min(pool.workers, len(jobs) - 1)
+        if helpers < 1:
+            for job in jobs:
+                function(job)
+            return
+        region = _Region(function, jobs)
+        pool.help(region, helpers)
+        region.work()
+        region.wait()
+
+
+# --- Scratch ----------------------------------------------------------------------------------------------
+
+
+def scratch(key: str, shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """An uninitialised C-order array for this thread, the same memory whenever it asks with the same key.
+
+    The buffer grows as needed and stays until `release_scratch`: fresh pages cost more than the arithmetic
+    done on them. It holds until the thread asks for the same key again, so a key belongs to one function.
+    """
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    buffer = _local.arena.buffers.get((key, dtype))
+    if buffer is None or buffer.size < size:
+        raw = np.empty(size + _ALIGNMENT, np.uint8)
+        start = -raw.ctypes.data % _ALIGNMENT
+        buffer = _local.arena.buffers[key, dtype] = raw[start : start + size]
+    return buffer[:size].view(dtype).reshape(shape)
+
+
+def release_scratch() -> None:
+    """Give the scratch buffers of all threads back to the system; kernels that run at present keep theirs."""
+    for arena in list(_arenas):
+        arena.buffers.clear()
+
+
+# --- BLAS -------------------------------------------------------------------------------------------------
+
+
+class _BlasGuard(contextlib.ContextDecorator):
+    """Counts the blocks that want BLAS on one thread: the first one sets it, the last one resets it.
+
+    Most libraries have one pool for the process, and one limit, counted over all threads. With MKL, or OpenBLAS
+    over OpenMP, each thread has a limit of its own, counted in that thread; workers set theirs for good.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.depth = 0
+        self.libraries: list[Any] | None = None  # found once: the search takes milliseconds
+        self.previous: list[int] = []
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if self.depth == 0:
+                shared = self._found(per_thread=False)
+                self.previous = [library.get_num_threads() for library in shared]
+                _limit(shared, [1] * len(shared))
+            self.depth += 1
+            if _local.guards == 0:
+                _local.limits = self.limit_this_thread()
+            _local.guards += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            _local.guards -= 1
+            if _local.guards == 0:
+                _limit(self._found(per_thread=True), _local.limits)
+            self.depth -= 1
+            if self.depth == 0:
+                _limit(self._found(per_thread=False), self.previous)
+
+    def limit_this_thread(self) -> list[int]:
+        """Set this thread's own limits, where libraries have such; what they were."""
+        own = self._found(per_thread=True)
+        limits = [library.get_num_threads() for library in own]
+        _limit(own, [1] * len(own))
+        return limits
+
+    def after_fork(self) -> None:
+        """In the child: of all threads only the one that forked lives on, and so do its blocks."""
+        self.lock = threading.Lock()
+        held, self.depth = self.depth, _local.guards
+        if held and not self.depth:
+            _limit(self._found(per_thread=False), self.previous)
+
+    def _found(self, per_thread: bool) -> list[Any]:
+        if self.libraries is None:
+            self.libraries = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
+        return [library for library in self.libraries if _has_limits_per_thread(library) == per_thread]
+
+
+def _has_limits_per_thread(library: Any) -> bool:
+    return library.internal_api == "mkl" or getattr(library, "threading_layer", "") == "openmp"
+
+
+def _limit(libraries: list[Any], counts: list[int]) -> None:
+    """Set how many threads each library uses.
+
+    threadpoolctl lets only the thread that first set OpenBLAS' limit set it again, and ignores the others. The
+    guard counts and locks on its own, so it clears that mark before and after.
+    """
+    for library, count in zip(libraries, counts, strict=True):
+        if library.get_num_threads() != count:
+            unmark = getattr(library, "clear_controlling_thread", lambda force: None)
+            unmark(force=True)
+            library.set_num_threads(count)
+            unmark(force=True)
+
+
+_guard = _BlasGuard()
+
+
+def single_threaded_blas() -> _BlasGuard:
+    """``with single_threaded_blas():`` BLAS computes on one thread inside, and as before afterwards.
+
+    Blocks may nest and overlap between threads: the number of BLAS threads belongs to the whole process, is
+    set when the first block begins and restored when the last one ends. `parallel` opens one, and kernels do;
+    a loop around many of them may hold one to spare them the switching.
+    """
+    return _guard
+
+
+def _after_fork() -> None:
+    """A child process has none of its parent's workers, and locks may have been held by them."""
+    global _pool, _pool_lock
+    _pool_lock = threading.Lock()
+    _pool = _Pool(_pool.workers)
+    _local.inside = False
+    _guard.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

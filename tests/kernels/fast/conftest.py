@@ -1,0 +1,66 @@
+"""What the tests of the fast kernels share: thread counts, memory order, and the bound on rounding."""
+
+import numpy as np
+import pytest
+
+from minires import threads
+
+
+def _arrays(result):
+    return [a for a in (result if isinstance(result, tuple) else (result,)) if a is not None]
+
+
+@pytest.fixture(scope="session")
+def on_any_threads():
+    """Call a kernel on 1, 2 and 3 threads; its result, if all its bits are the same."""
+
+    def call(kernel, *arguments):
+        before, results = threads.get_num_threads(), []
+        try:
+            for n in (1, 2, 3):
+                threads.set_num_threads(n)
+                results.append(kernel(*arguments))
+        finally:
+            threads.set_num_threads(before)
+        for other in results[1:]:
+            for a, b in zip(_arrays(results[0]), _arrays(other), strict=True):
+                assert a.tobytes() == b.tobytes()
+        return results[0]
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def in_kernel_order():
+    """Whether an array lies in memory as (H, W, N, C), or filters (with ``filters=True``) as (R, S, C, K)."""
+
+    def check(array, filters=False):
+        return array.transpose((2, 3, 1, 0) if filters else (2, 3, 0, 1)).flags.c_contiguous
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def gamma_n():
+    """γ_n = n·u / (1 − n·u): how much n roundings in a row change a result at most, relatively."""
+
+    def bound(n, dtype):
+        nu = n * np.finfo(dtype).eps / 2
+        return nu / (1 - nu)
+
+    return bound
+
+
+@pytest.fixture(scope="session")
+def raises_the_same():
+    """Whether two functions raise the same error, with the same text, for the same arguments."""
+
+    def check(one, other, *arguments):
+        caught = []
+        for function in (one, other):
+            with pytest.raises(Exception) as info:  # noqa: PT011  which one is the question
+                function(*arguments)
+            caught.append((info.type, str(info.value)))
+        assert caught[0] == caught[1]
+
+    return check

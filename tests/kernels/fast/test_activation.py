@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minires.kernels import reference
+from minires.kernels.fast import activation
+from minires.testing import strategies as ms
+
+
+@given(
+    shape=ms.shapes(min_side=0),
+    seed=ms.seeds(),
+    dtype=ms.dtypes(),
+    orders=st.tuples(ms.memory_orders(), ms.memory_orders()),
+    special=st.sampled_from([0.0, -0.0, np.nan, np.inf, -np.inf]),
+)
+def test_the_rectifier_and_its_gradient_are_the_references_exactly(on_any_threads, shape, seed, dtype, orders, special):
+    x, gy = (ms.array(shape, seed, "tied", dtype, order, i) for i, order in enumerate(orders))
+    for stream, a in enumerate((x, gy)):
+        a[np.random.default_rng([seed, stream]).random(shape) < 0.2] = special
+        a.setflags(write=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(activation, "_BLOCK", 7)
+        y = on_any_threads(activation.relu, x)
+        gx = on_any_threads(activation.relu_grad, gy, x)
+    for result, expected in ((y, reference.relu(x)), (gx, reference.relu_grad(gy, x))):
+        assert result.dtype == dtype
+        assert result.strides == expected.strides
+        np.testing.assert_array_equal(result, expected)
+
+
+def test_shapes_that_differ_raise_as_in_the_reference(raises_the_same):
+    raises_the_same(activation.relu_grad, reference.relu_grad, np.ones(3), np.ones(4))

@@ -1,0 +1,177 @@
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from minires.geometry import Geometry
+from minires.kernels import reference
+from minires.kernels.fast import conv, conv_pointwise, conv_winograd
+from minires.kernels.fast.cook_toom import F43
+from minires.testing import strategies as ms
+
+
+def arrays(frozen, case, seed, kind, dtype, order):
+    """x, w and gy, read-only."""
+    shapes = case.x, case.w, case.geometry.check_conv(case.x, case.w)
+    return [frozen(shape, seed, kind, dtype, order, stream) for stream, shape in enumerate(shapes)]
+
+
+@st.composite
+def pointwise_cases(draw):
+    """1×1 filters with stride 1, with few pixels and many."""
+    C, K, H, W = (draw(st.integers(1, 6)) for _ in range(4))
+    return ms.ConvCase((draw(st.sampled_from([1, 2, 700])), C, H, W), (K, C, 1, 1), Geometry((1, 1)))
+
+
+@st.composite
+def winograd_cases(draw):
+    """3×3 filters with stride 1 and enough channels and pixels for Winograd's way."""
+    geometry = Geometry((3, 3), padding=(draw(st.integers(0, 2)), draw(st.integers(0, 2))))
+    N, H, W = draw(st.integers(1, 4)), draw(st.integers(3, 14)), draw(st.integers(3, 14))
+    C, K = draw(st.sampled_from([(3, 16), (7, 9), (16, 5), (24, 2), (128, 130)]))
+    return ms.ConvCase((max(N, -(-64 // (H * W))), C, H, W), (K, C, 3, 3), geometry)
+
+
+def both(module, x, w, gy, geometry):
+    """All results of a kernel set: y, gx, gw."""
+    return module.conv2d(x, w, geometry), *module.conv2d_grads(gy, x, w, geometry)
+
+
+@given(
+    case=st.one_of(ms.conv_cases(), pointwise_cases()),
+    seed=ms.seeds(),
+    dtype=ms.dtypes(),
+    order=ms.memory_orders(),
+)
+def test_direct_paths_are_the_reference_exactly_on_integers(
+    frozen, on_any_threads, in_kernel_order, case, seed, dtype, order
+):
+    x, w, gy = arrays(frozen, case, seed, "integers", dtype, order)
+    results = on_any_threads(both, conv, x, w, gy, case.geometry)
+    for result, expected in zip(results, both(reference, x, w, gy, case.geometry), strict=True):
+        assert result.dtype == dtype
+        assert np.array_equal(result, expected)
+    assert [in_kernel_order(result, filters=i == 2) for i, result in enumerate(results)] == [True] * 3
+    assert not any(np.shares_memory(result, array) for result in results for array in (x, w, gy))
+
+
+@given(case=st.one_of(ms.conv_cases(), pointwise_cases()), seed=ms.seeds(), dtype=ms.dtypes(), order=ms.memory_orders())
+def test_direct_paths_are_within_rounding_of_the_reference(frozen, gamma_n, case, seed, dtype, order):
+    x, w, gy = arrays(frozen, case, seed, "smooth", dtype, order)
+    double, absolute = ([f(a.astype(np.float64)) for a in (x, w, gy)] for f in (np.positive, np.abs))
+    # A sum of n products, in whatever order, errs by at most γ_n times the sum of their absolute values; so
+    # may the reference. n: R·S·C for y, R·S·K for gx, N·P·Q for gw.
+    taps = w.shape[2] * w.shape[3]
+    lengths = taps * w.shape[1], taps * w.shape[0], gy.size // gy.shape[1]
+    results, expected, sizes = (
+        both(module, *operands, case.geometry)
+        for module, operands in ((conv, (x, w, gy)), (reference, double), (reference, absolute))
+    )
+    for result, exact, size, n in zip(results, expected, sizes, lengths, strict=True):
+        assert np.all(np.abs(result - exact) <= 2 * gamma_n(n, dtype) * size)
+
+
+@pytest.fixture(params=[np.float32, np.float64])
+def winograds_dtype(request, monkeypatch):
+    """float32, as it is used; and float64, where the bound is so narrow that a wrong digit in a matrix shows."""
+    monkeypatch.setattr(conv_winograd, "_DTYPE", request.param)
+    monkeypatch.setattr(conv_winograd, "_FORWARD", F43.astype(request.param))
+    monkeypatch.setattr(conv_winograd, "_BACKWARD", F43.flipped().astype(request.param))
+    return request.param
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(case=winograd_cases(), seed=ms.seeds(), order=ms.memory_orders())
+def test_winograds_way_is_within_its_bound(
+    frozen, on_any_threads, in_kernel_order, gamma_n, winograds_dtype, case, seed, order
+):
+    x, w, gy = arrays(frozen, case, seed, "smooth", winograds_dtype, order)
+    assert conv_winograd.suits(x.shape, w.shape, case.geometry, x.dtype)
+    results = on_any_threads(both, conv, x, w, gy, case.geometry)
+    double = [a.astype(np.float64) for a in (x, w, gy)]
+    # Equation (4) of cook_toom.py, along both axes: with g the growth along one, each product |w|·|d| of a
+    # tile enters the error at most g² times. On its way from inputs to output a number passes two products
+    # with B (6 terms each), two with G (3 terms, and G itself is rounded), two with A (6 terms), and the sum
+    # over channels, or tiles and images: 32 roundings and one for each term. A tile sees at most the largest
+    # pixel of its image, so that stands for |d|.
+    growth = F43.growth() ** 2
+    taps = np.abs(double[1]).sum((2, 3))  # (K, C)
+    largest_x, largest_gy = np.abs(double[0]).max((2, 3)), np.abs(double[2]).max((2, 3))  # (N, C), (N, K)
+    pixels_x = np.abs(double[0]).sum((2, 3))  # (N, C)
+    bounds = (
+        gamma_n(w.shape[1] + 32, winograds_dtype) * growth * (largest_x @ taps.T)[:, :, None, None],
+        gamma_n(w.shape[0] + 32, winograds_dtype) * growth * (largest_gy @ taps)[:, :, None, None],
+        gamma_n(x.size // x.shape[1] + 32, winograds_dtype) * growth * (largest_gy.T @ pixels_x)[:, :, None, None],
+    )
+    # In float64 the reference's own rounding is as large as one of the terms: 1 in 200 of the bound.
+    for i, (result, exact) in enumerate(zip(results, both(reference, *double, case.geometry), strict=True)):
+        assert result.dtype == winograds_dtype
+        assert in_kernel_order(result, filters=i == 2)
+        assert np.all(np.abs(result - exact) <= 1.01 * bounds[i])
+
+
+@given(case=st.one_of(ms.conv_cases(), pointwise_cases(), winograd_cases()), seed=ms.seeds())
+def test_single_gradients_are_those_of_the_joint_form(frozen, case, seed):
+    x, w, gy = arrays(frozen, case, seed, "integers", np.float32, "C")
+    gx, gw = conv.conv2d_grads(gy, x, w, case.geometry)
+    # Not to the last bit: alone, the filters' gradient may take another path. Winograd's rounding, on integers
+    # of up to 8, is far below this.
+    close = {"rtol": 0, "atol": 1e-4 * (1 + np.abs(gx).max() + np.abs(gw).max())}
+    np.testing.assert_allclose(conv.conv2d_input_grad(gy, w, case.geometry, x.shape[2:]), gx, **close)
+    np.testing.assert_allclose(conv.conv2d_weight_grad(gy, x, case.geometry), gw, **close)
+    alone, nothing = conv.conv2d_grads(gy, x, w, case.geometry, (True, False))
+    np.testing.assert_allclose(alone, gx, **close)
+    assert nothing is None
+    assert conv.conv2d_grads(gy, x, w, case.geometry, (False, True))[0] is None
+    assert conv.conv2d_grads(gy, x, w, case.geometry, (False, False)) == (None, None)
+
+
+@pytest.mark.parametrize("rows", [300, 3000])
+def test_a_large_pointwise_filter_is_not_summed_in_parts_and_still_exact(frozen, on_any_threads, rows):
+    case = ms.ConvCase((rows, 600, 1, 1), (500, 600, 1, 1), Geometry((1, 1)))
+    assert conv_pointwise.suits(case.geometry)
+    # 3000 products of at most 64 stay below 2²⁴.
+    x, w, gy = arrays(frozen, case, 0, "integers", np.float32, "C")
+    results = on_any_threads(both, conv, x, w, gy, case.geometry)
+    for result, expected in zip(results, both(reference, x, w, gy, case.geometry), strict=True):
+        assert np.array_equal(result, expected)
+
+
+def test_a_filter_that_sees_padding_alone_gives_zeros(on_any_threads):
+    x, w = np.ones((1, 1, 1, 1)), np.ones((1, 1, 1, 1))
+    geometry = Geometry((1, 1), stride=(1, 2), padding=(0, 1))
+    y, gx, gw = on_any_threads(both, conv, x, w, np.ones((1, 1, 1, 2)), geometry)
+    assert not y.any()
+    assert not gx.any()
+    assert not gw.any()
+
+
+def test_an_empty_batch_gives_what_the_reference_gives():
+    x, w, gy, geometry = np.ones((0, 2, 4, 4)), np.ones((3, 2, 3, 3)), np.ones((0, 3, 2, 2)), Geometry((3, 3))
+    for result, expected in zip(both(conv, x, w, gy, geometry), both(reference, x, w, gy, geometry), strict=True):
+        assert result.shape == expected.shape
+        assert np.array_equal(result, expected)
+
+
+@pytest.mark.parametrize("channels", [(0, 3), (3, 0)])
+@pytest.mark.parametrize("size", [1, 3])
+def test_without_channels_all_sums_are_empty(channels, size):
+    C, K = channels
+    P = 5 - size
+    x, w, gy = np.ones((2, C, 4, 4)), np.ones((K, C, size, size)), np.ones((2, K, P, P))
+    y, gx, gw = both(conv, x, w, gy, Geometry((size, size)))
+    assert (y.shape, gx.shape, gw.shape) == (gy.shape, x.shape, w.shape)
+    assert not any(result.any() for result in (y, gx, gw))
+
+
+def test_what_is_wrong_raises_as_in_the_reference(raises_the_same):
+    x, w, gy, geometry = np.ones((2, 4, 5, 5)), np.ones((6, 4, 3, 3)), np.ones((2, 6, 3, 3)), Geometry((3, 3))
+    single = np.float32
+    for wrong_x, wrong_w in ((x[0], w), (x, w[:, :3]), (x, w[..., :2]), (x[..., :2], w), (x, w.astype(single))):
+        raises_the_same(conv.conv2d, reference.conv2d, wrong_x, wrong_w, geometry)
+    for wrong in (gy[:1], gy[..., :2], gy.astype(single)):
+        raises_the_same(conv.conv2d_grads, reference.conv2d_grads, wrong, x, w, geometry)
+        raises_the_same(conv.conv2d_weight_grad, reference.conv2d_weight_grad, wrong, x, geometry)
+    raises_the_same(conv.conv2d_weight_grad, reference.conv2d_weight_grad, gy[0], x, geometry)
+    for wrong in (gy[..., :2], gy[:, :5], gy.astype(single)):
+        raises_the_same(conv.conv2d_input_grad, reference.conv2d_input_grad, wrong, w, geometry, (5, 5))

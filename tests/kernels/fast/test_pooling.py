@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minires.geometry import Geometry
+from minires.kernels import reference
+from minires.kernels.fast import pooling
+from minires.testing import strategies as ms
+
+
+@st.composite
+def images(draw):
+    """A read-only image full of ties, with NaNs or infinities here and there, for a drawn pooling."""
+    case, seed = draw(ms.pool_cases()), draw(ms.seeds())
+    x = ms.array(case.x, seed, "tied", draw(ms.dtypes()), draw(ms.memory_orders()))
+    rng = np.random.default_rng(seed)
+    x[rng.random(x.shape) < 0.2] = draw(st.sampled_from([0.0, np.nan, np.inf, -np.inf]))
+    x.setflags(write=False)
+    return x, case.geometry, seed
+
+
+@given(image=images())
+def test_maxima_are_the_references_exactly(on_any_threads, in_kernel_order, image):
+    x, geometry, _ = image
+    y = on_any_threads(pooling.max_pool2d, x, geometry)
+    assert y.dtype == x.dtype
+    assert in_kernel_order(y)
+    np.testing.assert_array_equal(y, reference.max_pool2d(x, geometry))
+
+
+@given(image=images(), order=ms.memory_orders(), block=st.sampled_from([1, 2, 16]))
+def test_the_gradient_goes_where_the_references_goes(frozen, on_any_threads, in_kernel_order, image, order, block):
+    x, geometry, seed = image
+    # Integers: the sums are exact in any order.
+    gy = frozen(geometry.check_pool(x.shape), seed, "integers", x.dtype, order, stream=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pooling, "_BLOCK_ROWS", block)
+        gx = on_any_threads(pooling.max_pool2d_grad, gy, x, geometry)
+    assert gx.dtype == x.dtype
+    assert in_kernel_order(gx)
+    np.testing.assert_array_equal(gx, reference.max_pool2d_grad(gy, x, geometry))
+
+
+def test_an_infinite_gradient_stays_with_its_window():
+    x = np.arange(16.0).reshape(1, 1, 4, 4)
+    gy = np.array([[[[1.0, np.inf], [-np.inf, 2.0]]]])
+    gx = pooling.max_pool2d_grad(gy, x, Geometry((2, 2), (2, 2)))
+    np.testing.assert_array_equal(gx[0, 0, 1::2, 1::2], gy[0, 0])
+    assert np.count_nonzero(gx) == 4
+
+
+def test_what_is_wrong_raises_as_in_the_reference(raises_the_same):
+    x, geometry = np.ones((1, 2, 4, 4)), Geometry((2, 2), (2, 2))
+    gy = np.ones((1, 2, 2, 2))
+    raises_the_same(pooling.max_pool2d, reference.max_pool2d, x[0], geometry)
+    raises_the_same(pooling.max_pool2d, reference.max_pool2d, x, Geometry((5, 5)))
+    raises_the_same(pooling.max_pool2d, reference.max_pool2d, x, Geometry((2, 2), padding=(2, 0)))
+    raises_the_same(pooling.max_pool2d_grad, reference.max_pool2d_grad, gy[..., :1], x, geometry)
+    raises_the_same(pooling.max_pool2d_grad, reference.max_pool2d_grad, gy.astype(np.float32), x, geometry)
