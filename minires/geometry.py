@@ -141,6 +141,17 @@ class Geometry:
             )
         return (x[0], w[0], *self.output_size((x[2], x[3])))
 
+    def check_conv_grad(self, gy: tuple[int, ...], x: tuple[int, ...], w: tuple[int, ...]) -> None:
+        """Check that gy has the shape of the output of a convolution of x with w.
+
+        Raises
+        ------
+        ShapeError : if it has not, or x and w do not agree.
+        """
+        expected = self.check_conv(x, w)
+        if tuple(gy) != expected:
+            raise ShapeError(f"the gradient of the output has shape {tuple(gy)}, but the output has {expected}")
+
     def check_pool(self, x: tuple[int, ...]) -> tuple[int, int, int, int]:
         """The output shape (N, C, P, Q) of pooling x (N, C, H, W).
 

@@ -71,7 +71,7 @@ class Tensor:
     @property
     def array(self) -> Array:
         """A read-only view of the values."""
-        return self._array[...] if self._array.ndim else self._array.reshape(())
+        return self._array[...]
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,11 +1,12 @@
 """Each differentiable operation: which kernel computes it, and which operations are its derivatives."""
 
 from minires.functional.activation import relu
-from minires.functional.arithmetic import broadcast_to, exp, log, matmul, sqrt, sum_to
+from minires.functional.arithmetic import exp, log, matmul, sqrt
 from minires.functional.batch_norm import batch_norm
 from minires.functional.conv import conv2d
 from minires.functional.loss import cross_entropy, linear, log_softmax, softmax
 from minires.functional.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from minires.functional.shape import broadcast_to, sum_to
 
 __all__ = [
     "adaptive_avg_pool2d",

@@ -1,7 +1,7 @@
-"""Arithmetic of tensors: operators, elementary functions, sums and shapes.
+"""Arithmetic of tensors: operators, elementary functions, matrix products.
 
-Each operation names its kernel and its derivatives, which are operations too. Broadcasting and summing are
-each other's adjoints: the gradient of an operand that was broadcast is summed back to its shape.
+Each operation names its kernel and its derivatives, which are operations too. The gradient of an operand that was
+broadcast is summed back to its shape.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from minires.autograd.tensor import METHODS, Tensor
 from minires.device import Array, asarray
 from minires.errors import DtypeError
 from minires.functional.kernel_op import KernelOp
+from minires.functional.shape import getitem, mean, permute, reshape, sum, sum_to
 
 
 class _Binary(KernelOp):
@@ -51,7 +52,9 @@ class Add(KernelOp):
 
     def backward(self, gy: Tensor) -> Any:
         """Hand gy to both."""
-        return tuple(sum_to(gy, shape) for shape in self.constants)
+        return tuple(
+            sum_to(gy, shape) if needed else None for shape, needed in zip(self.constants, self.needs_grad, strict=True)
+        )
 
 
 class Multiply(_Binary):
@@ -138,102 +141,6 @@ class Sqrt(KernelOp):
         return gy / (self.saved[0] * 2.0)
 
 
-class SumTo(KernelOp):
-    """Sum over the axes along which ``shape`` would be broadcast."""
-
-    def forward(self, a: Array, *, shape: tuple[int, ...]) -> Any:
-        """Sum to ``shape``."""
-        self.save_constant(a.shape)
-        return self.kernels.sum_to(a, shape)
-
-    def backward(self, gy: Tensor) -> Any:
-        """Broadcast gy back."""
-        return broadcast_to(gy, self.constants[0])
-
-
-class BroadcastTo(KernelOp):
-    """Repeat along new axes and axes of length one."""
-
-    def forward(self, a: Array, *, shape: tuple[int, ...]) -> Any:
-        """Broadcast to ``shape``."""
-        self.save_constant(a.shape)
-        return self.kernels.broadcast_to(a, shape)
-
-    def backward(self, gy: Tensor) -> Any:
-        """Sum gy back."""
-        return sum_to(gy, self.constants[0])
-
-
-class Sum(KernelOp):
-    """The sum over some axes."""
-
-    def forward(self, a: Array, *, dim: Any, keepdim: bool) -> Any:
-        """Sum, and remember the shape in which the summed axes have length one."""
-        axes = range(a.ndim) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
-        summed = {axis % a.ndim for axis in axes}
-        kept = tuple(1 if axis in summed else n for axis, n in enumerate(a.shape))
-        self.save_constant(kept, a.shape)
-        return self.kernels.sum(a, dim, keepdim)
-
-    def backward(self, gy: Tensor) -> Any:
-        """Every summand gets gy."""
-        kept, shape = self.constants
-        return broadcast_to(gy.reshape(kept), shape)
-
-
-class Reshape(KernelOp):
-    """The same elements in another shape."""
-
-    def forward(self, a: Array, *, shape: tuple[int, ...]) -> Any:
-        """Reshape."""
-        self.save_constant(a.shape)
-        return self.kernels.reshape(a, shape)
-
-    def backward(self, gy: Tensor) -> Any:
-        """Reshape back."""
-        return gy.reshape(self.constants[0])
-
-
-class Permute(KernelOp):
-    """The axes in another order."""
-
-    def forward(self, a: Array, *, dims: tuple[int, ...]) -> Any:
-        """Transpose."""
-        self.save_constant(tuple(int(i) for i in np.argsort([d % len(dims) for d in dims])))
-        return self.kernels.transpose(a, dims)
-
-    def backward(self, gy: Tensor) -> Any:
-        """Transpose back."""
-        return gy.permute(self.constants[0])
-
-
-class GetItem(KernelOp):
-    """a[index]."""
-
-    def forward(self, a: Array, *, index: Any) -> Any:
-        """Read."""
-        self.save_constant(index, a.shape)
-        return self.kernels.getitem(a, index)
-
-    def backward(self, gy: Tensor) -> Any:
-        """Put gy where it was read from."""
-        index, shape = self.constants
-        return PutItem.apply(gy, index=index, shape=shape)
-
-
-class PutItem(KernelOp):
-    """The adjoint of `GetItem`: zeros of ``shape`` with gy added at ``index``."""
-
-    def forward(self, gy: Array, *, index: Any, shape: tuple[int, ...]) -> Any:
-        """Add up what was read several times."""
-        self.save_constant(index)
-        return self.kernels.getitem_grad(gy, index, shape)
-
-    def backward(self, gy: Tensor) -> Any:
-        """Read."""
-        return GetItem.apply(gy, index=self.constants[0])
-
-
 class Matmul(KernelOp):
     """a @ b, with NumPy's rules for one, two and more axes."""
 
@@ -275,12 +182,6 @@ def _lift(value: Any, like: Tensor) -> Tensor:
     if kinds.index(scalar.dtype.kind) > max(kinds.index(like.dtype.kind), kinds.index("i")):
         raise DtypeError(f"{value!r} would change the dtype of a {like.dtype} tensor; convert it with .to(dtype)")
     return Tensor(asarray(scalar.astype(like.dtype), like.device))
-
-
-def _axes(given: tuple[Any, ...]) -> tuple[int, ...]:
-    """Accept reshape(2, 3) and reshape((2, 3)) alike."""
-    items = given[0] if len(given) == 1 and isinstance(given[0], tuple | list) else given
-    return tuple(int(item) for item in items)
 
 
 def add(a: Any, b: Any) -> Tensor:
@@ -337,42 +238,6 @@ def log(a: Tensor) -> Tensor:
 def sqrt(a: Tensor) -> Tensor:
     """The square root of a."""
     return Sqrt.apply(a)  # type: ignore[no-any-return]
-
-
-def sum_to(a: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Sum ``a`` over the axes along which ``shape`` would be broadcast to it."""
-    return a if a.shape == shape else SumTo.apply(a, shape=shape)
-
-
-def broadcast_to(a: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Repeat ``a`` along new axes and axes of length one, without copying."""
-    return a if a.shape == shape else BroadcastTo.apply(a, shape=shape)
-
-
-def sum(a: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """The sum over all elements, one axis, or several."""
-    return Sum.apply(a, dim=dim, keepdim=keepdim)  # type: ignore[no-any-return]
-
-
-def mean(a: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """The mean over all elements, one axis, or several."""
-    total = sum(a, dim, keepdim)
-    return total / (a.size / total.size if total.size else float("nan"))
-
-
-def reshape(a: Tensor, *shape: Any) -> Tensor:
-    """The same elements in another shape; one length may be -1."""
-    return Reshape.apply(a, shape=_axes(shape))  # type: ignore[no-any-return]
-
-
-def permute(a: Tensor, *dims: Any) -> Tensor:
-    """The axes in another order."""
-    return Permute.apply(a, dims=_axes(dims))  # type: ignore[no-any-return]
-
-
-def getitem(a: Tensor, index: Any) -> Tensor:
-    """Read a part of ``a``."""
-    return GetItem.apply(a, index=index)  # type: ignore[no-any-return]
 
 
 def _comparison(kernel: str) -> Any:

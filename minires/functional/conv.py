@@ -43,19 +43,16 @@ class Conv2dGrads(KernelOp):
         """Differentiate ⟨ggx, gx⟩ + ⟨ggw, gw⟩ = T(ggx, w, gy) + T(x, ggw, gy) by gy, x and w."""
         gy, x, w = self.saved
         geometry = self.constants[0]
-        terms = []
-        if ggx is not None:
-            terms.append(Conv2d.apply(ggx, w, geometry=geometry))
-        if ggw is not None:
-            terms.append(Conv2d.apply(x, ggw, geometry=geometry))
-        d_gy = terms[0] if len(terms) == 1 else terms[0] + terms[1]
-        # x appears beside ggw alone and w beside ggx alone: without the partner, there is nothing to pass on.
+        d_gy = d_x = d_w = None
+        if self.needs_grad[0]:
+            by_x = None if ggx is None else Conv2d.apply(ggx, w, geometry=geometry)
+            by_w = None if ggw is None else Conv2d.apply(x, ggw, geometry=geometry)
+            d_gy = by_w if by_x is None else by_x if by_w is None else by_x + by_w
+        # x stands beside ggw alone and w beside ggx alone: a term whose partner is missing passes nothing on.
         wants = (self.needs_grad[1] and ggw is not None, self.needs_grad[2] and ggx is not None)
-        d_x, d_w = (
-            Conv2dGrads.apply(gy, x if ggx is None else ggx, w if ggw is None else ggw, geometry=geometry, wants=wants)
-            if any(wants)
-            else (None, None)
-        )
+        if any(wants):
+            partners = (x if ggx is None else ggx, w if ggw is None else ggw)
+            d_x, d_w = Conv2dGrads.apply(gy, *partners, geometry=geometry, wants=wants)
         return d_gy, d_x, d_w
 
 

@@ -92,19 +92,23 @@ class ReLU(Module):
         return F.relu(x)
 
 
-class MaxPool2d(Module):
-    """The largest value of each window; see `functional.max_pool2d`."""
+class _Pool2d(Module):
+    """A module that keeps a pooling window."""
 
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
         super().__init__()
         self.window = (kernel_size, stride, padding)
+
+
+class MaxPool2d(_Pool2d):
+    """The largest value of each window; see `functional.max_pool2d`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, P, Q)."""
         return F.max_pool2d(x, *self.window)
 
 
-class AvgPool2d(MaxPool2d):
+class AvgPool2d(_Pool2d):
     """The mean of each window; see `functional.avg_pool2d`."""
 
     def forward(self, x: Tensor) -> Tensor:

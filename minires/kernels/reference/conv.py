@@ -87,7 +87,7 @@ def conv2d_input_grad(gy: Array, w: Array, geometry: Geometry, size: Size) -> Ar
     Source: derivation in docs/derivations/convolution.md.
     """
     G, C = geometry.groups, w.shape[1] * geometry.groups
-    _check_output(gy, geometry.check_conv((gy.shape[0], C, *size), w.shape))
+    geometry.check_conv_grad(gy.shape, (gy.shape[0], C, *size), w.shape)
     gx: Array = xp_of(gy).zeros((gy.shape[0], G, C // G, *size), same_dtype(gy, w))
     gy, w = _split_groups(gy, G), _filters(w, G)
     for tap in geometry.taps(size):
@@ -125,7 +125,7 @@ def conv2d_weight_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
     if gy.ndim != 4 or x.ndim != 4:
         raise ShapeError(f"expected gy (N, K, P, Q) and x (N, C, H, W), got {gy.shape} and {x.shape}")
     G, K, C = geometry.groups, gy.shape[1], x.shape[1]
-    _check_output(gy, geometry.check_conv(x.shape, (K, C // G, *geometry.kernel)))
+    geometry.check_conv_grad(gy.shape, x.shape, (K, C // G, *geometry.kernel))
     gw: Array = xp_of(gy).zeros((G, K // G, C // G, *geometry.kernel), same_dtype(gy, x))
     gy, x = _split_groups(gy, G), _split_groups(x, G)
     for tap in geometry.taps(x.shape[3:]):
@@ -180,8 +180,3 @@ def _mix(matrix: Array, x: Array) -> Array:
 def _pixels_last(x: Array) -> Array:
     """(N, G, C, H, W) -> (G, C, N·H·W)."""
     return x.transpose(1, 2, 0, 3, 4).reshape(x.shape[1], x.shape[2], -1)
-
-
-def _check_output(gy: Array, expected: tuple[int, int, int, int]) -> None:
-    if gy.shape != expected:
-        raise ShapeError(f"the gradient of the output has shape {gy.shape}, but the output has {expected}")

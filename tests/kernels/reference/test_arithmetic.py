@@ -8,9 +8,9 @@ from hypothesis.extra import numpy as hnp
 
 from minires.errors import DtypeError, ShapeError
 from minires.kernels.reference import arithmetic as ar
+from minires.testing import MEMORY_ORDERS, lay_out
 
 SIDES = st.sampled_from([1, 1, 1, 0])  # the least length of an axis: empty arrays now and then
-LAYOUTS = ("C", "HWNC", "sliced", "reversed")
 UNARY = ("negative", "exp", "log", "sqrt", "absolute")
 BINARY = ("add", "subtract", "multiply", "divide", "maximum", "minimum", "power")
 COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
@@ -21,17 +21,7 @@ seeds = st.integers(0, 2**32 - 1)
 def halves(seed, shape, dtype, layout="C", low=0.5):
     """Random numbers among low, low + ½, … low + 3½, so that ties occur, in one of the memory orders."""
     steps = np.asarray(np.random.default_rng(seed).integers(0, 8, shape))
-    return laid_out(np.asarray(low + steps / 2, dtype), layout)
-
-
-def laid_out(x, layout):
-    if layout == "HWNC" and x.ndim == 4:
-        return np.ascontiguousarray(x.transpose(2, 3, 0, 1)).transpose(2, 3, 0, 1)
-    if layout == "sliced" and x.ndim:
-        return np.repeat(x, 2, axis=-1)[..., ::2]
-    if layout == "reversed" and x.ndim:
-        return np.ascontiguousarray(x[..., ::-1])[..., ::-1]
-    return x
+    return lay_out(np.asarray(low + steps / 2, dtype), layout)
 
 
 @st.composite
@@ -40,14 +30,14 @@ def operands(draw):
     least = draw(SIDES)
     shapes = draw(hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=4, min_side=least, max_side=4))
     dtype, seed = draw(dtypes), draw(seeds)
-    layouts = draw(st.tuples(st.sampled_from(LAYOUTS), st.sampled_from(LAYOUTS)))
+    layouts = draw(st.tuples(st.sampled_from(MEMORY_ORDERS), st.sampled_from(MEMORY_ORDERS)))
     return [halves(seed + i, shapes.input_shapes[i], dtype, layouts[i]) for i in range(2)]
 
 
 @st.composite
 def one_array(draw, low=-1.5):
     shape = draw(hnp.array_shapes(min_dims=0, max_dims=4, min_side=draw(SIDES), max_side=4))
-    return halves(draw(seeds), shape, draw(dtypes), draw(st.sampled_from(LAYOUTS)), low)
+    return halves(draw(seeds), shape, draw(dtypes), draw(st.sampled_from(MEMORY_ORDERS)), low)
 
 
 def same(actual, expected):

@@ -14,15 +14,10 @@ from minires.kernels.reference.batch_norm import (
     batch_norm_inference,
     batch_norm_inference_grads,
 )
+from minires.testing import MEMORY_ORDERS, lay_out
 from minires.testing import strategies as ms
 
-ORDERS = {
-    "C": np.ascontiguousarray,
-    "HWNC": lambda a: np.ascontiguousarray(a.transpose(2, 3, 0, 1)).transpose(2, 3, 0, 1),
-    "sliced": lambda a: np.repeat(a, 2, axis=3)[..., ::2],
-    "reversed": lambda a: np.ascontiguousarray(a[:, ::-1, ::-1])[:, ::-1, ::-1],
-}
-orders = st.sampled_from(sorted(ORDERS))
+orders = st.sampled_from(MEMORY_ORDERS)
 seeds = st.integers(0, 2**32 - 1)
 shapes = st.tuples(st.integers(2, 3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
 
@@ -31,7 +26,7 @@ def problem(shape, seed, dtype=np.float64, order="C"):
     rng = np.random.default_rng(seed)
     draw = lambda s: rng.standard_normal(s).astype(dtype)  # noqa: E731
     C = shape[1]
-    return ORDERS[order](draw(shape)), ORDERS[order](draw(shape)), draw(C) + dtype(2), draw(C)
+    return lay_out(draw(shape), order), lay_out(draw(shape), order), draw(C) + dtype(2), draw(C)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -146,11 +141,11 @@ def test_shapes_and_dtypes_that_do_not_fit_are_named():
         batch_norm_inference(x, g, g, g.astype(np.float32), g, 1e-5)
 
 
-@pytest.mark.parametrize("order", sorted(ORDERS))
+@pytest.mark.parametrize("order", MEMORY_ORDERS)
 def test_float32_statistics_are_as_good_in_every_memory_order(order):
     # Sums in float64, so what is left: the mean's own rounding, the rounding of each x − mean, and the casts.
     rng = np.random.default_rng(0)
-    x = ORDERS[order]((rng.standard_normal((16, 2, 32, 32)) + 3).astype(np.float32))
+    x = lay_out((rng.standard_normal((16, 2, 32, 32)) + 3).astype(np.float32), order)
     _, mean, var, _ = batch_norm(x, np.ones(2, np.float32), np.zeros(2, np.float32), 1e-5)
     exact_mean, exact_var = x.astype(np.float64).mean((0, 2, 3)), x.astype(np.float64).var((0, 2, 3))
     u = 2.0**-24

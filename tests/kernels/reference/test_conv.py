@@ -6,13 +6,7 @@ from hypothesis import strategies as st
 from minires.errors import DtypeError, ShapeError
 from minires.geometry import Geometry
 from minires.kernels.reference.conv import conv2d, conv2d_grads, conv2d_input_grad, conv2d_weight_grad
-
-ORDERS = {
-    "C": np.ascontiguousarray,
-    "HWNC": lambda a: np.ascontiguousarray(a.transpose(2, 3, 0, 1)).transpose(2, 3, 0, 1),
-    "sliced": lambda a: np.repeat(np.repeat(a, 2, axis=1), 2, axis=3)[:, ::2, :, ::2],
-    "reversed": lambda a: np.ascontiguousarray(a[:, ::-1, ::-1])[:, ::-1, ::-1],
-}
+from minires.testing import MEMORY_ORDERS, lay_out
 
 
 @st.composite
@@ -33,7 +27,7 @@ def integers(problem, dtype, order="C"):
     geometry, shape_x, shape_w, seed = problem
     rng = np.random.default_rng(seed)
     shapes = shape_x, shape_w, geometry.check_conv(shape_x, shape_w)
-    return [ORDERS[order](rng.integers(-50, 51, shape).astype(dtype)) for shape in shapes]
+    return [lay_out(rng.integers(-50, 51, shape).astype(dtype), order) for shape in shapes]
 
 
 def by_loops(x, w, geometry):
@@ -54,7 +48,7 @@ def by_loops(x, w, geometry):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@given(problem=problems(), order=st.sampled_from(sorted(ORDERS)))
+@given(problem=problems(), order=st.sampled_from(MEMORY_ORDERS))
 def test_convolution_is_its_definition_to_the_last_bit(dtype, problem, order):
     x, w, _ = integers(problem, dtype, order)
     y = conv2d(x, w, problem[0])
@@ -63,7 +57,7 @@ def test_convolution_is_its_definition_to_the_last_bit(dtype, problem, order):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@given(problem=problems(), order=st.sampled_from(sorted(ORDERS)))
+@given(problem=problems(), order=st.sampled_from(MEMORY_ORDERS))
 def test_both_gradients_are_the_exact_adjoints_of_the_forward_pass(dtype, problem, order):
     geometry = problem[0]
     x, w, gy = integers(problem, dtype, order)

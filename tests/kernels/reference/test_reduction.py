@@ -10,27 +10,21 @@ from hypothesis.extra import numpy as hnp
 from minires.errors import DtypeError, ShapeError
 from minires.kernels.reference import reduction as red
 from minires.kernels.reference import shape as sh
+from minires.testing import MEMORY_ORDERS, lay_out
 
-LAYOUTS = ("C", "F", "sliced", "reversed")
 dtypes = st.sampled_from([np.float32, np.float64])
 
 
 def integers(seed, shape, dtype=np.float64, layout="C"):
     """Small whole numbers, which add up without rounding and often tie."""
     x = np.random.default_rng(seed).integers(-4, 5, shape).astype(dtype)
-    if layout == "F":
-        return np.asfortranarray(x)
-    if layout == "sliced" and x.ndim:
-        return np.repeat(x, 2, axis=-1)[..., ::2]
-    if layout == "reversed" and x.ndim:
-        return np.ascontiguousarray(x[::-1])[::-1]
-    return x
+    return lay_out(x, layout)
 
 
 @st.composite
 def arrays(draw, min_side=1, min_dims=0):
     shape = draw(hnp.array_shapes(min_dims=min_dims, max_dims=4, min_side=min_side, max_side=5))
-    return integers(draw(st.integers(0, 2**32 - 1)), shape, draw(dtypes), draw(st.sampled_from(LAYOUTS)))
+    return integers(draw(st.integers(0, 2**32 - 1)), shape, draw(dtypes), draw(st.sampled_from(MEMORY_ORDERS)))
 
 
 @st.composite

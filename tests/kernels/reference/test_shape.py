@@ -6,9 +6,9 @@ from hypothesis.extra import numpy as hnp
 
 from minires.errors import DtypeError, ShapeError
 from minires.kernels.reference import shape as sh
+from minires.testing import MEMORY_ORDERS, lay_out
 
 SIDES = st.sampled_from([1, 1, 1, 0])  # the least length of an axis: empty arrays now and then
-LAYOUTS = ("C", "F", "sliced", "reversed")
 INDICES = ("basic", "integers", "mask", "mixed")
 dtypes = st.sampled_from([np.float32, np.float64])
 seeds = st.integers(0, 2**32 - 1)
@@ -17,19 +17,13 @@ seeds = st.integers(0, 2**32 - 1)
 def integers(seed, shape, dtype=np.float64, layout="C"):
     """Small whole numbers: sums of their products are exact in either dtype."""
     x = np.random.default_rng(seed).integers(-9, 10, shape).astype(dtype)
-    if layout == "F":
-        return np.asfortranarray(x)
-    if layout == "sliced" and x.ndim:
-        return np.repeat(x, 2, axis=-1)[..., ::2]
-    if layout == "reversed" and x.ndim:
-        return np.ascontiguousarray(x[::-1])[::-1]
-    return x
+    return lay_out(x, layout)
 
 
 @st.composite
 def arrays(draw, min_dims=0, min_side=0):
     shape = draw(hnp.array_shapes(min_dims=min_dims, max_dims=4, min_side=max(min_side, draw(SIDES)), max_side=4))
-    return integers(draw(seeds), shape, draw(dtypes), draw(st.sampled_from(LAYOUTS)))
+    return integers(draw(seeds), shape, draw(dtypes), draw(st.sampled_from(MEMORY_ORDERS)))
 
 
 def hwnc(shape):
@@ -162,7 +156,7 @@ def joined(draw):
     for i, size in enumerate(sizes):
         piece = list(shape)
         piece[axis] = size
-        pieces.append(integers(seed + i, piece, dtype, draw(st.sampled_from(LAYOUTS))))
+        pieces.append(integers(seed + i, piece, dtype, draw(st.sampled_from(MEMORY_ORDERS))))
     return pieces, axis
 
 
