@@ -4,20 +4,31 @@ from minires import data, functional, kernels, models, nn, optim
 from minires.autograd.backward import grad
 from minires.autograd.op import Op, no_grad
 from minires.autograd.tensor import Tensor, tensor
+from minires.functional import concatenate, from_dlpack, maximum, ones, stack, where, zeros
 from minires.random import manual_seed
+from minires.threads import get_num_threads, set_num_threads
 
 __version__ = "0.1.0.dev0"
 __all__ = [
     "Op",
     "Tensor",
+    "concatenate",
     "data",
+    "from_dlpack",
     "functional",
+    "get_num_threads",
     "grad",
     "kernels",
     "manual_seed",
+    "maximum",
     "models",
     "nn",
     "no_grad",
+    "ones",
     "optim",
+    "set_num_threads",
+    "stack",
     "tensor",
+    "where",
+    "zeros",
 ]

@@ -101,6 +101,23 @@ def asnumpy(array: Any) -> Array:
     return np.asarray(array)
 
 
+def from_dlpack(array: Any) -> Array:
+    """The memory of an array of another library, as NumPy's or CuPy's, wherever it is.
+
+    Raises
+    ------
+    TypeError : if the array does not speak DLPack.
+    DeviceError : if it is neither on a CPU nor on a CUDA device.
+    """
+    if not hasattr(array, "__dlpack__"):
+        raise TypeError(f"from_dlpack needs an array with the method __dlpack__, got a {type(array).__name__}")
+    kind, _ = array.__dlpack_device__()
+    if kind not in (1, 2):  # kDLCPU, kDLCUDA
+        raise DeviceError(f"from_dlpack takes arrays on a CPU (1) or a CUDA device (2), not on DLPack device {kind}")
+    shared: Array = (np if kind == 1 else _cupy()).from_dlpack(array)
+    return shared
+
+
 def synchronize(device: str = "cpu") -> None:
     """Wait until all work submitted to ``device`` is done."""
     kind, index = _parse(device)

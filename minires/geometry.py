@@ -166,3 +166,37 @@ class Geometry:
         if any(pad >= n for pad, n in zip(self.padding, self.extent, strict=True)):
             raise ShapeError(f"padding {self.padding} must be smaller than the window {self.extent}")
         return (x[0], x[1], *self.output_size((x[2], x[3])))
+
+
+class Window(NamedTuple):
+    """One window of an adaptive pooling: its place in the grid, and the rows and columns that it covers."""
+
+    p: int
+    q: int
+    rows: slice
+    cols: slice
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels it covers."""
+        return (self.rows.stop - self.rows.start) * (self.cols.stop - self.cols.start)  # type: ignore[no-any-return]
+
+
+def adaptive_windows(grid: Any, size: tuple[int, int]) -> list[Window]:
+    """The windows of a grid of P × Q that covers an image of H × W, whatever its size, row by row.
+
+    Window p holds the rows  ⌊p·H / P⌋ ≤ h < ⌈(p + 1)·H / P⌉,  and the same for q, columns, Q and W. Where P does
+    not divide H, neighbours share a row.
+
+    Raises
+    ------
+    ShapeError : if the grid is not two integers, or one of the four numbers is not positive.
+    """
+    P, Q = pair(grid, "the grid")
+    if min(P, Q, *size) < 1:
+        raise ShapeError(f"a grid of {(P, Q)} windows over an image of {tuple(size)}: all must be at least 1")
+    rows, cols = (
+        [slice(i * n // count, -(-(i + 1) * n // count)) for i in range(count)]
+        for count, n in zip((P, Q), size, strict=True)
+    )
+    return [Window(p, q, r, c) for p, r in enumerate(rows) for q, c in enumerate(cols)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,10 @@ import numpy as np
 
 from minires.device import Array, asarray, asnumpy, canonical, device_of, is_array, xp_of
 from minires.errors import DtypeError, GraphError, ShapeError
+from minires.operators import Operators
 
 if TYPE_CHECKING:
     from minires.autograd.op import Op
-
-# What Tensor's operators call, by name. functional/arithmetic.py fills it when it is imported: the one place
-# where a lower floor calls a higher one.
-METHODS: dict[str, Callable[..., Any]] = {}
 
 
 class Version:
@@ -44,7 +42,7 @@ class Node:
         self.keeper: weakref.ref[Tensor] | None = None  # the tensor whose .grad is to be filled
 
 
-class Tensor:
+class Tensor(Operators):
     """An array with a history. Make one with `minires.tensor`; operations make the others.
 
     The array is read-only. The one legal way to change it is `assign_` (and `update_`, for optimisers),
@@ -57,8 +55,6 @@ class Tensor:
     """
 
     __slots__ = ("__weakref__", "_array", "_node", "_version", "grad")
-    __array_ufunc__ = None  # so that ``ndarray * tensor`` asks Tensor.__rmul__, which explains itself
-    __hash__ = object.__hash__
 
     def __init__(self, array: Array, node: Node | None = None, version: Version | None = None) -> None:
         if isinstance(array, np.ndarray):
@@ -113,6 +109,9 @@ class Tensor:
             raise TypeError("len() of a 0-d tensor")
         return self.shape[0]
 
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
     def __repr__(self) -> str:
         values = np.array2string(asnumpy(self._array), separator=", ", prefix="tensor(")
         notes = [f"dtype={self.dtype}"]
@@ -153,6 +152,18 @@ class Tensor:
     def detach(self) -> Tensor:
         """The same values without the history. The memory is shared, and so is its version."""
         return Tensor(self._array, version=self._version)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        """A leaf of its own: copies of the values and of ``grad``, in the same memory order, without hooks."""
+        if not self.is_leaf:
+            raise GraphError("only a leaf can be copied deeply; this tensor was computed: copy x.detach()")
+        made = memo[id(self)] = type(self).__new__(type(self))
+        Tensor.__init__(made, tensor(self)._array)
+        made.grad = copy.deepcopy(self.grad, memo)
+        if self._node is not None:
+            made._node = Node(made._array)
+            made.retain_grad()
+        return made
 
     # Its gradient
 
@@ -250,99 +261,6 @@ class Tensor:
             if isinstance(self._array, np.ndarray):
                 self._array.setflags(write=False)
         return self
-
-    # Operators: what they do stands in functional/arithmetic.py
-
-    def __add__(self, other: Any) -> Tensor:
-        return METHODS["add"](self, other)  # type: ignore[no-any-return]
-
-    def __radd__(self, other: Any) -> Tensor:
-        return METHODS["add"](other, self)  # type: ignore[no-any-return]
-
-    def __sub__(self, other: Any) -> Tensor:
-        return METHODS["subtract"](self, other)  # type: ignore[no-any-return]
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return METHODS["subtract"](other, self)  # type: ignore[no-any-return]
-
-    def __mul__(self, other: Any) -> Tensor:
-        return METHODS["multiply"](self, other)  # type: ignore[no-any-return]
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return METHODS["multiply"](other, self)  # type: ignore[no-any-return]
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return METHODS["divide"](self, other)  # type: ignore[no-any-return]
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return METHODS["divide"](other, self)  # type: ignore[no-any-return]
-
-    def __pow__(self, other: Any) -> Tensor:
-        return METHODS["power"](self, other)  # type: ignore[no-any-return]
-
-    def __rpow__(self, other: Any) -> Tensor:
-        return METHODS["power"](other, self)  # type: ignore[no-any-return]
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return METHODS["matmul"](self, other)  # type: ignore[no-any-return]
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        return METHODS["matmul"](other, self)  # type: ignore[no-any-return]
-
-    def __lt__(self, other: Any) -> Tensor:
-        return METHODS["less"](self, other)  # type: ignore[no-any-return]
-
-    def __le__(self, other: Any) -> Tensor:
-        return METHODS["less_equal"](self, other)  # type: ignore[no-any-return]
-
-    def __gt__(self, other: Any) -> Tensor:
-        return METHODS["greater"](self, other)  # type: ignore[no-any-return]
-
-    def __ge__(self, other: Any) -> Tensor:
-        return METHODS["greater_equal"](self, other)  # type: ignore[no-any-return]
-
-    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return METHODS["equal"](self, other)  # type: ignore[no-any-return]
-
-    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return METHODS["not_equal"](self, other)  # type: ignore[no-any-return]
-
-    def __neg__(self) -> Tensor:
-        return METHODS["negative"](self)  # type: ignore[no-any-return]
-
-    def __getitem__(self, index: Any) -> Tensor:
-        return METHODS["getitem"](self, index)  # type: ignore[no-any-return]
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return (self[i] for i in range(len(self)))
-
-    def sum(self, dim: Any = None, keepdim: bool = False) -> Tensor:
-        """The sum over all elements, one axis, or several."""
-        return METHODS["sum"](self, dim, keepdim)  # type: ignore[no-any-return]
-
-    def mean(self, dim: Any = None, keepdim: bool = False) -> Tensor:
-        """The mean over all elements, one axis, or several."""
-        return METHODS["mean"](self, dim, keepdim)  # type: ignore[no-any-return]
-
-    def reshape(self, *shape: Any) -> Tensor:
-        """The same elements in another shape; one length may be -1."""
-        return METHODS["reshape"](self, *shape)  # type: ignore[no-any-return]
-
-    def permute(self, *dims: Any) -> Tensor:
-        """The axes in another order."""
-        return METHODS["permute"](self, *dims)  # type: ignore[no-any-return]
-
-    def exp(self) -> Tensor:
-        """e to the power of each element."""
-        return METHODS["exp"](self)  # type: ignore[no-any-return]
-
-    def log(self) -> Tensor:
-        """The natural logarithm of each element."""
-        return METHODS["log"](self)  # type: ignore[no-any-return]
-
-    def sqrt(self) -> Tensor:
-        """The square root of each element."""
-        return METHODS["sqrt"](self)  # type: ignore[no-any-return]
 
 
 def tensor(data: Any, requires_grad: bool = False, device: str | None = None, dtype: Any = None) -> Tensor:

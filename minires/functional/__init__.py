@@ -1,28 +1,47 @@
 """Each differentiable operation: which kernel computes it, and which operations are its derivatives."""
 
-from minires.functional.activation import relu
-from minires.functional.arithmetic import exp, log, matmul, sqrt
-from minires.functional.batch_norm import batch_norm
+from minires.functional import methods
+from minires.functional.activation import relu, sigmoid, tanh
+from minires.functional.arithmetic import absolute, clip, exp, log, matmul, maximum, sqrt, where
+from minires.functional.batch_norm import batch_norm, batch_norm_act
 from minires.functional.conv import conv2d
-from minires.functional.loss import cross_entropy, linear, log_softmax, softmax
+from minires.functional.creation import from_dlpack, ones, zeros
+from minires.functional.dropout import dropout
+from minires.functional.linear import linear
 from minires.functional.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
-from minires.functional.shape import broadcast_to, sum_to
+from minires.functional.shape import broadcast_to, concatenate, pad, stack, sum_to
+from minires.functional.softmax import cross_entropy, log_softmax, softmax
 
 __all__ = [
+    "absolute",
     "adaptive_avg_pool2d",
     "avg_pool2d",
     "batch_norm",
+    "batch_norm_act",
     "broadcast_to",
+    "clip",
+    "concatenate",
     "conv2d",
     "cross_entropy",
+    "dropout",
     "exp",
+    "from_dlpack",
     "linear",
     "log",
     "log_softmax",
     "matmul",
     "max_pool2d",
+    "maximum",
+    "methods",
+    "ones",
+    "pad",
     "relu",
+    "sigmoid",
     "softmax",
     "sqrt",
+    "stack",
     "sum_to",
+    "tanh",
+    "where",
+    "zeros",
 ]

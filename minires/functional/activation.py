@@ -1,4 +1,4 @@
-"""The rectifier."""
+"""The rectifier and the two smooth switches."""
 
 from __future__ import annotations
 
@@ -36,6 +36,46 @@ class ReluGrad(KernelOp):
         return ReluGrad.apply(ggx, self.saved[0]), None
 
 
+class Sigmoid(KernelOp):
+    """1 / (1 + exp(−x))."""
+
+    def forward(self, x: Array) -> Any:
+        """Keep the output, of which the derivative is made."""
+        y = self.kernels.sigmoid(x)
+        self.save(y)
+        return y
+
+    def backward(self, gy: Tensor) -> Any:
+        """gy · y · (1 − y)."""
+        (y,) = self.saved
+        return gy * y * (1.0 - y)
+
+
+class Tanh(KernelOp):
+    """The hyperbolic tangent."""
+
+    def forward(self, x: Array) -> Any:
+        """Keep the output, of which the derivative is made."""
+        y = self.kernels.tanh(x)
+        self.save(y)
+        return y
+
+    def backward(self, gy: Tensor) -> Any:
+        """gy · (1 − y²)."""
+        (y,) = self.saved
+        return gy * (1.0 - y * y)
+
+
 def relu(x: Tensor) -> Tensor:
     """max(x, 0). The gradient at 0 is 0."""
     return Relu.apply(x)  # type: ignore[no-any-return]
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """1 / (1 + exp(−x)), safe for large inputs."""
+    return Sigmoid.apply(x)  # type: ignore[no-any-return]
+
+
+def tanh(x: Tensor) -> Tensor:
+    """The hyperbolic tangent."""
+    return Tanh.apply(x)  # type: ignore[no-any-return]

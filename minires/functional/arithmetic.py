@@ -1,4 +1,4 @@
-"""Arithmetic of tensors: operators, elementary functions, matrix products.
+"""Arithmetic of tensors, element by element, and the matrix product.
 
 Each operation names its kernel and its derivatives, which are operations too. The gradient of an operand that was
 broadcast is summed back to its shape.
@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from minires.autograd.tensor import METHODS, Tensor
+from minires.autograd.tensor import Tensor
 from minires.device import Array, asarray
 from minires.errors import DtypeError
 from minires.functional.kernel_op import KernelOp
-from minires.functional.shape import getitem, mean, permute, reshape, sum, sum_to
+from minires.functional.shape import sum_to
 
 
 class _Binary(KernelOp):
@@ -78,14 +78,46 @@ class Divide(_Binary):
 
 
 class Power(_Binary):
-    """a to the power of b, for a > 0 where b needs a gradient."""
+    """a to the power of b. Where a base or an exponent of 0 would give 0 · ∞, the derivative is 0, as in PyTorch."""
 
     kernel = "power"
 
     def derivatives(self, gy: Tensor, a: Tensor, b: Tensor) -> tuple[Any, Any]:
         """(gy · b · a^(b−1), gy · a^b · log a)."""
-        ga = gy * (b * a ** (b - 1.0)) if self.needs_grad[0] else None
-        return ga, gy * (a**b * log(a)) if self.needs_grad[1] else None
+        ga = gb = None
+        if self.needs_grad[0]:
+            ga = gy * (b * a ** (where(b == 0, 1.0, b) - 1.0))
+        if self.needs_grad[1]:
+            vanishes = Tensor((a.array == 0) & (b.array >= 0))
+            gb = gy * (a**b * log(where(vanishes, 1.0, a)))
+        return ga, gb
+
+
+class Maximum(_Binary):
+    """The larger of a and b; equal operands share the gradient evenly."""
+
+    kernel = "maximum"
+
+    def derivatives(self, gy: Tensor, a: Tensor, b: Tensor) -> tuple[Any, Any]:
+        """gy to whom is larger."""
+        shares = (self.kernels.maximum_mask(a.array, b.array), self.kernels.maximum_mask(b.array, a.array))
+        return gy * Tensor(shares[0]), gy * Tensor(shares[1])
+
+
+class Where(KernelOp):
+    """a where the condition holds, b elsewhere."""
+
+    def forward(self, condition: Array, a: Array, b: Array) -> Any:
+        """Choose."""
+        self.save(condition)
+        self.save_constant(a.shape, b.shape)
+        return self.kernels.where(condition, a, b)
+
+    def backward(self, gy: Tensor) -> Any:
+        """gy to whom was chosen."""
+        (condition,), (a, b), (_, needs_a, needs_b) = self.saved, self.constants, self.needs_grad
+        ga = sum_to(where(condition, gy, 0.0), a) if needs_a else None
+        return None, ga, sum_to(where(condition, 0.0, gy), b) if needs_b else None
 
 
 class Negative(KernelOp):
@@ -139,6 +171,33 @@ class Sqrt(KernelOp):
     def backward(self, gy: Tensor) -> Any:
         """gy / (2 √a)."""
         return gy / (self.saved[0] * 2.0)
+
+
+class Absolute(KernelOp):
+    """|a|."""
+
+    def forward(self, a: Array) -> Any:
+        """Absolute value."""
+        self.save(a)
+        return self.kernels.absolute(a)
+
+    def backward(self, gy: Tensor) -> Any:
+        """gy · sign a, which is 0 at 0."""
+        return gy * Tensor(self.kernels.sign(self.saved[0].array))
+
+
+class Clip(KernelOp):
+    """a moved into [low, high]."""
+
+    def forward(self, a: Array, *, low: float | None, high: float | None) -> Any:
+        """Clip."""
+        self.save(a)
+        self.save_constant(low, high)
+        return self.kernels.clip(a, low, high)
+
+    def backward(self, gy: Tensor) -> Any:
+        """gy where a lay inside, the limits included."""
+        return gy * Tensor(self.kernels.clip_mask(self.saved[0].array, *self.constants))
 
 
 class Matmul(KernelOp):
@@ -210,6 +269,45 @@ def power(a: Any, b: Any) -> Tensor:
     return Power.apply(*_operands(a, b))  # type: ignore[no-any-return]
 
 
+def maximum(a: Any, b: Any) -> Tensor:
+    """The larger of a and b, element by element, broadcast; NaN if either is. Equal ones share the gradient."""
+    return Maximum.apply(*_operands(a, b))  # type: ignore[no-any-return]
+
+
+def where(condition: Tensor, a: Any, b: Any) -> Tensor:
+    """a where the condition holds, b elsewhere, broadcast.
+
+    Parameters
+    ----------
+    condition : boolean tensor, as comparisons give it
+    a, b : tensors of one dtype, or one of them a number
+
+    Raises
+    ------
+    DtypeError : if the condition is not boolean, or the dtypes differ.
+    ShapeError : if the shapes do not broadcast.
+    """
+    return Where.apply(condition, *_operands(a, b))  # type: ignore[no-any-return]
+
+
+def absolute(a: Tensor) -> Tensor:
+    """|a|. The gradient at 0 is 0."""
+    return Absolute.apply(a)  # type: ignore[no-any-return]
+
+
+def clip(a: Tensor, min: float | None = None, max: float | None = None) -> Tensor:
+    """a moved into [min, max]; None leaves that side open. The gradient is 1 inside, the limits included.
+
+    Raises
+    ------
+    ValueError : if both limits are None.
+    DtypeError : if a limit would change the dtype.
+    """
+    if min is None and max is None:
+        raise ValueError("clip needs min, max or both")
+    return Clip.apply(a, low=min, high=max)  # type: ignore[no-any-return]
+
+
 def matmul(a: Any, b: Any) -> Tensor:
     """The matrix product a @ b.
 
@@ -248,12 +346,6 @@ def _comparison(kernel: str) -> Any:
     return lambda a, b: Comparison.apply(*_operands(a, b))
 
 
-METHODS.update(
-    {f.__name__: f for f in (add, subtract, multiply, divide, power, matmul, negative, exp, log, sqrt)},
-    sum=sum,
-    mean=mean,
-    reshape=reshape,
-    permute=permute,
-    getitem=getitem,
-    **{k: _comparison(k) for k in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")},
-)
+equal, not_equal = _comparison("equal"), _comparison("not_equal")
+less, less_equal = _comparison("less"), _comparison("less_equal")
+greater, greater_equal = _comparison("greater"), _comparison("greater_equal")

@@ -1,4 +1,4 @@
-"""Batch normalisation of images."""
+"""Batch normalisation of images, alone and with what follows it in a residual block."""
 
 from __future__ import annotations
 
@@ -10,28 +10,48 @@ import numpy as np
 from minires.autograd.backward import grad
 from minires.autograd.op import recording
 from minires.autograd.tensor import Tensor
-from minires.device import Array, asarray
+from minires.device import Array, asarray, same_device, same_dtype, xp_of
 from minires.errors import GraphError, ShapeError
+from minires.functional.activation import ReluGrad
 from minires.functional.kernel_op import KernelOp
 
+_AXES = (0, 2, 3)
 
-class BatchNorm(KernelOp):
-    """y = gamma · x_hat + beta, by the batch's own statistics."""
+
+class BatchNormAct(KernelOp):
+    """y = relu(gamma · x_hat + beta + shortcut) by the batch's own statistics; shortcut and relu may be missing."""
 
     def forward(
-        self, x: Array, gamma: Array, beta: Array, *, eps: float, observe: Callable[[Array, Array], None]
+        self,
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        shortcut: Array | None,
+        *,
+        relu: bool,
+        eps: float,
+        observe: Callable[[Array, Array], None],
     ) -> Any:
         """Compute y; ``observe`` is told the mean and the biased variance."""
-        y, mean, var, inv_std = self.kernels.batch_norm(x, gamma, beta, eps)
-        self.save(x, gamma)
+        y, mean, var, inv_std = self.kernels.batch_norm_act(x, gamma, beta, shortcut, relu, eps)
+        self.save(x, gamma, *([y] if relu else []))
         self.save_constant(mean, inv_std, eps)
         observe(mean, var)
         return y
 
     def backward(self, gy: Tensor) -> Any:
-        """Compute all three gradients in one operation."""
+        """All gradients in one pass; as the parts, one after the other, where the backward pass is recorded."""
+        x, gamma, *y = self.saved
         mean, inv_std, eps = self.constants
-        return BatchNormGrads.apply(gy, *self.saved, mean=mean, inv_std=inv_std, eps=eps)
+        if recording():
+            gz = ReluGrad.apply(gy, y[0].detach()) if y else gy
+            return *BatchNormGrads.apply(gz, x, gamma, mean=mean, inv_std=inv_std, eps=eps), gz
+        output, arrays = (y or [x])[0].array, (x.array, gamma.array)
+        wants_shortcut = self.needs_grad[3] and bool(y)
+        *found, gz = self.kernels.batch_norm_act_grads(
+            gy.array, output, *arrays, mean, inv_std, bool(y), wants_shortcut
+        )
+        return *(Tensor(a) for a in found), Tensor(gz) if wants_shortcut else gy
 
 
 class BatchNormGrads(KernelOp):
@@ -69,6 +89,40 @@ def _grads(gy: Tensor, x: Tensor, gamma: Tensor, eps: float) -> tuple[Tensor, Te
     return gx, ggamma.reshape(-1), gbeta.reshape(-1)
 
 
+class BatchNormActInference(KernelOp):
+    """y = relu(gamma · (x − mean) · inv_std + beta + shortcut) by given statistics."""
+
+    def forward(
+        self,
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        shortcut: Array | None,
+        *,
+        mean: Array,
+        var: Array,
+        relu: bool,
+        eps: float,
+    ) -> Any:
+        """Compute y, and keep copies of the statistics, which later batches may overwrite."""
+        y = self.kernels.batch_norm_act_inference(x, gamma, beta, mean, var, shortcut, relu, eps)
+        self.save(x, gamma, *([y] if relu else []))
+        self.save_constant(mean.copy(), 1 / xp_of(var).sqrt(var + eps))
+        return y
+
+    def backward(self, gy: Tensor) -> Any:
+        """The statistics are constants here, so y is affine in x, and its derivatives a matter of arithmetic."""
+        x, gamma, *y = self.saved
+        mean, inv_std = self.constants
+        gz = ReluGrad.apply(gy, y[0].detach()) if y else gy
+        if not recording():
+            found = self.kernels.batch_norm_inference_grads(gz.array, x.array, gamma.array, mean, inv_std)
+            return *(Tensor(a) for a in found), gz
+        scale = Tensor(inv_std).reshape(1, -1, 1, 1)
+        x_hat = (x - Tensor(mean).reshape(1, -1, 1, 1)) * scale
+        return gz * (gamma.reshape(1, -1, 1, 1) * scale), (gz * x_hat).sum(_AXES), gz.sum(_AXES), gz
+
+
 def batch_norm(
     x: Tensor,
     running_mean: Tensor | None,
@@ -101,36 +155,68 @@ def batch_norm(
     Raises
     ------
     ShapeError : if the shapes do not agree; when training, also for a single value per channel.
+    DtypeError, DeviceError : if dtypes or devices are mixed.
     GraphError : if the running tensors are missing when not training.
+    """
+    return batch_norm_act(x, running_mean, running_var, weight, bias, training, momentum, eps, relu=False)
+
+
+def batch_norm_act(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *,
+    shortcut: Tensor | None = None,
+    relu: bool = True,
+) -> Tensor:
+    """relu(batch_norm(x, …) + shortcut): what follows a convolution in a residual block, in one pass over memory.
+
+    Parameters
+    ----------
+    x, running_mean, running_var, weight, bias, training, momentum, eps : as in `batch_norm`
+    shortcut : what is added before the rectifier, of the shape of x, or None
+    relu : whether to rectify
+
+    Returns
+    -------
+    y : (N, C, H, W)
+
+    Raises
+    ------
+    as `batch_norm`, and ShapeError if the shortcut has another shape.
+
+    Identity that tests it: equal to the three parts one after the other.
     """
     if x.ndim != 4:
         raise ShapeError(f"batch norm expects an input of shape (N, C, H, W), got {x.shape}")
     C = x.shape[1]
+    given = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    for name, tensor in given.items():
+        if tensor is not None:
+            if tensor.shape != (C,):
+                raise ShapeError(f"{name} has shape {tensor.shape}, but an input of shape {x.shape} needs ({C},)")
+            same_device(x.array, tensor.array)
+            same_dtype(x.array, tensor.array)
     gamma = weight if weight is not None else _constant(1.0, x)
     beta = bias if bias is not None else _constant(0.0, x)
-    for name, given in (
-        ("running_mean", running_mean),
-        ("running_var", running_var),
-        ("weight", gamma),
-        ("bias", beta),
-    ):
-        if given is not None and given.shape != (C,):
-            raise ShapeError(f"{name} has shape {given.shape}, but an input of shape {x.shape} needs ({C},)")
-    if training:
-        M = x.size // C if C else 0
+    if not training:
+        if running_mean is None or running_var is None:
+            raise GraphError("batch norm needs running_mean and running_var when it is not training")
+        options = {"mean": running_mean.array, "var": running_var.array, "relu": relu, "eps": eps}
+        return BatchNormActInference.apply(x, gamma, beta, shortcut, **options)  # type: ignore[no-any-return]
 
-        def observe(mean: Array, var: Array) -> None:
-            for running, batch in ((running_mean, mean), (running_var, var * (M / (M - 1)))):
-                if running is not None:
-                    running.assign_((1 - momentum) * running.array + momentum * batch)
+    def observe(mean: Array, var: Array) -> None:
+        M = x.size // C
+        for running, batch in ((running_mean, mean), (running_var, var * (M / (M - 1)))):
+            if running is not None:
+                running.assign_((1 - momentum) * running.array + momentum * batch)
 
-        y: Tensor = BatchNorm.apply(x, gamma, beta, eps=eps, observe=observe)
-        return y
-    if running_mean is None or running_var is None:
-        raise GraphError("batch norm needs running_mean and running_var when it is not training")
-    scale = gamma * (running_var.detach() + eps) ** -0.5
-    shift = beta - running_mean.detach() * scale
-    return x * scale.reshape(1, -1, 1, 1) + shift.reshape(1, -1, 1, 1)
+    return BatchNormAct.apply(x, gamma, beta, shortcut, relu=relu, eps=eps, observe=observe)  # type: ignore[no-any-return]
 
 
 def _constant(value: float, x: Tensor) -> Tensor:

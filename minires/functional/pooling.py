@@ -80,6 +80,33 @@ class AvgPool2dGrad(KernelOp):
         return AvgPool2d.apply(ggx, geometry=self.constants[0])
 
 
+class AdaptiveAvgPool2d(KernelOp):
+    """Means over a grid of windows that cover the image."""
+
+    def forward(self, x: Array, *, grid: Size) -> Any:
+        """Compute y (N, C, P, Q)."""
+        self.save_constant(grid, x.shape[2:])
+        return self.kernels.adaptive_avg_pool2d(x, grid)
+
+    def backward(self, gy: Tensor) -> Any:
+        """Hand out equal shares."""
+        grid, size = self.constants
+        return AdaptiveAvgPool2dGrad.apply(gy, grid=grid, size=size)
+
+
+class AdaptiveAvgPool2dGrad(KernelOp):
+    """The adjoint of `AdaptiveAvgPool2d`, to which it is the adjoint in turn."""
+
+    def forward(self, gy: Array, *, grid: Size, size: Size) -> Any:
+        """Compute gx (N, C, H, W)."""
+        self.save_constant(grid)
+        return self.kernels.adaptive_avg_pool2d_grad(gy, size)
+
+    def backward(self, ggx: Tensor) -> Any:
+        """Take the means."""
+        return AdaptiveAvgPool2d.apply(ggx, grid=self.constants[0])
+
+
 def max_pool2d(x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Tensor:
     """The largest value of each window; ``stride`` is the window's size by default.
 
@@ -107,10 +134,13 @@ def avg_pool2d(x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0
 def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
     """Means over a grid of windows that cover the image, whatever its size.
 
+    Window p of P in an image H high holds the rows from ⌊p·H / P⌋ to ⌈(p + 1)·H / P⌉, the last excluded.
+
     Parameters
     ----------
     x : (N, C, H, W)
-    output_size : an integer or a pair that divides (H, W); 1 gives the mean of each channel
+    output_size : an integer, or a pair in which None stands for the image's own size; 1 gives the mean of each
+        channel
 
     Returns
     -------
@@ -118,12 +148,13 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
 
     Raises
     ------
-    ShapeError : if ``output_size`` does not divide the image's size.
+    ShapeError : if x has not four axes or the output size is not positive.
     """
-    out = pair(output_size, "output_size")
-    if x.ndim != 4 or min(out) < 1 or x.shape[2] % out[0] or x.shape[3] % out[1]:
-        raise ShapeError(f"output_size {out} must divide the size of an input (N, C, H, W), got {x.shape}")
-    return avg_pool2d(x, (x.shape[2] // out[0], x.shape[3] // out[1]))
+    if x.ndim != 4:
+        raise ShapeError(f"adaptive_avg_pool2d expects an input of shape (N, C, H, W), got {x.shape}")
+    if isinstance(output_size, tuple | list) and len(output_size) == 2:
+        output_size = [n if wanted is None else wanted for n, wanted in zip(x.shape[2:], output_size, strict=True)]
+    return AdaptiveAvgPool2d.apply(x, grid=pair(output_size, "output_size"))  # type: ignore[no-any-return]
 
 
 def _window(kernel_size: Any, stride: Any, padding: Any) -> Geometry:

@@ -1,4 +1,4 @@
-"""Shapes: sums, broadcasting, reordering and reading parts of tensors.
+"""Shapes: broadcasting, reordering, reading parts of tensors and joining them.
 
 Operations come in pairs of adjoints: what one spreads, the gradient of it gathers. Broadcasting and summing are
 such a pair, reading and putting another; reshaping and permuting are undone by themselves.
@@ -6,12 +6,16 @@ such a pair, reading and putting another; reshaping and permuting are undone by 
 
 from __future__ import annotations
 
+import math
+import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from minires.autograd.tensor import Tensor
 from minires.device import Array
+from minires.errors import ShapeError
 from minires.functional.kernel_op import KernelOp
 
 
@@ -39,23 +43,6 @@ class BroadcastTo(KernelOp):
     def backward(self, gy: Tensor) -> Any:
         """Sum gy back."""
         return sum_to(gy, self.constants[0])
-
-
-class Sum(KernelOp):
-    """The sum over some axes."""
-
-    def forward(self, a: Array, *, dim: Any, keepdim: bool) -> Any:
-        """Sum, and remember the shape in which the summed axes have length one."""
-        axes = range(a.ndim) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
-        summed = {axis % a.ndim for axis in axes}
-        kept = tuple(1 if axis in summed else n for axis, n in enumerate(a.shape))
-        self.save_constant(kept, a.shape)
-        return self.kernels.sum(a, dim, keepdim)
-
-    def backward(self, gy: Tensor) -> Any:
-        """Every summand gets gy."""
-        kept, shape = self.constants
-        return broadcast_to(gy.reshape(kept), shape)
 
 
 class Reshape(KernelOp):
@@ -111,10 +98,63 @@ class PutItem(KernelOp):
         return GetItem.apply(gy, index=self.constants[0])
 
 
-def _axes(given: tuple[Any, ...]) -> tuple[int, ...]:
-    """Accept reshape(2, 3) and reshape((2, 3)) alike."""
+class Pad(KernelOp):
+    """a with a constant around it."""
+
+    def forward(self, a: Array, *, widths: tuple[tuple[int, int], ...], value: float) -> Any:
+        """Pad each axis by (before, after)."""
+        self.save_constant(tuple(slice(before, before + n) for n, (before, _) in zip(a.shape, widths, strict=True)))
+        return self.kernels.pad(a, widths, value)
+
+    def backward(self, gy: Tensor) -> Any:
+        """Cut the border off."""
+        return gy[self.constants[0]]
+
+
+class Concatenate(KernelOp):
+    """Tensors one after another along an axis."""
+
+    def forward(self, *arrays: Array, dim: int) -> Any:
+        """Join."""
+        y = self.kernels.concatenate(arrays, dim)
+        before, ends = (slice(None),) * (dim % y.ndim), np.cumsum([a.shape[dim] for a in arrays])
+        self.save_constant(*((*before, slice(end - a.shape[dim], end)) for a, end in zip(arrays, ends, strict=True)))
+        return y
+
+    def backward(self, gy: Tensor) -> Any:
+        """Take apart again."""
+        return tuple(
+            gy[piece] if needed else None for piece, needed in zip(self.constants, self.needs_grad, strict=True)
+        )
+
+
+class Stack(KernelOp):
+    """Tensors of one shape along a new axis."""
+
+    def forward(self, *arrays: Array, dim: int) -> Any:
+        """Join."""
+        y = self.kernels.stack(arrays, dim)
+        self.save_constant((slice(None),) * (dim % y.ndim))
+        return y
+
+    def backward(self, gy: Tensor) -> Any:
+        """Take apart again."""
+        (before,) = self.constants
+        return tuple(gy[(*before, i)] if needed else None for i, needed in enumerate(self.needs_grad))
+
+
+def lengths(caller: str, given: tuple[Any, ...]) -> tuple[int, ...]:
+    """The shape in f(2, 3), f((2, 3)) and f([2, 3]) alike.
+
+    Raises
+    ------
+    ShapeError : if it is not of integers.
+    """
     items = given[0] if len(given) == 1 and isinstance(given[0], tuple | list) else given
-    return tuple(int(item) for item in items)
+    try:
+        return tuple(operator.index(item) for item in items)
+    except TypeError:
+        raise ShapeError(f"{caller} needs integers, got {tuple(items)!r}") from None
 
 
 def sum_to(a: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -127,27 +167,120 @@ def broadcast_to(a: Tensor, shape: tuple[int, ...]) -> Tensor:
     return a if a.shape == shape else BroadcastTo.apply(a, shape=shape)
 
 
-def sum(a: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """The sum over all elements, one axis, or several."""
-    return Sum.apply(a, dim=dim, keepdim=keepdim)  # type: ignore[no-any-return]
-
-
-def mean(a: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """The mean over all elements, one axis, or several."""
-    total = sum(a, dim, keepdim)
-    return total / (a.size / total.size if total.size else float("nan"))
-
-
 def reshape(a: Tensor, *shape: Any) -> Tensor:
-    """The same elements in another shape; one length may be -1."""
-    return Reshape.apply(a, shape=_axes(shape))  # type: ignore[no-any-return]
+    """The same elements in another shape; one length may be -1.
+
+    Raises
+    ------
+    ShapeError : if the shape does not hold as many elements.
+    """
+    return Reshape.apply(a, shape=lengths("reshape", shape))  # type: ignore[no-any-return]
 
 
 def permute(a: Tensor, *dims: Any) -> Tensor:
-    """The axes in another order."""
-    return Permute.apply(a, dims=_axes(dims))  # type: ignore[no-any-return]
+    """The axes in another order.
+
+    Raises
+    ------
+    ShapeError : if ``dims`` does not name each axis once.
+    """
+    return Permute.apply(a, dims=lengths("permute", dims))  # type: ignore[no-any-return]
 
 
 def getitem(a: Tensor, index: Any) -> Tensor:
     """Read a part of ``a``."""
     return GetItem.apply(a, index=index)  # type: ignore[no-any-return]
+
+
+def transpose(a: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Two axes exchanged.
+
+    Raises
+    ------
+    ShapeError : if there is no such axis.
+    """
+    dims = list(range(a.ndim))
+    i, j = _axis("transpose", dim0, a.ndim), _axis("transpose", dim1, a.ndim)
+    dims[i], dims[j] = j, i
+    return permute(a, dims)
+
+
+def flatten(a: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """The axes from ``start_dim`` to ``end_dim``, both included, as one.
+
+    Raises
+    ------
+    ShapeError : if there is no such axis, or the first comes after the last.
+    """
+    if not a.ndim:
+        return reshape(a, 1)
+    first, last = _axis("flatten", start_dim, a.ndim), _axis("flatten", end_dim, a.ndim)
+    if first > last:
+        raise ShapeError(
+            f"flatten from axis {start_dim} to {end_dim} of shape {a.shape}: the first comes after the last"
+        )
+    joined = math.prod(a.shape[first : last + 1])
+    return reshape(a, *a.shape[:first], joined, *a.shape[last + 1 :])
+
+
+def pad(a: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
+    """``a`` with ``value`` around it, as `torch.nn.functional.pad` does.
+
+    Parameters
+    ----------
+    pad : (before, after) of the last axis, then of the last but one, …: (left, right, top, bottom) for images
+    mode : "constant", the only one
+    value : what to put there
+
+    Returns
+    -------
+    y : each axis longer by before + after
+
+    Raises
+    ------
+    ShapeError : if there are more pairs than axes, half a pair, or a negative width.
+    ValueError : for another mode.
+    """
+    if mode != "constant":
+        raise ValueError(f"pad mode {mode!r} is not possible: there is 'constant' alone")
+    given = lengths("pad", tuple(pad))
+    if len(given) % 2 or len(given) > 2 * a.ndim:
+        raise ShapeError(f"pad needs at most {a.ndim} pairs (before, after) for shape {a.shape}, got {given}")
+    pairs = list(zip(given[::2], given[1::2], strict=True))
+    widths = (*[(0, 0)] * (a.ndim - len(pairs)), *reversed(pairs))
+    return Pad.apply(a, widths=widths, value=value)  # type: ignore[no-any-return]
+
+
+def concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Tensors one after another along an axis that they have.
+
+    Raises
+    ------
+    ShapeError : if there are none, or their shapes differ on another axis.
+    DtypeError, DeviceError : if dtypes or devices differ.
+    """
+    _some("concatenate", tensors)
+    return Concatenate.apply(*tensors, dim=dim)  # type: ignore[no-any-return]
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Tensors of one shape along a new axis.
+
+    Raises
+    ------
+    ShapeError : if there are none, or their shapes differ.
+    DtypeError, DeviceError : if dtypes or devices differ.
+    """
+    _some("stack", tensors)
+    return Stack.apply(*tensors, dim=dim)  # type: ignore[no-any-return]
+
+
+def _some(caller: str, tensors: Sequence[Tensor]) -> None:
+    if not len(tensors):
+        raise ShapeError(f"{caller} needs at least one tensor")
+
+
+def _axis(caller: str, dim: int, ndim: int) -> int:
+    if not -ndim <= dim < ndim:
+        raise ShapeError(f"{caller}: axis {dim} is out of range for a tensor with {ndim} axes")
+    return operator.index(dim) % ndim

@@ -6,6 +6,7 @@ from typing import Any
 
 from minires.models.blocks import BasicBlock, Bottleneck, PadShortcut
 from minires.models.resnet import CifarResNet, ResNet
+from minires.models.summary import Row, Summary, summarize
 
 
 def resnet18(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> ResNet:
@@ -99,6 +100,8 @@ __all__ = [
     "CifarResNet",
     "PadShortcut",
     "ResNet",
+    "Row",
+    "Summary",
     "plain20",
     "plain32",
     "plain44",
@@ -116,4 +119,5 @@ __all__ = [
     "resnet152",
     "resnet200",
     "resnet1202",
+    "summarize",
 ]

@@ -1,12 +1,13 @@
-"""The residual blocks of He et al. 2015: y = relu(F(x) + shortcut(x))."""
+"""The residual blocks of He et al. 2015: y = relu(F(x) + shortcut(x)).
+
+``bn.act(x, relu, shortcut)`` is ``relu(bn(x) + shortcut)``, in one pass over memory.
+"""
 
 from __future__ import annotations
 
-import numpy as np
-
 from minires import functional as F
-from minires.autograd.tensor import Tensor, tensor
-from minires.nn import BatchNorm2d, Conv2d, Module, Sequential
+from minires.autograd.tensor import Tensor
+from minires.nn import BatchNorm2d, Conv2d, Module, ReLU, Sequential
 
 
 def conv3x3(channels_in: int, channels_out: int, stride: int = 1) -> Conv2d:
@@ -37,14 +38,15 @@ class BasicBlock(Module):
         self.bn1 = BatchNorm2d(width)
         self.conv2 = conv3x3(width, width)
         self.bn2 = BatchNorm2d(width)
+        self.relu = ReLU()
         self.plain = shortcut == "none"
         self.downsample = shortcut if isinstance(shortcut, Module) else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, width, H / stride, W / stride)."""
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        return F.relu(y if self.plain else y + _beside(self.downsample, x))
+        beside = None if self.plain else x if self.downsample is None else self.downsample(x)
+        y = self.bn1.act(self.conv1(x), self.relu)
+        return self.bn2.act(self.conv2(y), self.relu, shortcut=beside)
 
 
 class Bottleneck(Module):
@@ -75,14 +77,15 @@ class Bottleneck(Module):
         self.bn2 = BatchNorm2d(width)
         self.conv3 = conv1x1(width, width * self.expansion)
         self.bn3 = BatchNorm2d(width * self.expansion)
+        self.relu = ReLU()
         self.downsample = shortcut if isinstance(shortcut, Module) else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, 4 · width, H / stride, W / stride)."""
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = F.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
-        return F.relu(y + _beside(self.downsample, x))
+        beside = x if self.downsample is None else self.downsample(x)
+        y = self.bn1.act(self.conv1(x), self.relu)
+        y = self.bn2.act(self.conv2(y), self.relu)
+        return self.bn3.act(self.conv3(y), self.relu, shortcut=beside)
 
 
 class PadShortcut(Module):
@@ -90,21 +93,14 @@ class PadShortcut(Module):
 
     def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
         super().__init__()
-        self.added, self.stride = channels_out - channels_in, stride
-        # Channel k of the output takes input channel k − added // 2: a product with zeros and ones.
-        self.place = np.eye(channels_out, channels_in, -(self.added // 2), dtype=np.float32)
+        added = channels_out - channels_in
+        self.before, self.after, self.stride = added // 2, added - added // 2, stride
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C + added, H / stride, W / stride)."""
-        select = tensor(self.place[:, :, None, None], device=x.device, dtype=x.dtype)
-        return F.conv2d(x, select, stride=self.stride)
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.after))
 
 
 def projection(channels_in: int, channels_out: int, stride: int) -> Sequential:
     """Option B: a 1×1 convolution and batch norm where the shape changes."""
     return Sequential(conv1x1(channels_in, channels_out, stride), BatchNorm2d(channels_out))
-
-
-def _beside(shortcut: Module | None, x: Tensor) -> Tensor:
-    beside: Tensor = x if shortcut is None else shortcut(x)
-    return beside

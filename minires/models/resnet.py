@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minires import functional as F
 from minires.autograd.tensor import Tensor
 from minires.errors import ShapeError
 from minires.models.blocks import BasicBlock, Bottleneck, PadShortcut, conv3x3, projection
-from minires.nn import BatchNorm2d, Conv2d, Linear, Module, Sequential, init
+from minires.nn import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Linear, MaxPool2d, Module, ReLU, Sequential, init
 from minires.random import draws
 
 
@@ -37,19 +36,22 @@ class ResNet(Module):
         super().__init__()
         self.conv1 = Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = BatchNorm2d(64)
+        self.relu = ReLU()
+        self.maxpool = MaxPool2d(3, stride=2, padding=1)
         options: dict[str, Any] = {"stride_first": True} if stride_first and block is Bottleneck else {}
         self.layer1 = _stage(block, 64, 64, blocks[0], 1, **options)
         self.layer2 = _stage(block, 64 * block.expansion, 128, blocks[1], 2, **options)
         self.layer3 = _stage(block, 128 * block.expansion, 256, blocks[2], 2, **options)
         self.layer4 = _stage(block, 256 * block.expansion, 512, blocks[3], 2, **options)
+        self.avgpool = AdaptiveAvgPool2d(1)
         self.fc = Linear(512 * block.expansion, num_classes)
         initialise(self, seed)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, num_classes)."""
-        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, stride=2, padding=1)
+        x = self.maxpool(self.bn1.act(self.conv1(x), self.relu))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.fc(x.mean((2, 3)))  # type: ignore[no-any-return]
+        return self.fc(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]
 
 
 class CifarResNet(Module):
@@ -79,17 +81,19 @@ class CifarResNet(Module):
             raise ValueError(f"shortcut {shortcut!r} is not 'A', 'B' or 'none'")
         self.conv1 = conv3x3(in_channels, 16)
         self.bn1 = BatchNorm2d(16)
+        self.relu = ReLU()
         self.layer1 = _stage(BasicBlock, 16, 16, n, 1, shortcut)
         self.layer2 = _stage(BasicBlock, 16, 32, n, 2, shortcut)
         self.layer3 = _stage(BasicBlock, 32, 64, n, 2, shortcut)
+        self.avgpool = AdaptiveAvgPool2d(1)
         self.fc = Linear(64, num_classes)
         initialise(self, seed)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, num_classes)."""
-        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.bn1.act(self.conv1(x), self.relu)
         x = self.layer3(self.layer2(self.layer1(x)))
-        return self.fc(x.mean((2, 3)))  # type: ignore[no-any-return]
+        return self.fc(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]
 
 
 def _stage(

@@ -1,12 +1,14 @@
 """Modules and layers."""
 
 from minires.nn import init
+from minires.nn.fold import FoldedBatchNorm, fold_batch_norm
 from minires.nn.layers import (
     AdaptiveAvgPool2d,
     AvgPool2d,
     BatchNorm2d,
     Conv2d,
     CrossEntropyLoss,
+    Dropout,
     Flatten,
     Linear,
     MaxPool2d,
@@ -20,7 +22,9 @@ __all__ = [
     "BatchNorm2d",
     "Conv2d",
     "CrossEntropyLoss",
+    "Dropout",
     "Flatten",
+    "FoldedBatchNorm",
     "Identity",
     "Linear",
     "MaxPool2d",
@@ -29,5 +33,6 @@ __all__ = [
     "Parameter",
     "ReLU",
     "Sequential",
+    "fold_batch_norm",
     "init",
 ]

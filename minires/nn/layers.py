@@ -9,6 +9,7 @@ import numpy as np
 
 from minires import functional as F
 from minires.autograd.tensor import Tensor, tensor
+from minires.device import Array
 from minires.errors import ShapeError
 from minires.geometry import pair
 from minires.nn import init
@@ -56,40 +57,80 @@ class Conv2d(Module):
         return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
-class BatchNorm2d(Module):
-    """Batch normalisation; see `functional.batch_norm`.
-
-    Parameters
-    ----------
-    num_features : C
-    eps, momentum : as in PyTorch
-    """
-
-    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
-        super().__init__()
-        self.eps, self.momentum = eps, momentum
-        self.weight = Parameter(np.ones(num_features, np.float32))
-        self.bias = Parameter(np.zeros(num_features, np.float32))
-        self.register_buffer("running_mean", tensor(np.zeros(num_features, np.float32)))
-        self.register_buffer("running_var", tensor(np.ones(num_features, np.float32)))
-        self.register_buffer("num_batches_tracked", tensor(np.array(0, np.int64)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W)."""
-        y = F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
-        )
-        if self.training:
-            self.num_batches_tracked.assign_(self.num_batches_tracked.item() + 1)
-        return y
-
-
 class ReLU(Module):
     """max(x, 0)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape."""
         return F.relu(x)
+
+
+class BatchNorm2d(Module):
+    """Batch normalisation; see `functional.batch_norm`.
+
+    Parameters
+    ----------
+    num_features : C
+    eps : added to the variance
+    momentum : the weight of a batch in the running statistics; None for the mean over all batches
+    affine : whether to learn a scale and a shift
+    track_running_stats : whether to keep running statistics; without, those of the batch are used in evaluation too
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ) -> None:
+        super().__init__()
+        self.eps, self.momentum, self.track_running_stats = eps, momentum, track_running_stats
+        self.weight = Parameter(np.ones(num_features, np.float32)) if affine else None
+        self.bias = Parameter(np.zeros(num_features, np.float32)) if affine else None
+        kept = track_running_stats
+        self.register_buffer("running_mean", tensor(np.zeros(num_features, np.float32)) if kept else None)
+        self.register_buffer("running_var", tensor(np.ones(num_features, np.float32)) if kept else None)
+        self.register_buffer("num_batches_tracked", tensor(np.array(0, np.int64)) if kept else None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        return self._normalise(x, None, relu=False)
+
+    def act(self, x: Tensor, relu: Module, shortcut: Tensor | None = None) -> Tensor:
+        """relu(self(x) + shortcut), in one pass over memory unless a hook wants to see what is between.
+
+        Parameters
+        ----------
+        x : (N, C, H, W)
+        relu : a `ReLU`; another module is called as it is
+        shortcut : (N, C, H, W) or None
+        """
+        if type(relu) is ReLU and not relu.hooked and not self.hooked:
+            return self._normalise(x, shortcut, relu=True)
+        y = self(x)
+        return relu(y if shortcut is None else y + shortcut)  # type: ignore[no-any-return]
+
+    def _normalise(self, x: Tensor, shortcut: Tensor | None, relu: bool) -> Tensor:
+        counts, momentum = self.training and self.track_running_stats, self.momentum
+        if momentum is None:
+            momentum = 1 / (self.num_batches_tracked.item() + 1) if counts else 0.0
+        y = F.batch_norm_act(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training or not self.track_running_stats,
+            momentum,
+            self.eps,
+            shortcut=shortcut,
+            relu=relu,
+        )
+        if counts:
+            self.num_batches_tracked.update_(_increment)
+        return y
 
 
 class _Pool2d(Module):
@@ -129,11 +170,15 @@ class AdaptiveAvgPool2d(Module):
 
 
 class Flatten(Module):
-    """All axes but the first in one."""
+    """Several axes as one; by default all but the first."""
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        super().__init__()
+        self.start_dim, self.end_dim = start_dim, end_dim
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, …) -> (N, product)."""
-        return x.reshape(x.shape[0], -1)
+        return x.flatten(self.start_dim, self.end_dim)
 
 
 class Linear(Module):
@@ -162,3 +207,21 @@ class CrossEntropyLoss(Module):
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """(N, K), (N,) -> a scalar."""
         return F.cross_entropy(logits, labels, *self.options)
+
+
+class Dropout(Module):
+    """Drop elements at random while training; see `functional.dropout`."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise ValueError(f"the probability of dropout must be between 0 and 1, got {p!r}")
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape."""
+        return F.dropout(x, self.p, self.training)
+
+
+def _increment(count: Array) -> None:
+    count += 1

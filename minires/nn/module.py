@@ -63,6 +63,11 @@ class Module:
         self._hooks.append(hook)
         return lambda: self._hooks.remove(hook) if hook in self._hooks else None
 
+    @property
+    def hooked(self) -> bool:
+        """Whether a forward hook is registered here."""
+        return bool(self._hooks)
+
     def register_buffer(self, name: str, value: Tensor | None) -> None:
         """Keep a tensor that belongs to the state but is not learnt, as attribute ``name``."""
         self._buffers[name] = value

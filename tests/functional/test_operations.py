@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minires as mr
+from minires import testing
 from minires.errors import ShapeError
 
 F = mr.functional
@@ -25,6 +26,17 @@ CASES = {
     "sqrt": (lambda a: a.sqrt(), [(2, 3)]),
     "mean": (lambda a: a.mean((0, 2), keepdim=True), [(2, 3, 4)]),
     "sum": (lambda a: a.sum(1), [(2, 3, 4)]),
+    "var": (lambda a: a.var((0, 2), correction=0, keepdim=True), [(2, 3, 4)]),
+    "var of all": (lambda a: a.var(), [(2, 3)]),
+    "sigmoid": (lambda a: a.sigmoid(), [(2, 3)]),
+    "tanh": (lambda a: a.tanh(), [(2, 3)]),
+    "transpose": (lambda a: a.transpose(0, -1) * 2.0, [(2, 3, 4)]),
+    "flatten": (lambda a: a.flatten(1) * 2.0, [(2, 3, 4)]),
+    "pad": (lambda a: F.pad(a, (1, 0, 0, 2), value=3.0), [(2, 3, 2)]),
+    "concatenate": (lambda a, b: mr.concatenate([a, b, a], 1), [(2, 3), (2, 1)]),
+    "stack": (lambda a, b: mr.stack([a, b], -1), [(2, 3), (2, 3)]),
+    "where": (lambda a, b: mr.where(mr.tensor([True, False, True]), a, b), [(2, 3), (3,)]),
+    "dropout": (lambda a: F.dropout(a, 0.3, rng=np.random.default_rng(0)), [(4, 5)]),
     "permute": (lambda a: a.permute(2, 0, 1) * 2.0, [(2, 3, 4)]),
     "getitem": (lambda a: a[np.array([0, 1, 1]), 1:], [(2, 3)]),
     "matmul": (lambda a, b: a @ b, [(2, 3, 4), (4, 2)]),
@@ -39,7 +51,15 @@ CASES = {
         [(2, 3, 2, 2), (3,), (3,)],
     ),
     "avg pool": (lambda x: F.avg_pool2d(x, (3, 2), (1, 2), (1, 0)), [(2, 3, 4, 5)]),
-    "adaptive avg pool": (lambda x: F.adaptive_avg_pool2d(x, (2, 1)), [(2, 3, 4, 5)]),
+    "adaptive avg pool": (lambda x: F.adaptive_avg_pool2d(x, (3, None)), [(2, 3, 4, 5)]),
+    "batch norm and shortcut, training": (
+        lambda x, g, b, s: F.batch_norm_act(x, None, None, g, b, True, eps=0.1, shortcut=s, relu=False),
+        [(2, 3, 2, 2), (3,), (3,), (2, 3, 2, 2)],
+    ),
+    "batch norm and shortcut, inference": (
+        lambda x, g, b, s: F.batch_norm_act(x, MEAN(x), MEAN(x) + 1.0, g, b, shortcut=s, relu=False),
+        [(2, 3, 2, 2), (3,), (3,), (2, 3, 2, 2)],
+    ),
     "linear": (lambda x, w, b: F.linear(x, w, b), [(2, 3), (4, 3), (4,)]),
     "log softmax": (lambda x: F.log_softmax(x, 0), [(4, 3)]),
     "softmax": (lambda x: F.softmax(x), [(4, 3)]),
@@ -49,6 +69,37 @@ CASES = {
     ),
     "conv2d": (lambda x, w, b: F.conv2d(x, w, b, (2, 1), (1, 0), 1, 2), [(2, 4, 5, 4), (4, 2, 3, 2), (4,)]),
 }
+
+
+# Functions with corners: no complex step, and inputs drawn away from the corners.
+CORNERED = {
+    "abs": (lambda a: (a - 1.25).abs(), [(2, 3)]),
+    "clip": (lambda a: a.clip(0.8, 1.7) * a, [(2, 3)]),
+    "clip from below": (lambda a: a.clip(1.1), [(2, 3)]),
+    "maximum": (lambda a, b: mr.maximum(a, b) * b, [(2, 3), (3,)]),
+    "max": (lambda a: a.max(), [(2, 3)]),
+    "min": (lambda a: a.min(), [(2, 3)]),
+    "max along an axis": (lambda a: a.max(1).values * 2.0, [(2, 3, 2)]),
+    "min along an axis": (lambda a: a.min(-1, keepdim=True).values, [(2, 3)]),
+    "relu": (lambda a: F.relu(a - 1.25), [(2, 3)]),
+    "max pool": (lambda x: F.max_pool2d(x, (2, 3), (1, 2), (1, 1)), [(2, 2, 4, 4)]),
+    "batch norm, shortcut and relu, training": (
+        lambda x, g, b, s: F.batch_norm_act(x, None, None, g, b - 1.5, True, eps=0.1, shortcut=s),
+        [(2, 3, 2, 2), (3,), (3,), (2, 3, 2, 2)],
+    ),
+    "batch norm and relu, inference": (
+        lambda x, g, b: F.batch_norm_act(x, MEAN(x), MEAN(x) + 1.0, g, b - 1.0),
+        [(2, 3, 2, 2), (3,), (3,)],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CORNERED)
+def test_operations_with_corners_have_right_gradients_of_both_orders(name):
+    function, shapes = CORNERED[name]
+    rng = np.random.default_rng(1)
+    tensors = [mr.tensor(rng.uniform(0.5, 2.0, shape), requires_grad=True) for shape in shapes]
+    testing.check_gradient(function, *tensors, order=2, rng=rng)
 
 
 def complex_step(function, arrays, direction):

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 
@@ -75,3 +77,37 @@ def test_to_converts_floats_and_leaves_counters():
     net(mr.tensor(np.ones((2, 1, 5, 5)))).sum().backward()
     with pytest.raises(GraphError, match="would lose gradients"):
         net.to(dtype=np.float32)
+
+
+def test_a_deep_copy_of_a_module_shares_nothing_with_it():
+    net = Net()
+    twin = copy.deepcopy(net)
+    twin(mr.tensor(np.ones((2, 1, 5, 5), np.float32))).sum().backward()
+    assert all(p.grad is None for p in net.parameters())
+    assert all(isinstance(p, nn.Parameter) and p.grad is not None for p in twin.parameters())
+    net.fc.weight.assign_(0.0)
+    assert twin.fc.weight.numpy().any()
+    with pytest.raises(GraphError, match=r"copy x\.detach\(\)"):
+        copy.deepcopy(net.fc.weight * 2.0)
+
+
+def test_a_hook_between_batch_norm_and_relu_sees_what_is_there():
+    block, x = mr.models.BasicBlock(2, 2), mr.tensor(np.random.default_rng(0).standard_normal((2, 2, 4, 4)))
+    block.to(dtype=np.float64)
+    fused, seen = block(x).numpy(), []
+    block.bn1.register_forward_hook(lambda module, inputs, y: seen.append(y))
+    block.relu.register_forward_hook(lambda module, inputs, y: seen.append(y))
+    # Inside the network nothing changes but the order of a few roundings of numbers of size one.
+    assert np.abs(block(x).numpy() - fused).max() <= 1e-14
+    assert [(y.numpy() < 0).any() for y in seen] == [True, False, False]
+
+
+def test_batch_norm_has_pytorchs_options():
+    x = mr.tensor(np.random.default_rng(0).standard_normal((3, 2, 4, 4)).astype(np.float32))
+    plain = nn.BatchNorm2d(2, affine=False, track_running_stats=False).eval()
+    assert not list(plain.state_dict())
+    assert abs(float(plain(x).mean())) <= 1e-6  # 96 float32 numbers of size one, by the batch's own mean
+    mean = nn.BatchNorm2d(2, momentum=None)
+    for scale in (1.0, 3.0):
+        mean(x * scale)
+    assert mean.running_mean.numpy() == pytest.approx(2 * x.numpy().mean((0, 2, 3)), rel=1e-5)

@@ -10,9 +10,16 @@ from minires.kernels.fast.batch_norm import (
     batch_norm_inference,
 )
 from minires.kernels.fast.conv import conv2d, conv2d_grads, conv2d_input_grad, conv2d_weight_grad
-from minires.kernels.fast.pooling import max_pool2d, max_pool2d_grad
+from minires.kernels.fast.pooling import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_grad,
+    max_pool2d,
+    max_pool2d_grad,
+)
 
 __all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_grad",
     "batch_norm",
     "batch_norm_act",
     "batch_norm_act_grads",

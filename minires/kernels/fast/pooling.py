@@ -1,8 +1,8 @@
-"""Max pooling and its gradient, on whole rows of pixels.
+"""Pooling, on whole rows of pixels.
 
-The maximum of a window is the maximum of its rows' maxima, and the first maximum in row-major order lies in
-the first row that holds it, at the first place in that row that does. So everything falls into a step across
-rows and a step along them:
+The maximum of a window is the maximum of its rows' maxima, and the first maximum in row-major order lies in the
+first row that holds it, at the first place in that row that does. So max pooling falls into a step across rows and
+a step along them:
 
     m[h, q] = max_s x[h, (q, s)]           the maximum of window row h                (1)
     y[p, q] = max_r m[(p, r), q]                                                      (2)
@@ -20,10 +20,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minires.device import Array, same_dtype
+from minires.device import Array, Size, same_dtype
 from minires.errors import ShapeError
-from minires.geometry import Geometry
-from minires.kernels.fast.layout import blocks, hwnc, nchw_view
+from minires.geometry import Geometry, adaptive_windows
+from minires.kernels.fast.layout import blocks, hwnc, hwnc_view, nchw_view, new_activations
 from minires.threads import parallel, scratch
 
 _BLOCK_ROWS = 16  # rows in a job: its neighbours' rows are computed twice, so a few would not do
@@ -106,6 +106,64 @@ class _Along(NamedTuple):
 
     out: slice
     seen: slice
+
+
+def adaptive_avg_pool2d(x: Array, grid: Size) -> Array:
+    """Means over a grid of windows: `minires.kernels.reference.adaptive_avg_pool2d`.
+
+    A window is summed down its columns, then along what is left: roundings grow with its height plus its width.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) float array
+    grid : (P, Q), each at least 1
+
+    Returns
+    -------
+    y : (N, C, P, Q), dtype of x
+
+    Raises
+    ------
+    ShapeError : if x has not four axes or has no pixels, or the grid is not two positive numbers.
+
+    Identity that tests it: equal to the reference, within rounding.
+    """
+    if x.ndim != 4:
+        raise ShapeError(f"pooling expects an input of shape (N, C, H, W), got {x.shape}")
+    windows = adaptive_windows(grid, (x.shape[2], x.shape[3]))
+    image, y = hwnc_view(x), new_activations((*x.shape[:2], *grid), x.dtype)
+    for window in windows:
+        total = image[window.rows, window.cols].sum(0).sum(0)
+        np.multiply(total, x.dtype.type(1 / window.pixels), out=y[window.p, window.q])
+    return nchw_view(y)
+
+
+def adaptive_avg_pool2d_grad(gy: Array, size: Size) -> Array:
+    """Gradient by the input of `adaptive_avg_pool2d`: `minires.kernels.reference.adaptive_avg_pool2d_grad`.
+
+    Parameters
+    ----------
+    gy : (N, C, P, Q) array
+    size : (H, W) of the input
+
+    Returns
+    -------
+    gx : (N, C, H, W), dtype of gy
+
+    Raises
+    ------
+    ShapeError : if gy has not four axes, or there are no pixels.
+
+    Identity that tests it: equal to the reference, within rounding.
+    """
+    if gy.ndim != 4:
+        raise ShapeError(f"pooling expects a gradient of shape (N, C, P, Q), got {gy.shape}")
+    windows = adaptive_windows((gy.shape[2], gy.shape[3]), size)
+    gradient, gx = hwnc_view(gy), new_activations((*gy.shape[:2], *size), gy.dtype)
+    gx[...] = 0
+    for window in windows:
+        gx[window.rows, window.cols] += gradient[window.p, window.q] * gy.dtype.type(1 / window.pixels)
+    return nchw_view(gx)
 
 
 class _Taps:

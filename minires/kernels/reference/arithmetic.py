@@ -5,8 +5,8 @@ What all functions here have in common:
 - operands are arrays of one dtype, or Python or NumPy scalars, which take the dtype of the arrays; at least
   one is an array;
 - the result is a new array of that dtype (comparisons give booleans), also when it has no axes;
-- its memory order is that of the first operand that has the result's shape: NumPy's own choice would give up
-  the order of activations when they meet an operand in another one;
+- its memory order is that of the first operand that has the result's shape and repeats no element: NumPy's own
+  choice would give up the order of activations when they meet an operand in another one;
 - `ShapeError` is raised if shapes do not broadcast, `DtypeError` if dtypes differ, or if the dtype cannot
   hold the result, as that of integers cannot hold a quotient.
 
@@ -226,7 +226,7 @@ def _elementwise(name: str, *operands: Any, dtype: Any = None) -> Array:
 def _allocate(name: str, arrays: list[Any], dtype: Any) -> Array:
     """An uninitialised result in the memory order of the first array that has the result's shape."""
     shape, xp = result_shape(name, *(array.shape for array in arrays)), xp_of(arrays[0])
-    model = next((array for array in arrays if array.shape == shape), None)
+    model = next((array for array in arrays if array.shape == shape and 0 not in array.strides), None)
     y: Array = xp.empty(shape, dtype) if model is None else xp.empty_like(model, dtype=dtype)
     return y
 

@@ -7,11 +7,9 @@ Results keep the memory order of the array that they are read from.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from minires.device import Array, Size, same_dtype, xp_of
 from minires.errors import DtypeError, ShapeError
-from minires.geometry import Geometry, Tap, pair
+from minires.geometry import Geometry, Tap, adaptive_windows
 from minires.kernels.reference import reduction
 
 
@@ -180,11 +178,11 @@ def adaptive_avg_pool2d(x: Array, grid: Size) -> Array:
     """
     if x.ndim != 4:
         raise ShapeError(f"pooling expects an input of shape (N, C, H, W), got {x.shape}")
-    P, Q = grid = _check_grid(grid, (x.shape[2], x.shape[3]))
+    windows = adaptive_windows(grid, (x.shape[2], x.shape[3]))
     _need_float(x)
-    y: Array = xp_of(x).empty_like(x, shape=(*x.shape[:2], P, Q))
-    for p, q, rows, cols in _cells(grid, (x.shape[2], x.shape[3])):
-        y[..., p, q] = reduction.mean(x[..., rows, cols], (2, 3))  # (1)
+    y: Array = xp_of(x).empty_like(x, shape=(*x.shape[:2], *grid))
+    for window in windows:
+        y[..., window.p, window.q] = reduction.mean(x[..., window.rows, window.cols], (2, 3))  # (1)
     return y
 
 
@@ -211,31 +209,13 @@ def adaptive_avg_pool2d_grad(gy: Array, size: Size) -> Array:
     """
     if gy.ndim != 4:
         raise ShapeError(f"pooling expects a gradient of shape (N, C, P, Q), got {gy.shape}")
-    grid = _check_grid((gy.shape[2], gy.shape[3]), size)
+    windows = adaptive_windows((gy.shape[2], gy.shape[3]), size)
     _need_float(gy)
     gx: Array = xp_of(gy).zeros_like(gy, shape=(*gy.shape[:2], *size))
-    for p, q, rows, cols in _cells(grid, size):
-        pixels = (rows.stop - rows.start) * (cols.stop - cols.start)
-        gx[..., rows, cols] += gy[..., p, q][..., None, None] / pixels  # (1)
+    for window in windows:
+        share = gy[..., window.p, window.q] / window.pixels
+        gx[..., window.rows, window.cols] += share[..., None, None]  # (1)
     return gx
-
-
-def _check_grid(grid: Size, size: Size) -> Size:
-    P, Q = pair(grid, "the grid")
-    if min(P, Q, *size) < 1:
-        raise ShapeError(f"a grid of {(P, Q)} windows over an image of {tuple(size)}: all must be at least 1")
-    return P, Q
-
-
-def _cells(grid: Size, size: Size) -> Iterator[tuple[int, int, slice, slice]]:
-    """Each window of an adaptive pooling, with the rows and columns that it covers."""
-    rows, cols = (
-        [slice(i * n // count, -(-(i + 1) * n // count)) for i in range(count)]
-        for count, n in zip(grid, size, strict=True)
-    )
-    for p, r in enumerate(rows):
-        for q, c in enumerate(cols):
-            yield p, q, r, c
 
 
 def _winners(x: Array, geometry: Geometry) -> tuple[Array, Array]:

@@ -50,6 +50,29 @@ def test_an_infinite_gradient_stays_with_its_window():
     assert np.count_nonzero(gx) == 4
 
 
+@given(
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)), grid=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    seed=ms.seeds(), dtype=ms.dtypes(), order=ms.memory_orders(),
+)  # fmt: skip
+def test_adaptive_means_are_the_references(frozen, in_kernel_order, gamma_n, size, grid, seed, dtype, order):
+    x = frozen((2, 3, *size), seed, "smooth", dtype, order)
+    y, expected = pooling.adaptive_avg_pool2d(x, grid), reference.adaptive_avg_pool2d(x.astype(np.float64), grid)
+    assert y.dtype == x.dtype
+    assert in_kernel_order(y)
+    # h + w − 2 additions in each path of a sum, 1/pixels and the product: h + w roundings, of terms up to max |x|.
+    assert np.abs(y - expected).max() <= gamma_n(sum(size), dtype) * np.abs(x).max()
+    gy = frozen((2, 3, *grid), seed, "smooth", dtype, order, stream=1)
+    gx, expected = (
+        pooling.adaptive_avg_pool2d_grad(gy, size),
+        reference.adaptive_avg_pool2d_grad(gy.astype(np.float64), size),
+    )
+    assert gx.dtype == gy.dtype
+    assert in_kernel_order(gx)
+    # Each share has two roundings, and up to grid[0] · grid[1] of them meet in a pixel.
+    shares = reference.adaptive_avg_pool2d_grad(np.abs(gy).astype(np.float64), size)
+    assert (np.abs(gx - expected) <= gamma_n(2 + grid[0] * grid[1], dtype) * shares).all()
+
+
 def test_what_is_wrong_raises_as_in_the_reference(raises_the_same):
     x, geometry = np.ones((1, 2, 4, 4)), Geometry((2, 2), (2, 2))
     gy = np.ones((1, 2, 2, 2))
@@ -58,3 +81,7 @@ def test_what_is_wrong_raises_as_in_the_reference(raises_the_same):
     raises_the_same(pooling.max_pool2d, reference.max_pool2d, x, Geometry((2, 2), padding=(2, 0)))
     raises_the_same(pooling.max_pool2d_grad, reference.max_pool2d_grad, gy[..., :1], x, geometry)
     raises_the_same(pooling.max_pool2d_grad, reference.max_pool2d_grad, gy.astype(np.float32), x, geometry)
+    raises_the_same(pooling.adaptive_avg_pool2d, reference.adaptive_avg_pool2d, x[0], (1, 1))
+    raises_the_same(pooling.adaptive_avg_pool2d, reference.adaptive_avg_pool2d, x, (0, 1))
+    raises_the_same(pooling.adaptive_avg_pool2d_grad, reference.adaptive_avg_pool2d_grad, gy[0], (4, 4))
+    raises_the_same(pooling.adaptive_avg_pool2d_grad, reference.adaptive_avg_pool2d_grad, gy, (0, 4))

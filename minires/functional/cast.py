@@ -1,0 +1,64 @@
+"""The same values with another dtype, or on another device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minires.autograd.op import Op
+from minires.autograd.tensor import Tensor
+from minires.device import Array, asarray, canonical, device_of, xp_of
+from minires.errors import DtypeError
+
+
+class To(Op):
+    """A conversion; the gradient is converted back."""
+
+    def forward(self, x: Array, *, device: str, dtype: np.dtype[Any]) -> Any:
+        """Copy to the device, in the memory order of x."""
+        self.save_constant(device_of(x), x.dtype)
+        moved = asarray(x, device)
+        y = xp_of(moved).empty_like(moved, dtype=dtype)
+        y[...] = moved
+        return y
+
+    def backward(self, gy: Tensor) -> Any:
+        """Convert back."""
+        device, dtype = self.constants
+        return To.apply(gy, device=device, dtype=dtype)
+
+
+def to(x: Tensor, *wanted: Any, device: str | None = None, dtype: Any = None) -> Tensor:
+    """``x.to("cuda")``, ``x.to("float64")``, ``x.to("cuda", np.float64)``, ``x.to(dtype=…)``; gradients come back.
+
+    Parameters
+    ----------
+    x : a tensor
+    wanted : devices ("cpu", "cuda", "cuda:1") and dtypes, told apart by what they are
+    device, dtype : the same by name
+
+    Returns
+    -------
+    y : x itself if it is there and so already
+
+    Raises
+    ------
+    DeviceError : if the device does not exist or is not available.
+    DtypeError : if the dtype is not numeric, or complex values would lose their imaginary part.
+    """
+    for given in wanted:
+        if isinstance(given, str) and given.partition(":")[0] in ("cpu", "cuda"):
+            device = given
+        else:
+            dtype = given
+    try:
+        kind = np.dtype(x.dtype if dtype is None else dtype)
+    except TypeError as error:
+        raise DtypeError(f"{dtype!r} is neither a dtype nor a device such as 'cpu' or 'cuda:0'") from error
+    if kind.kind not in "biufc" or (x.dtype.kind == "c" and kind.kind != "c"):
+        raise DtypeError(f"cannot convert a {x.dtype} tensor to {kind}")
+    place = x.device if device is None else canonical(device)
+    if (place, kind) == (x.device, x.dtype):
+        return x
+    return To.apply(x, device=place, dtype=kind)  # type: ignore[no-any-return]

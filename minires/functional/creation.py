@@ -1,0 +1,55 @@
+"""New tensors that nothing was computed from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minires import device as devices
+from minires.autograd.tensor import Tensor, tensor
+from minires.errors import ShapeError
+from minires.functional.shape import lengths
+
+
+def zeros(*shape: Any, requires_grad: bool = False, device: str = "cpu", dtype: Any = np.float32) -> Tensor:
+    """A tensor of zeros: ``zeros(2, 3)`` or ``zeros((2, 3))``.
+
+    Raises
+    ------
+    ShapeError : if a length is negative or no integer.
+    DeviceError, DtypeError : as `minires.tensor`.
+    """
+    return tensor(np.zeros(_shape("zeros", shape), dtype), requires_grad, device)
+
+
+def ones(*shape: Any, requires_grad: bool = False, device: str = "cpu", dtype: Any = np.float32) -> Tensor:
+    """A tensor of ones: ``ones(2, 3)`` or ``ones((2, 3))``.
+
+    Raises
+    ------
+    ShapeError : if a length is negative or no integer.
+    DeviceError, DtypeError : as `minires.tensor`.
+    """
+    return tensor(np.ones(_shape("ones", shape), dtype), requires_grad, device)
+
+
+def from_dlpack(array: Any, requires_grad: bool = False) -> Tensor:
+    """A tensor with a copy of an array of any library that speaks DLPack, on the device where it is.
+
+    It is a copy, unlike PyTorch's, because nobody may write behind a tensor's back.
+
+    Raises
+    ------
+    TypeError : if the array does not speak DLPack.
+    DeviceError : if it is neither on a CPU nor on a CUDA device.
+    DtypeError : if it does not hold numbers, or ``requires_grad`` is asked of integers.
+    """
+    return tensor(devices.from_dlpack(array), requires_grad)
+
+
+def _shape(caller: str, given: tuple[Any, ...]) -> tuple[int, ...]:
+    shape = lengths(caller, given)
+    if any(n < 0 for n in shape):
+        raise ShapeError(f"{caller} cannot have negative lengths, got {shape}")
+    return shape

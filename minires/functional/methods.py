@@ -1,0 +1,26 @@
+"""What the operators and methods of a tensor do: fills the dictionary that operators.py looks them up in."""
+
+from __future__ import annotations
+
+from minires.functional import activation, arithmetic, cast, reduction, shape
+from minires.operators import METHODS
+
+METHODS.update(
+    {
+        function.__name__: function
+        for function in (
+            *(arithmetic.add, arithmetic.subtract, arithmetic.multiply, arithmetic.divide, arithmetic.power),
+            *(arithmetic.matmul, arithmetic.negative, arithmetic.exp, arithmetic.log, arithmetic.sqrt),
+            *(arithmetic.clip, activation.sigmoid, activation.tanh, cast.to),
+            *(reduction.sum, reduction.mean, reduction.var, reduction.max, reduction.min),
+            *(shape.reshape, shape.permute, shape.transpose, shape.flatten, shape.getitem),
+        )
+    },
+    abs=arithmetic.absolute,
+    equal=arithmetic.equal,
+    not_equal=arithmetic.not_equal,
+    less=arithmetic.less,
+    less_equal=arithmetic.less_equal,
+    greater=arithmetic.greater,
+    greater_equal=arithmetic.greater_equal,
+)

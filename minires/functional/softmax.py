@@ -1,0 +1,147 @@
+"""Softmax, its logarithm, and the cross-entropy of both with labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minires.autograd.tensor import Tensor
+from minires.device import Array, xp_of
+from minires.errors import DtypeError
+from minires.functional.arithmetic import exp
+from minires.functional.kernel_op import KernelOp
+
+
+class Softmax(KernelOp):
+    """y = exp(x) / Σ exp(x)."""
+
+    def forward(self, x: Array, *, dim: int) -> Any:
+        """Keep the output, of which the derivative is made."""
+        y = self.kernels.softmax(x, dim)
+        self.save(y)
+        self.save_constant(dim)
+        return y
+
+    def backward(self, gy: Tensor) -> Any:
+        """y · (gy − Σ gy · y)."""
+        (y,) = self.saved
+        return y * (gy - (gy * y).sum(self.constants[0], keepdim=True))
+
+
+class LogSoftmax(KernelOp):
+    """y = x − log Σ exp(x)."""
+
+    def forward(self, x: Array, *, dim: int) -> Any:
+        """Keep the output, whose exponential is the softmax."""
+        y = self.kernels.log_softmax(x, dim)
+        self.save(y)
+        self.save_constant(dim)
+        return y
+
+    def backward(self, gy: Tensor) -> Any:
+        """gy − softmax(x) · Σ gy."""
+        return gy - exp(self.saved[0]) * gy.sum(self.constants[0], keepdim=True)
+
+
+class CrossEntropy(KernelOp):
+    """How unlikely softmax(logits) holds the labels to be."""
+
+    def forward(self, logits: Array, labels: Array, **options: Any) -> Any:
+        """Compute the loss; ``options`` are the kernel's."""
+        self.save(logits, labels)
+        self.save_constant(options)
+        return self.kernels.cross_entropy(logits, labels, **options)
+
+    def backward(self, gy: Tensor) -> Any:
+        """Prediction minus target."""
+        return CrossEntropyGrad.apply(gy, *self.saved, **self.constants[0]), None
+
+
+class CrossEntropyGrad(KernelOp):
+    """glogits = gy · (softmax(logits) − target) in the rows that count, by gy linear and by logits a softmax."""
+
+    def forward(self, gy: Array, logits: Array, labels: Array, **options: Any) -> Any:
+        """Compute (N, K)."""
+        self.save(gy, logits, labels)
+        self.save_constant(options)
+        return self.kernels.cross_entropy_grad(gy, logits, labels, **options)
+
+    def backward(self, ggl: Tensor) -> Any:
+        """(Σ ggl · glogits / gy, gy · p · (ggl − Σ p · ggl)), of which the second is softmax's own backward pass."""
+        gy, logits, labels = self.saved
+        (options,) = self.constants
+        d_gy = d_logits = None
+        if self.needs_grad[0]:
+            unit = Tensor(xp_of(gy.array).ones_like(gy.array))
+            per_unit = CrossEntropyGrad.apply(unit, logits, labels, **options)
+            d_gy = (ggl * per_unit).sum(1 if gy.ndim else None)
+        if self.needs_grad[1]:
+            p = softmax(logits, 1)
+            d_logits = p * (ggl - (p * ggl).sum(1, keepdim=True)) * _weights(gy, labels.array, **options)
+        return d_gy, d_logits, None
+
+
+def _weights(gy: Tensor, labels: Array, *, ignore_index: int, reduction: str, **_: Any) -> Tensor:
+    """(N, 1): what the loss's gradient gives to each row; 0 where the row does not count."""
+    xp = xp_of(labels)
+    counts = (labels != ignore_index).astype(gy.dtype)
+    if reduction == "mean":
+        counts = counts / xp.maximum(counts.sum(), 1)
+    return (gy * Tensor(counts)).reshape(-1, 1)
+
+
+def softmax(x: Tensor, dim: int = -1) -> Tensor:
+    """exp(x) / Σ exp(x) along one axis, safe for large inputs.
+
+    Raises
+    ------
+    ShapeError : if there is no such axis, or it is empty.
+    """
+    return Softmax.apply(x, dim=dim)  # type: ignore[no-any-return]
+
+
+def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
+    """Logarithm of the softmax along one axis, safe for large inputs.
+
+    Raises
+    ------
+    ShapeError : if there is no such axis, or it is empty.
+    """
+    return LogSoftmax.apply(x, dim=dim)  # type: ignore[no-any-return]
+
+
+def cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+) -> Tensor:
+    """Cross-entropy of softmax(logits) against labels, as `torch.nn.functional.cross_entropy` computes it.
+
+    Each row's target is 1 − label_smoothing at its label, plus label_smoothing / K everywhere.
+
+    Parameters
+    ----------
+    logits : (N, K) float tensor
+    labels : (N,) int64 tensor with values in 0 … K − 1, or ``ignore_index`` for rows that do not count
+    reduction : "mean" over the rows that count (NaN if none does), "sum", or "none"
+    label_smoothing : the share of the target that is spread evenly over all classes
+    ignore_index : the label of rows to leave out
+
+    Returns
+    -------
+    loss : a scalar, or (N,) with reduction "none"
+
+    Raises
+    ------
+    ShapeError : if the shapes do not agree.
+    DtypeError : if the labels are not int64.
+    DataError : if a label is out of range.
+    ValueError : for another reduction, or a label_smoothing outside [0, 1].
+    """
+    if labels.dtype != np.int64:
+        raise DtypeError(f"labels must be int64, not {labels.dtype}: convert them with .to('int64')")
+    options = {"label_smoothing": label_smoothing, "ignore_index": ignore_index, "reduction": reduction}
+    return CrossEntropy.apply(logits, labels, **options)  # type: ignore[no-any-return]

@@ -1,0 +1,200 @@
+"""What a network consists of and what it costs: layer by layer, from one forward pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minires.autograd.op import no_grad
+from minires.autograd.tensor import Tensor, tensor
+from minires.errors import ShapeError
+from minires.nn import Conv2d, Linear, Module
+
+
+@dataclass(frozen=True)
+class Row:
+    """One call of one layer.
+
+    Attributes
+    ----------
+    path, type : where the layer is in the model, and the name of its class
+    output_shape : (N, …)
+    parameters : numbers to learn that no earlier row has counted
+    multiply_adds : of a convolution or a linear layer for all N images; 0 for the others
+    activation_bytes : of the output for all N images; 0 where it is the input itself or a view of it
+    """
+
+    path: str
+    type: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    multiply_adds: int
+    activation_bytes: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `summarize` found. ``str()`` of it is a table.
+
+    Attributes
+    ----------
+    model : the name of the model's class
+    input_shape : (N, C, H, W)
+    rows : one for each call of a layer, in the order of the calls
+    parameters : of the whole model, each counted once, with those of layers that did not run
+    """
+
+    model: str
+    input_shape: tuple[int, ...]
+    rows: tuple[Row, ...]
+    parameters: int
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of all convolutions and linear layers."""
+        return sum(row.multiply_adds for row in self.rows)
+
+    @property
+    def activation_bytes(self) -> int:
+        """Of all outputs listed."""
+        return sum(row.activation_bytes for row in self.rows)
+
+    def __str__(self) -> str:
+        head = ("layer", "type", "output", "parameters", "multiply-adds", "activations")
+        body = [
+            (
+                row.path or "(the model)",
+                row.type,
+                " × ".join(map(str, row.output_shape)),
+                f"{row.parameters:,}" if row.parameters else "",
+                f"{row.multiply_adds:,}" if row.multiply_adds else "",
+                _bytes(row.activation_bytes) if row.activation_bytes else "",
+            )
+            for row in self.rows
+        ]
+        elsewhere = self.parameters - sum(row.parameters for row in self.rows)
+        if elsewhere:
+            body.append(("(not in a layer that ran)", "", "", f"{elsewhere:,}", "", ""))
+        total = ("total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}", _bytes(self.activation_bytes))
+        widths = [max(map(len, column)) for column in zip(head, *body, total, strict=True)]
+        lines = ["  ".join(_align(cell, w, i) for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+                 for row in (head, *body, total)]  # fmt: skip
+        rule = "─" * (sum(widths) + 2 * len(widths) - 2)
+        shape = " × ".join(map(str, self.input_shape))
+        return "\n".join(
+            [
+                f"{self.model} on {shape}: {_scaled(self.parameters)} parameters, "
+                f"{_scaled(self.multiply_adds)} multiply-adds, {_bytes(self.activation_bytes)} of activations",
+                rule,
+                lines[0],
+                rule,
+                *lines[1:-1],
+                rule,
+                lines[-1],
+            ]
+        )
+
+
+def summarize(model: Module, input_shape: Sequence[int]) -> Summary:
+    """What each layer of ``model`` puts out, holds and costs, for inputs of ``input_shape``.
+
+    The model runs once, on one black image in evaluation mode, whatever N is: all that is counted is
+    proportional to N. Layers are the modules without modules inside; a layer that is called twice has two
+    rows. Nothing in the model is changed.
+
+    Multiply-adds are exact for `Conv2d`, N · K · P · Q · (C / groups) · R · S, and `Linear`, and nothing else
+    is counted: the published figures count these too. Additions of biases and shortcuts, batch norm, ReLU and
+    pooling are a few per cent on top.
+
+    Activations are the outputs of the layers listed, in bytes of their dtype, for N images (one, if
+    ``input_shape`` has no N). Training holds about as much for its backward pass: less where batch norm and
+    ReLU run as one and the value between them is never kept, which is counted here; more by what is no layer
+    (an addition, a mean, a function called by name) and by what kernels keep besides. Inference needs only the
+    largest few at a time.
+
+    Parameters
+    ----------
+    model : a module that takes one tensor
+    input_shape : (C, H, W) or (N, C, H, W)
+
+    Raises
+    ------
+    ShapeError : if ``input_shape`` is not three or four positive integers, or does not fit the model.
+    """
+    shape = tuple(input_shape) if isinstance(input_shape, Sequence) else ()
+    if len(shape) not in (3, 4) or not all(_is_positive_integer(n) for n in shape):
+        raise ShapeError(f"input_shape must be positive integers (C, H, W) or (N, C, H, W), got {input_shape!r}")
+    N, *image = (int(n) for n in (shape if len(shape) == 4 else (1, *shape)))
+    rows: list[Row] = []
+    counted: set[int] = set()
+    paths: dict[Module, str] = {}
+    for path, module in model.named_modules():
+        paths.setdefault(module, path)
+
+    def note(module: Module, inputs: tuple[Any, ...], output: Any) -> None:
+        own = {id(p): p.size for p in module.parameters() if id(p) not in counted}
+        counted.update(own)
+        if isinstance(output, Tensor):
+            shape = (N, *output.shape[1:]) if output.shape[:1] == (1,) else output.shape
+            new = not any(isinstance(x, Tensor) and x._version is output._version for x in inputs)
+            size = math.prod(shape) * output.dtype.itemsize if new else 0
+            cost = math.prod(shape) * _multiply_adds_per_output(module)
+        else:
+            shape, size, cost = (), 0, 0
+        rows.append(Row(paths[module], type(module).__name__, shape, sum(own.values()), cost, size))
+
+    modes = {module: module.training for module in paths}
+    removals = [
+        module.register_forward_hook(note) for module in paths if not any(True for _ in module.named_children())
+    ]
+    try:
+        model.eval()
+        with no_grad():
+            model(_zeros(model, (1, *image)))
+    finally:
+        for remove in removals:
+            remove()
+        for module, mode in modes.items():
+            module.training = mode
+    parameters = sum(parameter.size for parameter in model.parameters())
+    return Summary(type(model).__name__, (N, *image), tuple(rows), parameters)
+
+
+def _zeros(model: Module, shape: tuple[int, ...]) -> Tensor:
+    """An input of the dtype and on the device of the model's first parameter."""
+    for parameter in model.parameters():
+        return tensor(np.zeros(shape, parameter.dtype), device=parameter.device)
+    return tensor(np.zeros(shape, np.float32))
+
+
+def _multiply_adds_per_output(module: Module) -> int:
+    """The length of the sum behind each output of a convolution or linear layer."""
+    return math.prod(module.weight.shape[1:]) if isinstance(module, Conv2d | Linear) else 0
+
+
+def _is_positive_integer(value: Any) -> bool:
+    return hasattr(value, "__index__") and not isinstance(value, bool) and value > 0
+
+
+def _align(cell: str, width: int, column: int) -> str:
+    return cell.ljust(width) if column < 3 else cell.rjust(width)
+
+
+def _scaled(count: float) -> str:
+    for unit in ("", " k", " M", " G"):
+        if count < 1000 or unit == " G":
+            break
+        count /= 1000
+    return f"{count:,.4g}{unit}" if unit else f"{count:,}"
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024 or unit == "GiB":
+            break
+        size /= 1024
+    return f"{size:,.0f} B" if unit == "B" else f"{size:,.2f} {unit}"

@@ -1,0 +1,156 @@
+"""The operators and methods of a tensor, by name.
+
+A tensor is defined below the operations that work on it, but ``a + b`` has to find addition. So the operators
+are declared here, with their types, and look their function up in one dictionary, which functional/methods.py fills
+when it is imported: the one place in the house where a lower floor calls a higher one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T", bound="Operators")
+
+METHODS: dict[str, Callable[..., Any]] = {}
+
+
+class Operators:
+    """What can be written about a tensor. Shapes broadcast as in NumPy; a plain number never changes the dtype."""
+
+    __slots__ = ()
+    __array_ufunc__ = None  # so that ``ndarray * tensor`` asks Tensor.__rmul__, which explains itself
+    __hash__ = object.__hash__
+
+    def __add__(self: T, other: Any) -> T:
+        return METHODS["add"](self, other)  # type: ignore[no-any-return]
+
+    def __radd__(self: T, other: Any) -> T:
+        return METHODS["add"](other, self)  # type: ignore[no-any-return]
+
+    def __sub__(self: T, other: Any) -> T:
+        return METHODS["subtract"](self, other)  # type: ignore[no-any-return]
+
+    def __rsub__(self: T, other: Any) -> T:
+        return METHODS["subtract"](other, self)  # type: ignore[no-any-return]
+
+    def __mul__(self: T, other: Any) -> T:
+        return METHODS["multiply"](self, other)  # type: ignore[no-any-return]
+
+    def __rmul__(self: T, other: Any) -> T:
+        return METHODS["multiply"](other, self)  # type: ignore[no-any-return]
+
+    def __truediv__(self: T, other: Any) -> T:
+        return METHODS["divide"](self, other)  # type: ignore[no-any-return]
+
+    def __rtruediv__(self: T, other: Any) -> T:
+        return METHODS["divide"](other, self)  # type: ignore[no-any-return]
+
+    def __pow__(self: T, other: Any) -> T:
+        return METHODS["power"](self, other)  # type: ignore[no-any-return]
+
+    def __rpow__(self: T, other: Any) -> T:
+        return METHODS["power"](other, self)  # type: ignore[no-any-return]
+
+    def __matmul__(self: T, other: Any) -> T:
+        return METHODS["matmul"](self, other)  # type: ignore[no-any-return]
+
+    def __rmatmul__(self: T, other: Any) -> T:
+        return METHODS["matmul"](other, self)  # type: ignore[no-any-return]
+
+    def __lt__(self: T, other: Any) -> T:
+        return METHODS["less"](self, other)  # type: ignore[no-any-return]
+
+    def __le__(self: T, other: Any) -> T:
+        return METHODS["less_equal"](self, other)  # type: ignore[no-any-return]
+
+    def __gt__(self: T, other: Any) -> T:
+        return METHODS["greater"](self, other)  # type: ignore[no-any-return]
+
+    def __ge__(self: T, other: Any) -> T:
+        return METHODS["greater_equal"](self, other)  # type: ignore[no-any-return]
+
+    def __eq__(self: T, other: Any) -> T:  # type: ignore[override]
+        return METHODS["equal"](self, other)  # type: ignore[no-any-return]
+
+    def __ne__(self: T, other: Any) -> T:  # type: ignore[override]
+        return METHODS["not_equal"](self, other)  # type: ignore[no-any-return]
+
+    def __neg__(self: T) -> T:
+        return METHODS["negative"](self)  # type: ignore[no-any-return]
+
+    def __abs__(self: T) -> T:
+        return METHODS["abs"](self)  # type: ignore[no-any-return]
+
+    def __getitem__(self: T, index: Any) -> T:
+        return METHODS["getitem"](self, index)  # type: ignore[no-any-return]
+
+    def sum(self: T, dim: Any = None, keepdim: bool = False) -> T:
+        """The sum over all elements, one axis, or several; see `functional.reduction.sum`."""
+        return METHODS["sum"](self, dim, keepdim)  # type: ignore[no-any-return]
+
+    def mean(self: T, dim: Any = None, keepdim: bool = False) -> T:
+        """The mean over all elements, one axis, or several; see `functional.reduction.mean`."""
+        return METHODS["mean"](self, dim, keepdim)  # type: ignore[no-any-return]
+
+    def var(
+        self: T, dim: Any = None, *, correction: float = 1, keepdim: bool = False, unbiased: bool | None = None
+    ) -> T:
+        """The variance over all elements, one axis, or several; see `functional.reduction.var`."""
+        return METHODS["var"](self, dim, correction=correction, keepdim=keepdim, unbiased=unbiased)  # type: ignore[no-any-return]
+
+    def max(self, dim: int | None = None, keepdim: bool = False) -> Any:
+        """The largest element, or (values, indices) along one axis; see `functional.reduction.max`."""
+        return METHODS["max"](self, dim, keepdim)
+
+    def min(self, dim: int | None = None, keepdim: bool = False) -> Any:
+        """The smallest element, or (values, indices) along one axis; see `functional.reduction.min`."""
+        return METHODS["min"](self, dim, keepdim)
+
+    def abs(self: T) -> T:
+        """The absolute value of each element."""
+        return METHODS["abs"](self)  # type: ignore[no-any-return]
+
+    def clip(self: T, min: float | None = None, max: float | None = None) -> T:
+        """Each element moved into [min, max]; see `functional.arithmetic.clip`."""
+        return METHODS["clip"](self, min, max)  # type: ignore[no-any-return]
+
+    def exp(self: T) -> T:
+        """e to the power of each element."""
+        return METHODS["exp"](self)  # type: ignore[no-any-return]
+
+    def log(self: T) -> T:
+        """The natural logarithm of each element."""
+        return METHODS["log"](self)  # type: ignore[no-any-return]
+
+    def sqrt(self: T) -> T:
+        """The square root of each element."""
+        return METHODS["sqrt"](self)  # type: ignore[no-any-return]
+
+    def tanh(self: T) -> T:
+        """The hyperbolic tangent of each element."""
+        return METHODS["tanh"](self)  # type: ignore[no-any-return]
+
+    def sigmoid(self: T) -> T:
+        """1 / (1 + exp(−x)) of each element."""
+        return METHODS["sigmoid"](self)  # type: ignore[no-any-return]
+
+    def reshape(self: T, *shape: Any) -> T:
+        """The same elements in another shape; one length may be -1."""
+        return METHODS["reshape"](self, *shape)  # type: ignore[no-any-return]
+
+    def flatten(self: T, start_dim: int = 0, end_dim: int = -1) -> T:
+        """The axes from ``start_dim`` to ``end_dim``, both included, as one."""
+        return METHODS["flatten"](self, start_dim, end_dim)  # type: ignore[no-any-return]
+
+    def permute(self: T, *dims: Any) -> T:
+        """The axes in another order."""
+        return METHODS["permute"](self, *dims)  # type: ignore[no-any-return]
+
+    def transpose(self: T, dim0: int, dim1: int) -> T:
+        """Two axes exchanged."""
+        return METHODS["transpose"](self, dim0, dim1)  # type: ignore[no-any-return]
+
+    def to(self: T, *wanted: Any, device: str | None = None, dtype: Any = None) -> T:
+        """The same values on another device or with another dtype; see `functional.cast.to`."""
+        return METHODS["to"](self, *wanted, device=device, dtype=dtype)  # type: ignore[no-any-return]

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+import minires as mr
+from minires.errors import ShapeError
+
+
+def test_max_along_an_axis_gives_values_and_first_indices_as_in_pytorch():
+    x = mr.tensor(np.array([[1.0, 3.0, 3.0], [2.0, 0.0, 1.0]]), requires_grad=True)
+    values, indices = x.max(1)
+    assert (values.numpy().tolist(), indices.numpy().tolist()) == ([3.0, 2.0], [1, 0])
+    assert indices.dtype == np.int64
+    values.sum().backward()
+    assert x.grad.numpy().tolist() == [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
+    assert x.min(0, keepdim=True).indices.numpy().tolist() == [[0, 1, 1]]
+
+
+def test_all_that_are_largest_share_the_gradient_of_the_full_maximum():
+    x = mr.tensor(np.array([1.0, 4.0, 4.0]), requires_grad=True)
+    y = x.max()
+    assert y.shape == ()
+    y.backward()
+    assert x.grad.numpy().tolist() == [0.0, 0.5, 0.5]
+
+
+def test_var_is_numpys_with_pytorchs_options():
+    x = np.random.default_rng(0).standard_normal((3, 4))
+    t = mr.tensor(x)
+    # Sums of a dozen terms of size one: a few roundings of 2⁻⁵³ each.
+    for ours, theirs in (
+        (t.var(), x.var(ddof=1)),
+        (t.var(0), x.var(0, ddof=1)),
+        (t.var(1, correction=0), x.var(1)),
+        (t.var(unbiased=False), x.var()),
+    ):
+        assert np.abs(ours.numpy() - theirs).max() <= 50 * 2.0**-53
+
+
+def test_reductions_of_nothing_and_of_axes_that_are_not_there():
+    empty = mr.tensor(np.ones((0, 2)))
+    assert empty.sum().item() == 0
+    assert np.isnan(empty.mean(0).numpy()).all()
+    with pytest.raises(ShapeError, match="no element"):
+        empty.max()
+    for name in ("sum", "mean", "var", "max", "min"):
+        with pytest.raises(ShapeError, match="axis 2"):
+            getattr(empty, name)(2)

@@ -1,0 +1,71 @@
+"""Every activation and its gradient lies in the fast kernels' memory order, through every model and back."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import minires as mr
+from minires import kernels, models
+from minires.kernels.fast import layout
+
+NAMES = [name for name in models.__all__ if name.startswith(("resnet", "plain"))]
+
+
+class Walk:
+    """A kernel set that looks at every 4-D array which a kernel takes or gives."""
+
+    def __init__(self, chosen, weights):
+        self.chosen, self.weights = chosen, weights
+        self.name = chosen.name
+        self.strangers = []
+
+    def __getattr__(self, kernel):
+        function = getattr(self.chosen, kernel)
+
+        def observed(*arguments, **options):
+            results = function(*arguments, **options)
+            for array in results if isinstance(results, tuple) else (results,):
+                if getattr(array, "ndim", 0) == 4 and array.shape not in self.weights and not in_order(array):
+                    self.strangers.append((kernel, array.shape, array.strides))
+            return results
+
+        return observed
+
+
+def in_order(array):
+    """Whether memory runs H, W, N, C: contiguous, or a view with steps in H and W."""
+    return list(np.argsort([-s for s in array.strides], kind="stable")) == [2, 3, 0, 1] or 1 in array.shape
+
+
+@pytest.fixture
+def conversions(monkeypatch):
+    """The shapes (H, W, N, C) of the activations that kernels had to copy into their order."""
+    found, copy = [], layout.contiguous
+
+    def observed(view):
+        result = copy(view)
+        if result is not view and sys._getframe(1).f_code.co_name == "hwnc":
+            found.append(view.shape)
+        return result
+
+    monkeypatch.setattr(layout, "contiguous", observed)
+    return found
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_only_the_images_are_converted(monkeypatch, conversions, name, training):
+    model = getattr(models, name)(num_classes=10).train(training)
+    for module in model.modules():
+        if isinstance(module, mr.nn.BatchNorm2d):
+            module.weight.assign_(0.1)  # or 600 untrained blocks would overflow in evaluation mode
+    size = 64 if name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet200") else 16
+    walk = Walk(kernels.choose(np.zeros(1, np.float32)), {p.shape for p in model.parameters()})
+    monkeypatch.setattr(kernels, "choose", lambda *arrays: walk)
+    rng = np.random.default_rng(0)
+    images = mr.tensor(rng.standard_normal((3, 3, size, size)).astype(np.float32))
+    loss = mr.functional.cross_entropy(model(images), mr.tensor([1, 2, 3]))
+    loss.backward()
+    assert walk.strangers == []
+    assert set(conversions) <= {(size, size, 3, 3)}  # a 7×7 stem reads the images where they lie
