@@ -67,7 +67,8 @@ def names_of(module: ModuleType) -> list[str]:
 def choose(*arrays: Array) -> KernelSet:
     """The set that computes with ``arrays``: fast for NumPy, cuda for CuPy, reference inside ``using``.
 
-    Integer and complex arrays always go to the reference.
+    The dtypes of floating-point arrays decide; integers beside them (labels, masks) do not. Complex arrays, half
+    precision, and integers alone go to the reference.
 
     Raises
     ------
@@ -77,7 +78,9 @@ def choose(*arrays: Array) -> KernelSet:
     home = "fast" if device_of(arrays[0]) == "cpu" else "cuda"
     if wanted not in (None, "reference", home):
         raise DeviceError(f"using({wanted!r}) met an array on {device_of(arrays[0])}, which needs {home!r}")
-    if wanted == "reference" or (home == "fast" and any(a.dtype not in _FAST_DTYPES for a in arrays)):
+    floats = [array.dtype for array in arrays if array.dtype.kind in "fc"]
+    slow = not floats or any(dtype not in _FAST_DTYPES for dtype in floats)
+    if wanted == "reference" or (home == "fast" and slow):
         return _load("reference")
     return _load(home)
 
