@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: test lint parity clean
+.PHONY: test lint parity docs bench clean
 
 .venv/made:
 	$(PYTHON) -m venv .venv
@@ -20,6 +20,33 @@ WORKERS ?= 2
 	touch $@
 
 parity: .venv/parity
+
+.venv/docs: .venv/tested
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@
+
+# The interface, from the docstrings; docs/README.md lists the other pages.
+docs: .venv/docs
+	$(BIN)/python docs/build.py build/docs
+
+bench: .venv/parity
+	$(BIN)/python benchmarks/bench_step.py
+	$(BIN)/python benchmarks/bench_kernels.py
+
+.venv/plot: .venv/made setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[plot]'
+	touch $@
+
+# Goes on where an earlier `make train` was stopped; of a finished run it tells the result. `make train SEED=1` is
+# another run.
+SEED ?= 0
+RUN ?= runs/fashion-mnist-mini-resnet20-seed$(SEED)
+
+.PHONY: train
+train: .venv/plot
+	$(BIN)/minires train --model resnet20 --data fashion-mnist-mini --epochs 8 --batch-size 128 --lr 0.2 \
+		--schedule one-cycle --weight-decay 5e-4 --augment flip --seed $(SEED) --device cpu --out $(RUN) \
+		$(if $(wildcard $(RUN)/last.safetensors),--resume)
 
 lint: .venv/tested
 	$(BIN)/ruff check .

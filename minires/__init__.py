@@ -3,8 +3,9 @@
 from minires import data, functional, kernels, models, nn, optim
 from minires.autograd.backward import grad
 from minires.autograd.op import Op, no_grad
-from minires.autograd.tensor import Tensor, tensor
-from minires.functional import concatenate, from_dlpack, maximum, ones, stack, where, zeros
+from minires.autograd.tensor import Tensor
+from minires.checkpoint import load, save
+from minires.functional import concatenate, from_dlpack, maximum, ones, stack, tensor, where, zeros
 from minires.random import manual_seed
 from minires.threads import get_num_threads, set_num_threads
 
@@ -19,6 +20,7 @@ __all__ = [
     "get_num_threads",
     "grad",
     "kernels",
+    "load",
     "manual_seed",
     "maximum",
     "models",
@@ -26,6 +28,7 @@ __all__ = [
     "no_grad",
     "ones",
     "optim",
+    "save",
     "set_num_threads",
     "stack",
     "tensor",

@@ -101,6 +101,24 @@ def asnumpy(array: Any) -> Array:
     return np.asarray(array)
 
 
+def copied(array: Array, dtype: Any = None) -> Array:
+    """A copy that keeps the memory order, which ``array.copy()`` loses; converted to ``dtype`` if one is given."""
+    copy: Array = xp_of(array).empty_like(array, dtype=dtype)
+    copy[...] = array
+    return copy
+
+
+def set_writable(array: Array, writable: bool) -> None:
+    """Mark a NumPy array as read-only or writable; CuPy's have no such mark.
+
+    Raises
+    ------
+    ValueError : for a view of memory that is read-only.
+    """
+    if isinstance(array, np.ndarray):
+        array.setflags(write=writable)
+
+
 def from_dlpack(array: Any) -> Array:
     """The memory of an array of another library, as NumPy's or CuPy's, wherever it is.
 
@@ -149,3 +167,12 @@ def same_dtype(*arrays: Any) -> np.dtype[Any]:
     if len(set(dtypes)) > 1:
         raise DtypeError(f"operands have different dtypes: {', '.join(map(str, dtypes))}; convert one with .to(dtype)")
     return dtypes[0]
+
+
+def check_operands(*arrays: Any) -> None:
+    """Raise DeviceError if the arrays are on different devices, DtypeError if float dtypes among them differ."""
+    if arrays:
+        same_device(*arrays)
+    floats = [array for array in arrays if array.dtype.kind in "fc"]
+    if floats:
+        same_dtype(*floats)

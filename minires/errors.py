@@ -31,3 +31,11 @@ class CheckpointError(MiniresError, ValueError):
 
 class DataError(MiniresError, ValueError):
     """A data file is missing, truncated or foreign, or a label is out of range."""
+
+
+class SettingsError(MiniresError, ValueError):
+    """A setting of a training run is impossible, or contradicts the run that it resumes."""
+
+
+class TrainingError(MiniresError, ArithmeticError):
+    """Training cannot go on: the loss is no longer finite."""

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from minires.autograd.op import Op, enable_grad, no_grad
 from minires.autograd.tensor import Node, Tensor
 from minires.device import same_device, same_dtype, xp_of
 from minires.errors import GraphError, ShapeError
 
+Tensors: TypeAlias = Tensor | Sequence[Tensor]
+
 
 def backward(
-    output: Tensor,
-    gradient: Tensor | None = None,
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
+    output: Tensor, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False
 ) -> None:
     """Add the gradient of ``output`` to ``.grad`` of the leaves; see `Tensor.backward`."""
-    start = [(output, _initial(output, gradient))]
-    for node, arrived in _walk(start, None, retain_graph, create_graph).items():
-        keeper = node.keeper() if node.keeper else None
-        if keeper is not None:
-            keeper.grad = arrived if keeper.grad is None else _add(keeper.grad, arrived, create_graph)
+    with enable_grad() if create_graph else no_grad():
+        for node, arrived in _walk([output], [gradient], None, retain_graph, create_graph).items():
+            keeper = node.keeper() if node.keeper else None
+            if keeper is not None:
+                keeper.grad = arrived if keeper.grad is None else keeper.grad + arrived
 
 
 def grad(
-    outputs: Tensor | Sequence[Tensor],
-    inputs: Tensor | Sequence[Tensor],
+    outputs: Tensors,
+    inputs: Tensors,
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
@@ -51,25 +50,61 @@ def grad(
     ------
     GraphError : for an input that no output depends on, unless allowed; otherwise as `Tensor.backward`.
     """
-    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    given = [grad_outputs] if grad_outputs is None or isinstance(grad_outputs, Tensor) else list(grad_outputs)
-    given = [None] * len(outputs) if grad_outputs is None else given
-    if len(given) != len(outputs):
-        raise GraphError(f"{len(given)} grad_outputs were given for {len(outputs)} outputs")
-    start = [(y, _initial(y, gy)) for y, gy in zip(outputs, given, strict=True)]
-    targets = [t._place("grad") for t in inputs]
-    found = _walk(start, targets, retain_graph, create_graph)
+    ends = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    given = [None] * len(ends) if grad_outputs is None else grad_outputs
+    targets = [t._place("grad") for t in ([inputs] if isinstance(inputs, Tensor) else inputs)]
+    with enable_grad() if create_graph else no_grad():
+        found = _walk(ends, [given] if isinstance(given, Tensor) else list(given), targets, retain_graph, create_graph)
     for position, node in enumerate(targets):
         if node not in found and not allow_unused:
             raise GraphError(f"no output depends on input {position}, of shape {node.shape}: pass allow_unused=True")
     return tuple(found.get(node) for node in targets)
 
 
+def _walk(
+    outputs: list[Tensor], gradients: list[Any], targets: list[Node] | None, retain: bool | None, create_graph: bool
+) -> dict[Node, Tensor]:
+    """The gradients that arrive at ``targets`` (None: at every node that keeps one)."""
+    if len(gradients) != len(outputs):
+        raise GraphError(f"{len(gradients)} grad_outputs were given for {len(outputs)} outputs")
+    start = [(y._place("backward"), _initial(y, gy)) for y, gy in zip(outputs, gradients, strict=True)]
+    order = _inputs_first(outputs)
+    wanted = _wanted(order, targets)
+    for op in order:
+        if op.freed or any(edge is not None and edge[1] in wanted for edge in op.inputs):
+            op.check_usable()
+    arrived: dict[Node, Tensor] = {}
+    found: dict[Node, Tensor] = {}
+
+    def arrive(node: Node, gradient: Tensor) -> None:
+        arrived[node] = arrived[node] + gradient if node in arrived else gradient
+
+    def complete(node: Node) -> Tensor:
+        gradient = arrived.pop(node)
+        for hook in tuple(node.hooks):
+            replaced = hook(gradient)
+            gradient = gradient if replaced is None else _checked(replaced, node, "a hook")
+        if node in targets if targets is not None else node.keeper is not None:
+            found[node] = gradient
+        return gradient
+
+    for node, gradient in start:
+        arrive(node, gradient)
+    for op in reversed(order):
+        reached = {node: complete(node) for node in op.outputs if node in arrived and node is not None}
+        op.needs_grad = tuple(edge is not None and edge[1] in wanted for edge in op.inputs)
+        if reached and any(op.needs_grad):
+            for node, gradient in _results(op, reached):
+                arrive(node, gradient)
+        if reached and not (create_graph if retain is None else retain):
+            op.free()
+    for leaf in list(arrived):
+        complete(leaf)
+    return found
+
+
 def _initial(output: Tensor, gradient: Tensor | None) -> Tensor:
     """The gradient with which the walk starts at ``output``."""
-    if output._node is None:
-        raise GraphError("this tensor has no graph: none of the tensors it was computed from requires a gradient")
     if gradient is None:
         if output.size != 1:
             raise GraphError(f"the gradient of an output of shape {output.shape} must be given: it is not a scalar")
@@ -81,123 +116,52 @@ def _initial(output: Tensor, gradient: Tensor | None) -> Tensor:
     return gradient
 
 
-def _walk(
-    start: list[tuple[Tensor, Tensor]], targets: list[Node] | None, retain: bool | None, create_graph: bool
-) -> dict[Node, Tensor]:
-    """The gradients that arrive at ``targets`` (None: at every node that keeps one)."""
-    order = _inputs_first([y._place("backward").op for y, _ in start])
-    wanted, reaching = _wanted(order, None if targets is None else set(targets))
-    for op in order:
-        if op in reaching or op.freed:
-            op.check_usable()
-    retain = create_graph if retain is None else retain
-
-    pending: dict[Op | Node, dict[int, Tensor]] = {}  # what has arrived, by operation and output, or by leaf
-    places: dict[tuple[Op, int], Node] = {}
-    owned: set[tuple[Op | Node, int]] = set()  # the sums that this walk allocated and may add to in place
-
-    def arrive(node: Node, gradient: Tensor) -> None:
-        key: Op | Node = node if node.op is None else node.op
-        if node.op is not None:
-            places[node.op, node.index] = node
-        slot = pending.setdefault(key, {})
-        if node.index not in slot:
-            slot[node.index] = gradient
-        elif (key, node.index) in owned:
-            slot[node.index].update_(lambda total: xp_of(total).add(total, gradient._array, out=total))
-        else:
-            slot[node.index] = _add(slot[node.index], gradient, create_graph)
-            if not create_graph:
-                owned.add((key, node.index))
-
-    found: dict[Node, Tensor] = {}
-
-    def complete(node: Node, gradient: Tensor) -> Tensor:
-        for hook in tuple(node.hooks):
-            replaced = hook(gradient)
-            if replaced is not None:
-                _check(replaced, node, "a hook")
-                gradient = replaced
-        if node in targets if targets is not None else node.keeper is not None:
-            found[node] = gradient
-        return gradient
-
-    for output, gradient in start:
-        arrive(output._place("backward"), gradient)
-    with enable_grad() if create_graph else no_grad():
-        for op in reversed(order):
-            slot = pending.pop(op, None)
-            if slot is None:
-                continue
-            for index, gradient in slot.items():
-                slot[index] = complete(places[op, index], gradient)
-            op.needs_grad = tuple(node is not None and node in wanted for node in op.inputs)
-            if any(op.needs_grad):
-                for node, gradient in _call(op, slot):
-                    arrive(node, gradient)
-            if not retain:
-                op.free()
-        for leaf, slot in pending.items():
-            if isinstance(leaf, Node):
-                complete(leaf, slot[0])
-    return found
-
-
-def _call(op: Op, slot: dict[int, Tensor]) -> list[tuple[Node, Tensor]]:
+def _results(op: Op, reached: dict[Node, Tensor]) -> list[tuple[Node, Tensor]]:
     """Run one backward and pair its results with the nodes that want them."""
-    gradients = [slot[i] if i in slot else op.zeros(i) for i in range(len(op.outputs))]
-    results = op.run_backward(*gradients)
+    gradients = (None if node is None else reached[node] if node in reached else node.zeros() for node in op.outputs)
+    results, name = op.run_backward(*gradients), f"{type(op).__name__}.backward"
     results = results if isinstance(results, tuple) else (results,)
     if len(results) != len(op.inputs):
-        raise GraphError(f"{type(op).__name__}.backward returned {len(results)} gradients for {len(op.inputs)} inputs")
-    pairs = []
-    for node, needed, result in zip(op.inputs, op.needs_grad, results, strict=True):
-        if node is not None and needed and result is not None:
-            _check(result, node, f"{type(op).__name__}.backward")
-            pairs.append((node, result))
-    return pairs
+        raise GraphError(f"{name} returned {len(results)} gradients for {len(op.inputs)} inputs")
+    return [
+        (edge[1], _checked(result, edge[1], name))
+        for edge, needed, result in zip(op.inputs, op.needs_grad, results, strict=True)
+        if edge is not None and needed and result is not None
+    ]
 
 
-def _check(gradient: Any, node: Node, culprit: str) -> None:
+def _checked(gradient: Any, node: Node, culprit: str) -> Tensor:
     if not isinstance(gradient, Tensor):
         raise GraphError(f"{culprit} returned a {type(gradient).__name__}, not a Tensor")
-    if (gradient.shape, gradient.dtype, gradient.device) != (node.shape, node.dtype, node.device):
-        raise GraphError(
-            f"{culprit} returned a gradient of shape {gradient.shape}, {gradient.dtype} on {gradient.device} for an "
-            f"input of shape {node.shape}, {node.dtype} on {node.device}"
-        )
+    found = Node(gradient._array)
+    if (found.shape, found.dtype, found.device) != (node.shape, node.dtype, node.device):
+        raise GraphError(f"{culprit} returned a gradient of {found} for an input of {node}")
+    return gradient
 
 
-def _add(a: Tensor, b: Tensor, create_graph: bool) -> Tensor:
-    if create_graph:
-        return a + b
-    xp = xp_of(a._array)
-    return Tensor(xp.add(a._array, b._array, out=xp.empty_like(a._array)))
-
-
-def _inputs_first(roots: list[Op | None]) -> list[Op]:
-    """All operations that the roots depend on, each after the operations that made its inputs."""
+def _inputs_first(outputs: list[Tensor]) -> list[Op]:
+    """All operations that the outputs depend on, each after the operations that made its inputs."""
     order: list[Op] = []
     seen: set[Op] = set()
-    stack: list[tuple[Op, bool]] = [(op, False) for op in roots if op is not None]
+    stack: list[tuple[Op | None, bool]] = [(y._op, False) for y in outputs]
     while stack:
-        op, children_done = stack.pop()
-        if children_done:
+        op, inputs_done = stack.pop()
+        if op is not None and inputs_done:
             order.append(op)
-        elif op not in seen:
+        elif op is not None and op not in seen:
             seen.add(op)
             stack.append((op, True))
-            stack.extend((n.op, False) for n in op.inputs if n is not None and n.op is not None)
+            stack.extend((edge[0], False) for edge in op.inputs if edge is not None)
     return order
 
 
-def _wanted(order: list[Op], targets: set[Node] | None) -> tuple[set[Node], set[Op]]:
-    """The nodes and operations on a path to a target: only these take part. Without targets, all of them."""
-    reaching: set[Op] = set()
-    wanted: set[Node] = set()
+def _wanted(order: list[Op], targets: list[Node] | None) -> set[Node]:
+    """The nodes on a path to a target: only these take part. Without targets, all of them."""
+    wanted: set[Node] = set(targets or ())
     for op in order:
-        for node in op.inputs:
-            if node is not None and (targets is None or node in targets or node.op in reaching):
-                wanted.add(node)
-                reaching.add(op)
-    return wanted, reaching
+        nodes = {edge[1] for edge in op.inputs if edge is not None}
+        if targets is None:
+            wanted |= nodes
+        elif nodes & wanted:
+            wanted.update(node for node in op.outputs if node is not None)
+    return wanted

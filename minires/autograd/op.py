@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import weakref
-from typing import Any, NamedTuple
-
-import numpy as np
+from collections.abc import Sequence
+from typing import Any
 
 from minires.autograd.tensor import Node, Tensor, Version
-from minires.device import Array, asarray, device_of, same_device, same_dtype
+from minires.device import Array, check_operands
 from minires.errors import GraphError
 
 _recording: contextvars.ContextVar[bool] = contextvars.ContextVar("minires_recording", default=True)
@@ -42,36 +40,28 @@ class enable_grad(no_grad):
     _value = True
 
 
-class Output(NamedTuple):
-    """What is remembered of an output: enough to make a gradient of zeros, and its place while it lives."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    device: str
-    node: weakref.ref[Node] | None
-
-
 class Op:
     """One application of an operation. Subclass it with ``forward`` and ``backward``; call ``apply``.
 
     ``forward(*arrays, **options)`` returns an array or a tuple of arrays (None for an output nobody wants).
-    ``backward(*gradients)`` gets a tensor per output and returns a tensor or None per input. It is built of
-    operations, so it can be differentiated in turn.
+    ``backward(*gradients)`` gets a tensor per output (None for one that has no derivative) and returns a tensor or
+    None per input. It is built of operations, so it can be differentiated in turn.
 
     Attributes
     ----------
     needs_grad : one bool per input; in ``backward``, an input with False may be answered with None
     constants : the plain arrays kept by `save_constant`
+    inputs : for each input, the operation that made it and its node; None for one without a graph
+    outputs : the node of each output, None for one that has no derivative
     """
 
     needs_grad: tuple[bool, ...] = ()
     constants: tuple[Any, ...] = ()
-
-    def __init__(self) -> None:
-        self.inputs: tuple[Node | None, ...] = ()
-        self.outputs: list[Output | None] = []
-        self._to_save: tuple[Array, ...] = ()
-        self._kept: list[tuple[Tensor | int, Array, Version, int]] | None = []
+    inputs: tuple[tuple[Op | None, Node] | None, ...] = ()
+    outputs: tuple[Node | None, ...] = ()
+    freed = False  # whether a backward pass has used this operation up
+    _to_save: tuple[Array, ...] = ()
+    _kept: Sequence[tuple[Tensor, int | None, int]] = ()  # a tensor, which output it is, and its version then
 
     def forward(self, *arrays: Any, **options: Any) -> Any:
         """Compute the outputs from the inputs' arrays."""
@@ -112,44 +102,24 @@ class Op:
         GraphError : if the graph was freed, or a saved value was changed since.
         """
         self.check_usable()
-        restored = []
-        for source, array, version, _ in self._kept or ():
-            if isinstance(source, Tensor):
-                restored.append(source)
-            else:
-                output = self.outputs[source]
-                node = output.node() if output and output.node else None
-                restored.append(Tensor(array, node or Node(array, self, source), version))
-        return tuple(restored)
-
-    @property
-    def freed(self) -> bool:
-        """Whether a backward pass has used this operation up."""
-        return self._kept is None
+        return tuple(
+            kept if place is None else Tensor(kept._array, kept._version, self, self.outputs[place])
+            for kept, place, _ in self._kept
+        )
 
     def check_usable(self) -> None:
         """Raise GraphError unless a backward pass can go through this operation."""
-        name = type(self).__name__
-        if self._kept is None:
-            raise GraphError(
-                f"the graph was used already and {name} has freed what it saved: "
-                "pass retain_graph=True to the first backward pass"
-            )
-        for _, array, version, count in self._kept:
-            if version.count != count:
-                raise GraphError(
-                    f"a tensor of shape {array.shape} that {name} saved for its backward pass was changed "
-                    f"{version.count - count} time(s) since: run the forward pass again"
-                )
-
-    def zeros(self, index: int) -> Tensor | None:
-        """The gradient of an output that nobody used; None for one that ``forward`` did not compute."""
-        output = self.outputs[index]
-        return output and Tensor(asarray(np.zeros(output.shape, output.dtype), output.device))
+        if self.freed:
+            raise GraphError("the graph was used and freed by an earlier backward pass: pass retain_graph=True there")
+        for kept, _, count in self._kept:
+            changes = kept._version.count - count
+            if changes:
+                what = f"a tensor of {Node(kept._array)} that {type(self).__name__} saved for its backward pass"
+                raise GraphError(f"{what} was changed {changes} time(s) since: run the forward pass again")
 
     def free(self) -> None:
         """Let go of everything the backward pass needed."""
-        self._kept, self.inputs, self.constants = None, (), ()
+        self.freed, self._kept, self.inputs, self.constants = True, (), (), ()
 
     @classmethod
     def apply(cls, *inputs: Tensor | None, **options: Any) -> Any:
@@ -163,60 +133,49 @@ class Op:
         """
         for position, given in enumerate(inputs):
             if given is not None and not isinstance(given, Tensor):
-                raise TypeError(
-                    f"input {position} of {cls.__name__} is a {type(given).__name__}, not a Tensor: use mr.tensor(…)"
-                )
-        tensors = [t for t in inputs if t is not None]
-        if tensors:
-            same_device(*(t._array for t in tensors))
-            floats = [t._array for t in tensors if t.dtype.kind in "fc"]
-            if floats:
-                same_dtype(*floats)
+                kind = type(given).__name__
+                raise TypeError(f"input {position} of {cls.__name__} is a {kind}, not a Tensor: use mr.tensor(…)")
+        check_operands(*(t._array for t in inputs if t is not None))
         op = cls()
         op.needs_grad = tuple(recording() and t is not None and t.requires_grad for t in inputs)
         results = op.run_forward(*(None if t is None else t._array for t in inputs), **options)
-        arrays = results if isinstance(results, tuple) else (results,)
-        versions = [_version_of(array, tensors) for array in arrays]
-        if any(op.needs_grad):
-            outputs = op._record(inputs, arrays, versions)
-        else:
-            outputs = tuple(a if a is None else Tensor(a, None, v) for a, v in zip(arrays, versions, strict=True))
+        outputs = op._wrapped(inputs, results if isinstance(results, tuple) else (results,))
         return outputs if isinstance(results, tuple) else outputs[0]
 
-    def _record(
-        self, inputs: tuple[Tensor | None, ...], arrays: tuple[Any, ...], versions: list[Version]
-    ) -> tuple[Tensor | None, ...]:
-        self.inputs = tuple(t._node if t is not None else None for t in inputs)
-        tensors: list[Tensor | None] = []
-        for index, array in enumerate(arrays):
-            differentiable = array is not None and array.dtype.kind in "fc"
-            node = Node(array, self, index) if differentiable else None
-            tensors.append(None if array is None else Tensor(array, node, versions[index]))
-            place = None if node is None else weakref.ref(node)
-            self.outputs.append(None if array is None else Output(array.shape, array.dtype, device_of(array), place))
-        kept: list[tuple[Tensor | int, Array, Version, int]] = []
-        for array in self._to_save:
-            source: Tensor | int | None = next((t for t in inputs if t is not None and t._array is array), None)
-            if source is None:
-                source = next((i for i, output in enumerate(arrays) if output is array), None)
-            if source is None:
-                raise GraphError(
-                    f"{type(self).__name__}.save got an array of shape {array.shape} that is neither an input nor an "
-                    "output of the operation, so its history would be lost: save the inputs and compute it again in "
-                    "backward, or use save_constant for what is never differentiable"
-                )
-            version = source._version if isinstance(source, Tensor) else versions[source]
-            kept.append((source, array, version, version.count))
-        self._kept, self._to_save = kept, ()
-        return tuple(tensors)
+    def _wrapped(self, inputs: Sequence[Tensor | None], arrays: Sequence[Any]) -> tuple[Tensor | None, ...]:
+        """The outputs as tensors; if an input requires a gradient, as tensors of the graph."""
+        plain = [None if a is None else Tensor(a, _version_of(a, inputs)) for a in arrays]
+        if not any(self.needs_grad):
+            return tuple(plain)
+        self.inputs = tuple(None if t is None or t._node is None else (t._op, t._node) for t in inputs)
+        self.outputs = tuple(Node(a) if a is not None and a.dtype.kind in "fc" else None for a in arrays)
+        self._kept = [self._keep(array, inputs, plain) for array in self._to_save]
+        self._to_save = ()
+        return tuple(
+            t if t is None or node is None else Tensor(t._array, t._version, self, node)
+            for t, node in zip(plain, self.outputs, strict=True)
+        )
+
+    def _keep(
+        self, array: Array, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor | None]
+    ) -> tuple[Tensor, int | None, int]:
+        for t in inputs:
+            if t is not None and t._array is array:
+                return t, None, t._version.count
+        for place, t in enumerate(outputs):
+            if t is not None and t._array is array:
+                return t, place, t._version.count
+        raise GraphError(
+            f"{type(self).__name__}.save got an array of shape {array.shape} that is neither an input nor an "
+            "output of the operation, so its history would be lost: save the inputs and compute it again in "
+            "backward, or use save_constant for what is never differentiable"
+        )
 
 
-def _version_of(array: Any, inputs: list[Tensor]) -> Version:
+def _version_of(array: Array, inputs: Sequence[Tensor | None]) -> Version:
     """The version of the input whose memory ``array`` views, or a new one."""
-    for t in inputs:
-        if array is not None and _owner(array) is _owner(t._array):
-            return t._version
-    return Version()
+    owner = _owner(array)
+    return next((t._version for t in inputs if t is not None and _owner(t._array) is owner), None) or Version()
 
 
 def _owner(array: Any) -> Any:

@@ -94,7 +94,7 @@ class DataLoader:
         return full + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        from minires.autograd.tensor import tensor
+        from minires.functional.creation import tensor
 
         epoch = self.epoch
         with closing(self.arrays(epoch)) as batches:

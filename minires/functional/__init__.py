@@ -5,7 +5,7 @@ from minires.functional.activation import relu, sigmoid, tanh
 from minires.functional.arithmetic import absolute, clip, exp, log, matmul, maximum, sqrt, where
 from minires.functional.batch_norm import batch_norm, batch_norm_act
 from minires.functional.conv import conv2d
-from minires.functional.creation import from_dlpack, ones, zeros
+from minires.functional.creation import from_dlpack, ones, tensor, zeros
 from minires.functional.dropout import dropout
 from minires.functional.linear import linear
 from minires.functional.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
@@ -42,6 +42,7 @@ __all__ = [
     "stack",
     "sum_to",
     "tanh",
+    "tensor",
     "where",
     "zeros",
 ]

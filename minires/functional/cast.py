@@ -8,7 +8,7 @@ import numpy as np
 
 from minires.autograd.op import Op
 from minires.autograd.tensor import Tensor
-from minires.device import Array, asarray, canonical, device_of, xp_of
+from minires.device import Array, asarray, canonical, copied, device_of
 from minires.errors import DtypeError
 
 
@@ -18,10 +18,7 @@ class To(Op):
     def forward(self, x: Array, *, device: str, dtype: np.dtype[Any]) -> Any:
         """Copy to the device, in the memory order of x."""
         self.save_constant(device_of(x), x.dtype)
-        moved = asarray(x, device)
-        y = xp_of(moved).empty_like(moved, dtype=dtype)
-        y[...] = moved
-        return y
+        return copied(asarray(x, device), dtype)
 
     def backward(self, gy: Tensor) -> Any:
         """Convert back."""

@@ -7,9 +7,39 @@ from typing import Any
 import numpy as np
 
 from minires import device as devices
-from minires.autograd.tensor import Tensor, tensor
-from minires.errors import ShapeError
+from minires.autograd.tensor import Tensor
+from minires.device import asarray, canonical, copied, device_of, is_array
+from minires.errors import DtypeError, ShapeError
 from minires.functional.shape import lengths
+
+
+def tensor(data: Any, requires_grad: bool = False, device: str | None = None, dtype: Any = None) -> Tensor:
+    """A tensor with a copy of ``data``, whose memory order it keeps.
+
+    Parameters
+    ----------
+    data : an array, a number, or nested lists of numbers
+    requires_grad : whether backward passes shall compute its gradient
+    device : "cpu", "cuda" or "cuda:<index>"; by default where ``data`` is
+    dtype : by default that of an array, and for Python numbers float32, int64 or bool
+
+    Raises
+    ------
+    DtypeError : if the data are not numeric, or ``requires_grad`` is asked of integers.
+    DeviceError : if the device does not exist.
+    """
+    if isinstance(data, Tensor):
+        data = data._array
+    if not is_array(data):
+        plain = not isinstance(data, np.generic)
+        data = np.asarray(data)
+        if plain and data.dtype == np.float64:
+            data = data.astype(np.float32)
+    if data.dtype.kind not in "biufc":
+        raise DtypeError(f"a tensor holds numbers, not {data.dtype}")
+    dtype = np.dtype(data.dtype if dtype is None else dtype)
+    made = Tensor(copied(asarray(data, device_of(data) if device is None else canonical(device)), dtype))
+    return made.requires_grad_() if requires_grad else made
 
 
 def zeros(*shape: Any, requires_grad: bool = False, device: str = "cpu", dtype: Any = np.float32) -> Tensor:

@@ -1,9 +1,9 @@
-"""What the operators and methods of a tensor do: fills the dictionary that operators.py looks them up in."""
+"""What the operators and methods of a tensor do: fills the dictionary that values.py looks them up in."""
 
 from __future__ import annotations
 
 from minires.functional import activation, arithmetic, cast, reduction, shape
-from minires.operators import METHODS
+from minires.values import METHODS
 
 METHODS.update(
     {

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from minires.autograd.op import no_grad
-from minires.autograd.tensor import Tensor, tensor
+from minires.autograd.tensor import Tensor
 from minires.errors import ShapeError
+from minires.functional.creation import tensor
 from minires.nn import Conv2d, Linear, Module
 
 

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from minires.autograd.op import no_grad
-from minires.autograd.tensor import Tensor, Version, tensor
+from minires.autograd.tensor import Tensor, Version
 from minires.device import Array, xp_of
 from minires.errors import ShapeError
+from minires.functional.creation import tensor
 from minires.nn.layers import BatchNorm2d, Conv2d
 from minires.nn.module import Module, Parameter
 
@@ -124,7 +125,7 @@ class _Watched(Tensor):
 
     def __init__(self, values: Array, call: _Call) -> None:
         self.values, self.call = values, call
-        self._node, self._version, self.grad = None, Version(), None
+        self._op, self._node, self._version, self.grad = None, None, Version(), None
         call.output = weakref.ref(self)
 
     @property

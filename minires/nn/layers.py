@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from minires import functional as F
-from minires.autograd.tensor import Tensor, tensor
+from minires.autograd.tensor import Tensor
 from minires.device import Array
 from minires.errors import ShapeError
+from minires.functional.creation import tensor
 from minires.geometry import pair
 from minires.nn import init
 from minires.nn.module import Module, Parameter

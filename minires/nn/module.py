@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
 
-from minires.autograd.tensor import Node, Tensor, tensor
+from minires.autograd.tensor import Tensor
 from minires.device import Array
 from minires.errors import CheckpointError, GraphError
+from minires.functional.creation import tensor
 
 M = TypeVar("M", bound="Module")
 
@@ -22,8 +22,7 @@ class Parameter(Tensor):
 
     def __init__(self, data: Tensor | Array) -> None:
         super().__init__(tensor(data)._array)
-        self._node = Node(self._array)
-        self._node.keeper = weakref.ref(self)
+        self.requires_grad_()
 
 
 class Module:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from minires.autograd.backward import grad
-from minires.autograd.tensor import tensor
 from minires.device import Array
+from minires.functional.creation import tensor
 from minires.testing.report import GradientReport
 from minires.testing.vjp import check_vjp
 

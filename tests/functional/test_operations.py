@@ -175,7 +175,7 @@ def test_operations_keep_their_kernel_set_for_the_backward_pass():
     x = mr.tensor(np.ones((1, 1, 3, 3)), requires_grad=True)
     with mr.kernels.using("reference"):
         y = F.conv2d(x, x)
-    assert y._node.op.kernels.name == "reference"
+    assert y._op.kernels.name == "reference"
 
 
 def test_bad_shapes_are_named():

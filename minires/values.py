@@ -1,4 +1,4 @@
-"""The operators and methods of a tensor, by name.
+"""What a tensor is as an array, whatever graph it is in: its values, its operators and its methods.
 
 A tensor is defined below the operations that work on it, but ``a + b`` has to find addition. So the operators
 are declared here, with their types, and look their function up in one dictionary, which functional/methods.py fills
@@ -7,20 +7,98 @@ when it is imported: the one place in the house where a lower floor calls a high
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-T = TypeVar("T", bound="Operators")
+import numpy as np
+
+from minires.device import Array, asnumpy, device_of
+from minires.errors import ShapeError
+
+T = TypeVar("T", bound="Values")
 
 METHODS: dict[str, Callable[..., Any]] = {}
 
 
-class Operators:
-    """What can be written about a tensor. Shapes broadcast as in NumPy; a plain number never changes the dtype."""
+class Values:
+    """A read-only array, and what can be written about it. Shapes broadcast as in NumPy; a number never changes
+    the dtype."""
 
-    __slots__ = ()
-    __array_ufunc__ = None  # so that ``ndarray * tensor`` asks Tensor.__rmul__, which explains itself
+    __slots__ = ("_array",)
+    __array_ufunc__ = None  # so that ``ndarray * tensor`` asks Values.__rmul__, which explains itself
     __hash__ = object.__hash__
+    _array: Array
+
+    # What it is
+
+    @property
+    def array(self) -> Array:
+        """A read-only view of the values."""
+        return self._array[...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The lengths of the axes."""
+        return self._array.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self._array.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self._array.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the elements."""
+        return self._array.dtype
+
+    @property
+    def device(self) -> str:
+        """ "cpu" or "cuda:<index>"."""
+        return device_of(self._array)
+
+    def __len__(self) -> int:
+        if not self.ndim:
+            raise TypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __iter__(self: T) -> Iterator[T]:
+        return (self[i] for i in range(len(self)))
+
+    # Its values elsewhere
+
+    def numpy(self) -> Array:
+        """The values as a NumPy array: a read-only view on the CPU, a copy from a GPU."""
+        return asnumpy(self.array)
+
+    def item(self) -> Any:
+        """The only element, as a Python number.
+
+        Raises
+        ------
+        ShapeError : if there is not exactly one.
+        """
+        if self.size != 1:
+            raise ShapeError(f"item() needs exactly one element, but the shape is {self.shape}")
+        return self._array.item()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __array__(self, *_: Any, **__: Any) -> Array:
+        raise TypeError("a Tensor is not converted to an array silently: use x.array, x.numpy(), or mr.tensor(a)")
+
+    # Operators and methods
 
     def __add__(self: T, other: Any) -> T:
         return METHODS["add"](self, other)  # type: ignore[no-any-return]

@@ -1,0 +1,173 @@
+"""The command ``minires``. Each subcommand imports what it needs when it runs, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from minires.errors import MiniresError, SettingsError
+
+_FLAGS: tuple[tuple[str, dict[str, Any], str], ...] = (
+    ("--model", {"default": "resnet20"}, "resnet18 … resnet200, resnet20 … resnet1202 (CIFAR), plain20 … plain110"),
+    (
+        "--data",
+        {"default": "fashion-mnist-mini"},
+        "fashion-mnist-mini (embedded), fashion-mnist, cifar10, cifar100, folder",
+    ),
+    ("--root", {"metavar": "DIR"}, "where the data are; a folder holds train/CLASS/ and test/CLASS/ (or val/CLASS/)"),
+    ("--size", {"type": int}, "height and width of the images of a folder (224; 32 for a CIFAR network)"),
+    ("--epochs", {"type": int, "default": 8}, "passes over the training images"),
+    ("--batch-size", {"type": int, "default": 128}, "images in a step"),
+    ("--lr", {"type": float, "default": 0.2}, "the largest learning rate of the schedule"),
+    ("--schedule", {"default": "one-cycle"}, "constant, multistep, cosine, one-cycle"),
+    (
+        "--milestones",
+        {"type": int, "nargs": "+", "metavar": "EPOCH"},
+        "epochs done before each drop to a tenth, for multistep (a half and three quarters of all)",
+    ),
+    ("--momentum", {"type": float, "default": 0.9}, "of SGD"),
+    ("--nesterov", {"action": "store_true"}, "Nesterov's momentum"),
+    ("--weight-decay", {"type": float, "default": 5e-4}, "of SGD, on all parameters"),
+    ("--label-smoothing", {"type": float, "default": 0.0}, "of the training loss"),
+    ("--augment", {"default": "flip"}, "none, flip, crop-flip"),
+    ("--seed", {"type": int, "default": 0}, "of everything random"),
+    ("--device", {"default": "cpu"}, "cpu, cuda, cuda:1, …"),
+    ("--threads", {"type": int}, "threads that compute (all CPUs); the results do not depend on it"),
+    ("--out", {"metavar": "DIR"}, "where the run is kept (runs/DATA-MODEL-seedSEED); must be empty or not exist"),
+    ("--quiet", {"action": "store_true"}, "print nothing"),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with ``arguments``, by default those of the process; its exit code.
+
+    0: done; 2: an error, told in one line on stderr; 130: interrupted by Ctrl-C.
+    """
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], None] = options.command
+    try:
+        command(options)
+    except (MiniresError, OSError) as error:
+        print(f"minires: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as interrupt:
+        print(f"minires: {str(interrupt) or 'interrupted'}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    from minires import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="minires", description="A residual network you can read end to end.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"minires {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = commands.add_parser(
+            name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False
+        )
+        made.set_defaults(command=command)
+        return made
+
+    train = add("train", _train, "train a network, or go on with a run")
+    for flag, how, text in _FLAGS:
+        # Only what was typed arrives, so that a resumed run can tell a contradiction from a default.
+        shown = f" ({how['default']})" if "default" in how else ""
+        train.add_argument(flag, **{**how, "default": argparse.SUPPRESS}, help=text + shown)
+    train.add_argument(
+        "--resume",
+        nargs="?",
+        const=True,
+        default=None,
+        metavar="RUN",
+        help="go on, bit for bit, with the run in this directory or of this last.safetensors (that in --out); its "
+        "settings are taken over",
+    )
+
+    evaluate = add("evaluate", _evaluate, "print a checkpoint's accuracy and loss on the test images")
+    evaluate.add_argument("checkpoint", metavar="CHECKPOINT", help="best.safetensors or last.safetensors of a run")
+    evaluate.add_argument("--data", help="another data set with the same classes (the run's own)")
+    evaluate.add_argument("--root", metavar="DIR", help="where the data are (as for the run)")
+    evaluate.add_argument(
+        "--batch-size", type=int, help="images at a time (as for the run: then the loss is the same to the last digit)"
+    )
+    evaluate.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, … (cpu)")
+
+    predict = add("predict", _predict, "print the five most probable classes of image files; needs minires[image]")
+    predict.add_argument("checkpoint", metavar="CHECKPOINT", help="best.safetensors or last.safetensors of a run")
+    predict.add_argument("images", metavar="IMAGE", nargs="+", help="scaled and cut to the size that was learnt")
+    predict.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, … (cpu)")
+
+    summary = add("summary", _summary, "print a network's layers, output shapes, parameters, multiply-adds, memory")
+    summary.add_argument("model", metavar="MODEL", help="as for train --model")
+    summary.add_argument(
+        "--input", metavar="CxHxW", help="the shape of an image (3x224x224; 3x32x32 for a CIFAR network)"
+    )
+    summary.add_argument("--num-classes", type=int, help="outputs of the network (1000; 10 for a CIFAR network)")
+    return parser
+
+
+def _train(options: argparse.Namespace) -> None:
+    from minires.train.loop import last_of, resumed_settings, train
+    from minires.train.settings import Settings
+
+    given = {name: value for name, value in vars(options).items() if name not in ("command", "resume")}
+    if "milestones" in given:
+        given["milestones"] = tuple(given["milestones"])
+    if options.resume is None:
+        settings, resume = Settings(**given), None
+    else:
+        resume = last_of(Settings(**given).directory if options.resume is True else options.resume)
+        settings = resumed_settings(resume, **given)
+    result = train(settings, resume=resume or False)
+    if not settings.quiet:
+        print(
+            f"finished: test accuracy {result.history[-1]['test_accuracy']:.4f} after {len(result.history)} epochs, "
+            f"best {result.best['test_accuracy']:.4f} after epoch {result.best['epoch']}; "
+            f"see {result.directory}"
+        )
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from minires.train import evaluate
+
+    found = evaluate(options.checkpoint, options.data, options.root, options.batch_size, options.device, quiet=False)
+    print(f"accuracy {found.accuracy!r}  loss {found.loss!r}  on {found.images} test images")
+    if found.recorded is not None:
+        accuracy, loss = found.recorded["test_accuracy"], found.recorded["test_loss"]
+        print(f"accuracy {accuracy!r}  loss {loss!r}  recorded after epoch {found.recorded['epoch']}")
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from minires.train import predict
+
+    for image, answers in zip(options.images, predict(options.checkpoint, options.images, options.device), strict=True):
+        print(image)
+        for name, probability in answers:
+            print(f"  {100 * probability:6.2f} %  {name}")
+
+
+def _summary(options: argparse.Namespace) -> None:
+    from minires import models
+    from minires.models.summary import summarize
+    from minires.train.settings import model_names, natural_size
+
+    if options.model not in model_names():
+        raise SettingsError(f"model {options.model!r} is not one of {', '.join(model_names())}")
+    size = natural_size(options.model)
+    shape = (3, size, size) if options.input is None else _shape(options.input)
+    classes = {} if options.num_classes is None else {"num_classes": options.num_classes}
+    print(summarize(getattr(models, options.model)(in_channels=shape[0], **classes), shape))
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    sizes = re.fullmatch(r"([1-9]\d*)[x×]([1-9]\d*)[x×]([1-9]\d*)", text)
+    if not sizes:
+        raise SettingsError(f"input {text!r} is not a shape; expected channels, height and width, as in 3x224x224")
+    return tuple(map(int, sizes.groups()))

@@ -1,0 +1,9 @@
+"""Training a network, resumable bit for bit, and what its checkpoints are good for afterwards."""
+
+from minires.train.evaluation import Evaluation, evaluate
+from minires.train.interrupt import Interrupted
+from minires.train.loop import Result, train
+from minires.train.prediction import predict
+from minires.train.settings import Settings
+
+__all__ = ["Evaluation", "Interrupted", "Result", "Settings", "evaluate", "predict", "train"]

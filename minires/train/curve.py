@@ -1,0 +1,45 @@
+"""The training curve as a picture. Needs matplotlib, the extra ``minires[plot]``."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from minires.checkpoint import write_whole
+
+
+def draw(history: Sequence[dict[str, Any]], path: Path) -> bool:
+    """Draw loss and accuracy over the epochs into a PNG file.
+
+    Parameters
+    ----------
+    history : the metrics of each epoch
+    path : the file; an existing one is replaced
+
+    Returns
+    -------
+    Whether matplotlib is there to draw it; without it nothing is done.
+    """
+    try:
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
+    except ImportError:
+        return False
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    epochs = [metrics["epoch"] for metrics in history]
+    for axes, name, title in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("Loss", "Accuracy"), strict=True):
+        for part, style in (("train", "--"), ("test", "-")):
+            values = [metrics[f"{part}_{name}"] for metrics in history]
+            axes.plot(epochs, values, style, marker="o", markersize=3, label=part)
+        axes.set(title=title, xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    best = max(history, key=lambda metrics: metrics["test_accuracy"])
+    figure.suptitle(f"best test accuracy {best['test_accuracy']:.4f} after epoch {best['epoch']}")
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=120)
+    write_whole(path, content.getvalue())
+    return True

@@ -1,0 +1,127 @@
+"""A network's accuracy and loss on test images."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from minires import functional as F
+from minires import threads
+from minires.autograd.op import no_grad
+from minires.autograd.tensor import Tensor
+from minires.checkpoint import StrPath
+from minires.data import DataLoader
+from minires.errors import DataError
+from minires.functional.creation import tensor
+from minires.nn import Module
+from minires.train import sources
+from minires.train.finite import check_finite
+from minires.train.interrupt import DeferredInterrupt
+from minires.train.settings import Settings
+from minires.train.state import Metrics, load_network
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network does on a test set.
+
+    Attributes
+    ----------
+    loss : the mean cross-entropy, without label smoothing
+    accuracy : the share of images whose class has the largest logit
+    images : how many there were
+    recorded : the metrics with which the checkpoint was saved, None if in the middle of an epoch
+    """
+
+    loss: float
+    accuracy: float
+    images: int
+    recorded: Metrics | None = None
+
+
+def evaluate(
+    checkpoint: StrPath,
+    data: str | None = None,
+    root: StrPath | None = None,
+    batch_size: int | None = None,
+    device: str = "cpu",
+    quiet: bool = True,
+) -> Evaluation:
+    """Ask the network of a checkpoint about a test set.
+
+    Parameters
+    ----------
+    checkpoint : best.safetensors or last.safetensors of a run
+    data, root : another data set with the same classes; by default the run's own
+    batch_size : by default the run's, which gives the recorded loss to the last digit; with another one, the
+        sums are rounded in another order
+    device : where to compute
+    quiet : show no progress
+
+    Raises
+    ------
+    CheckpointError : if it is not the checkpoint of a training run.
+    SettingsError, DataError, DeviceError : if the data or the device are not there.
+    """
+    model, trained, description, recorded = load_network(Path(checkpoint), device)
+    changes: dict[str, Any] = {"device": device, "quiet": quiet}
+    if data is not None and data != trained.data:
+        changes.update(data=data, root=None, size=description.shape[-1] if data == "folder" else None)
+    changes.update({name: value for name, value in (("root", root), ("batch_size", batch_size)) if value is not None})
+    settings = dataclasses.replace(trained, **changes)
+    images = sources.dataset(settings, train=False, classes=description.classes)
+    if images.classes != description.classes:
+        raise DataError(
+            f"the test set has the classes {', '.join(images.classes)}; the network learnt "
+            f"{', '.join(description.classes)}"
+        )
+    loader = DataLoader(images, settings.batch_size, normalize=description.normalize)
+    with threads.single_threaded_blas():
+        found = measure(model, loader, settings, "test")
+    assert found is not None  # nobody can interrupt it
+    return dataclasses.replace(found, recorded=recorded)
+
+
+def measure(
+    model: Module,
+    loader: DataLoader,
+    settings: Settings,
+    title: str,
+    interrupt: DeferredInterrupt | None = None,
+    stop_if_not_finite: bool = False,
+) -> Evaluation | None:
+    """One pass over test images in evaluation mode; None when interrupted.
+
+    Raises
+    ------
+    TrainingError : if asked to stop, for a loss that is not finite.
+    """
+    model.eval()
+    loss, hits = 0.0, 0
+    bar = tqdm(total=len(loader), desc=title, leave=False, disable=True if settings.quiet else None)
+    with no_grad(), bar, closing(loader.arrays(0)) as batches:
+        for number, (images, labels) in enumerate(batches, 1):
+            if interrupt is not None and interrupt.requested:
+                return None
+            x = tensor(images, device=settings.device)
+            logits = model(x)
+            value = float(F.cross_entropy(logits, tensor(labels, device=settings.device)).item())
+            if stop_if_not_finite:
+                check_finite(value, model, x, f"{title}, batch {number} of {len(loader)}", settings.lr)
+            loss += value * len(labels)
+            hits += right_answers(logits, labels)
+            bar.update()
+    count = len(loader.indices)
+    return Evaluation(loss / count, hits / count, count)
+
+
+def right_answers(logits: Tensor, labels: npt.NDArray[np.int64]) -> int:
+    """How many rows have their largest logit at their label."""
+    return int((logits.numpy().argmax(axis=1) == labels).sum())

@@ -1,0 +1,43 @@
+"""Checkpoints beside PyTorch's: each reads what the other wrote."""
+
+import numpy as np
+import pytest
+
+import minires as mr
+from minires.checkpoint import load, load_metadata, save
+from minires.errors import CheckpointError
+
+torch = pytest.importorskip("torch")
+from safetensors import torch as theirs  # noqa: E402 (needs torch)
+
+DTYPES = [
+    torch.float16, torch.float32, torch.float64, torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64,
+    torch.bool,
+]  # fmt: skip
+
+
+def test_what_pytorch_wrote_is_read(tmp_path):
+    state = {str(dtype): torch.arange(6).reshape(2, 3).to(dtype) for dtype in DTYPES}
+    state["number"] = torch.tensor(7)
+    theirs.save_file(state, tmp_path / "a.safetensors", metadata={"format": "pt"})
+    found = load(tmp_path / "a.safetensors")
+    assert set(found) == set(state)
+    for name, value in state.items():
+        assert found[name].dtype == value.numpy().dtype
+        assert np.array_equal(found[name].array, value.numpy()), name
+    assert load_metadata(tmp_path / "a.safetensors") == {"format": "pt"}
+
+
+def test_pytorch_reads_what_was_written(tmp_path):
+    model = mr.models.resnet20()
+    save(tmp_path / "a.safetensors", model.state_dict(), {"k": "v"})
+    found = theirs.load_file(tmp_path / "a.safetensors")
+    for name, value in model.state_dict().items():
+        assert np.array_equal(found[name].numpy(), value.array), name
+        assert found[name].numpy().dtype == value.dtype
+
+
+def test_bfloat16_is_an_error_that_names_the_tensor(tmp_path):
+    theirs.save_file({"w": torch.ones(3, dtype=torch.bfloat16)}, tmp_path / "a.safetensors")
+    with pytest.raises(CheckpointError, match="holds w as BF16, which NumPy cannot"):
+        load(tmp_path / "a.safetensors")

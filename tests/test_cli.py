@@ -1,0 +1,204 @@
+import dataclasses
+import json
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minires import cli, device, functional
+from minires.cli import main
+from minires.train import Settings
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("folder")
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 6), ("test", 3)):
+        for channel, name in enumerate(("red", "green", "blue")):
+            (root / part / name).mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 60, (8, 8, 3), np.uint8)
+                pixels[..., channel] += 150
+                Image.fromarray(pixels).save(root / part / name / f"{i}.png")
+    return root
+
+
+@pytest.fixture
+def command(folder, tmp_path):
+    flags = "--size 8 --epochs 2 --batch-size 6 --lr 0.05 --augment none"
+    return ["train", "--data", "folder", "--root", str(folder), *flags.split(), "--out", str(tmp_path / "run")]
+
+
+@pytest.fixture(scope="module")
+def trained(folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained")
+    flags = "--size 8 --epochs 2 --batch-size 6 --lr 0.05 --augment none --quiet"
+    assert main(["train", "--data", "folder", "--root", str(folder), *flags.split(), "--out", str(out)]) == 0
+    return out
+
+
+def told(capsys, code, arguments):
+    """The one line of an error."""
+    assert main(arguments) == code
+    out, err = capsys.readouterr()
+    assert err.count("\n") == 1
+    assert "Traceback" not in out + err
+    return err
+
+
+def test_the_flags_say_the_defaults_of_the_settings():
+    said = {flag: how.get("default") for flag, how, _ in cli._FLAGS if how.get("action") != "store_true"}
+    for field in dataclasses.fields(Settings):
+        flag = "--" + field.name.replace("_", "-")
+        assert said.get(flag, False) == field.default, flag
+    assert len(cli._FLAGS) == len(dataclasses.fields(Settings))
+
+
+def test_the_defaults_are_the_recipe():
+    expected = (
+        "--model resnet20 --data fashion-mnist-mini --epochs 8 --batch-size 128 --lr 0.2 --schedule one-cycle "
+        "--weight-decay 5e-4 --augment flip --seed 0 --device cpu --momentum 0.9"
+    )
+    options = cli._parser().parse_args(["train", *expected.split(" ")])
+    given = {name: value for name, value in vars(options).items() if name not in ("command", "resume")}
+    assert Settings(**given) == Settings()
+
+
+def test_training_evaluating_and_predicting(trained, folder, capsys):
+    lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    best = max(lines, key=lambda line: line["test_accuracy"])
+    assert main(["evaluate", str(trained / "best.safetensors")]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines() == [
+        f"accuracy {best['test_accuracy']!r}  loss {best['test_loss']!r}  on 9 test images",
+        f"accuracy {best['test_accuracy']!r}  loss {best['test_loss']!r}  recorded after epoch {best['epoch']}",
+    ]
+    images = [str(folder / "test" / name / "0.png") for name in ("red", "blue")]
+    assert main(["predict", str(trained / "last.safetensors"), *images]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [lines[0], lines[4]] == images
+    for block in (lines[1:4], lines[5:8]):
+        assert sorted(line.split()[-1] for line in block) == ["blue", "green", "red"]
+        percents = [float(line.split()[0]) for line in block]
+        assert percents == sorted(percents, reverse=True)
+        assert sum(percents) == pytest.approx(100, abs=0.02)  # three numbers, each rounded by at most 0.005
+
+
+def test_an_interrupted_run_exits_with_130_and_its_message_resumes_it(command, trained, monkeypatch, capsys, tmp_path):
+    calls, real = [], functional.cross_entropy
+
+    def cross_entropy(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return real(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(functional, "cross_entropy", cross_entropy)
+        err = told(capsys, 130, command)
+    assert err.startswith(
+        "minires: interrupted after 0 of 2 epochs and 2 of 3 batches, all saved; go on with: minires "
+    )
+    arguments = err.strip().rpartition("minires ")[2].split()
+    assert main(arguments) == 0
+    assert "finished: test accuracy" in capsys.readouterr().out
+    for name in ("best.safetensors", "metrics.jsonl"):
+        assert (tmp_path / "run" / name).exists()
+
+    def without_times(path):
+        return [{**json.loads(line), "seconds": 0, "images_per_second": 0} for line in path.read_text().splitlines()]
+
+    assert without_times(tmp_path / "run" / "metrics.jsonl") == without_times(trained / "metrics.jsonl")
+
+
+def test_resume_without_a_value_goes_on_in_out(trained, capsys):
+    settings = Settings(out=str(trained))
+    assert main(["train", "--resume", "--out", str(settings.directory)]) == 0
+    assert "finished: test accuracy" in capsys.readouterr().out
+
+
+def test_a_finished_run_says_so_again(trained, capsys):
+    assert main(["train", "--resume", str(trained / "last.safetensors")]) == 0
+    assert "finished: test accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("train --model vgg16", "model 'vgg16' is not one of plain20, "),
+        ("train --lr -1", "lr must be a number greater than 0"),
+        ("train --milestones 3", "milestones belong to the schedule multistep"),
+        ("train --data cifar10 --root nowhere", "data_batch_1.bin is missing"),
+        ("train --device tpu", "device 'tpu' is not one of"),
+        ("train --resume nowhere", "nowhere is missing"),
+        ("evaluate nowhere.safetensors", "nowhere.safetensors is missing"),
+        ("predict nowhere.safetensors a.png", "nowhere.safetensors is missing"),
+        ("summary vgg16", "model 'vgg16' is not one of"),
+        ("summary resnet20 --input 3x32", "input '3x32' is not a shape"),
+        ("summary resnet20 --input 3x0x32", "input '3x0x32' is not a shape"),
+    ],
+)
+def test_an_error_is_one_line_on_stderr(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    err = told(capsys, 2, arguments.split())
+    assert err.startswith("minires: error: ")
+    assert message in err
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_contradiction_is_told_by_the_name_of_the_setting(trained, capsys):
+    err = told(capsys, 2, ["train", "--resume", str(trained), "--lr", "0.3"])
+    assert "cannot resume with lr 0.3: the run was begun with 0.05" in err
+
+
+def test_a_used_directory_is_refused(trained, command, capsys):
+    err = told(capsys, 2, [*command[:-1], str(trained)])
+    assert "exists and is not empty" in err
+
+
+def test_a_directory_that_cannot_be_made_is_an_error(command, capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    err = told(capsys, 2, [*command[:-1], str(tmp_path / "file" / "run")])
+    assert err.startswith("minires: error: ")
+
+
+def test_cuda_without_cupy_is_an_error(command, capsys, monkeypatch):
+    monkeypatch.setattr(device, "available", lambda name="cuda": False)
+    err = told(capsys, 2, [*command, "--device", "cuda"])
+    assert "not available: install minires[cuda12] and a driver" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parameters"),
+    [
+        ("resnet18", "11,689,512"),  # torchvision's
+        ("resnet20", "269,722"),  # 0.27 million in the paper
+        ("resnet20 --input 1x28x28 --num-classes 5", "269,109"),  # less 2 · 9 · 16 and 5 · 65
+    ],
+)
+def test_a_summary_counts_parameters(arguments, parameters, capsys):
+    assert main(["summary", *arguments.split()]) == 0
+    assert parameters in capsys.readouterr().out
+
+
+def test_the_module_is_the_command():
+    result = subprocess.run([sys.executable, "-m", "minires", "--help"], capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("usage: minires")
+    for name in ("train", "evaluate", "predict", "summary"):
+        assert re.search(rf"^ +{name} ", result.stdout, re.MULTILINE)
+
+
+def test_help_imports_no_training_and_no_extra():
+    code = (
+        "import sys, minires.cli\n"
+        "try: minires.cli.main(['train', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('minires.train', 'tqdm', 'matplotlib', 'PIL', 'torch') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,67 @@
+import json
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from minires.checkpoint import load
+from minires.train import Settings
+
+TIMES = ("seconds", "images_per_second")
+
+
+def write_idx(path, array):
+    head = struct.pack(f">{1 + array.ndim}I", 0x0800 + array.ndim, *array.shape)
+    path.write_bytes(head + array.astype(np.uint8).tobytes())
+
+
+def write_set(root, train, test):
+    rng = np.random.default_rng(0)
+    for prefix, count in (("train", train), ("t10k", test)):
+        labels = np.arange(count) % 10
+        images = rng.integers(0, 100, (count, 28, 28))
+        for image, label in zip(images, labels, strict=True):
+            image[2 * label : 2 * label + 4] += 150
+        write_idx(root / f"{prefix}-images-idx3-ubyte", images)
+        write_idx(root / f"{prefix}-labels-idx1-ubyte", labels)
+    return root
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory):
+    """Fashion-MNIST of 40 training and 20 test images: noise and stripes that a network can learn."""
+    return write_set(tmp_path_factory.mktemp("idx"), 40, 20)
+
+
+@pytest.fixture(scope="session")
+def other_root(tmp_path_factory):
+    """The like with 30 training images."""
+    return write_set(tmp_path_factory.mktemp("other"), 30, 20)
+
+
+@pytest.fixture(scope="session")
+def recipe(root):
+    """Two epochs of three steps, each of which leaves out one image of 40."""
+    return Settings(data="fashion-mnist", root=root, epochs=2, batch_size=13, lr=0.05, augment="crop-flip", quiet=True)
+
+
+@pytest.fixture
+def settings(recipe, tmp_path):
+    """The recipe with a directory of its own."""
+    return replace(recipe, out=tmp_path / "run")
+
+
+@pytest.fixture
+def outcome():
+    """All that a run leaves, apart from times."""
+
+    def read(directory):
+        lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+        metrics = [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
+        bits = {}
+        for file in ("best.safetensors", "last.safetensors"):
+            bits[file] = {name: value.array.tobytes() for name, value in load(directory / file).items()}
+        return metrics, bits
+
+    return read

@@ -1,0 +1,120 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minires.errors import CheckpointError, DataError
+from minires.train import Settings, sources
+from minires.train.sources import Description
+
+CIFAR_RECORDS = np.zeros((10_000, 3073), np.uint8)
+
+
+def rates(steps=10, **changes):
+    settings = Settings(lr=0.5, **changes)
+    description = Description.of(sources.dataset(Settings(), train=False))
+    sgd = sources.optimizer(settings, sources.network(settings, description))
+    schedule = sources.schedule(settings, sgd, steps)
+    return [schedule.rate(settings.lr, step) for step in range(settings.epochs * steps)]
+
+
+def test_a_constant_rate_stays():
+    assert set(rates(schedule="constant")) == {0.5}
+
+
+def test_a_rate_drops_to_a_tenth_at_each_milestone():
+    found = rates(schedule="multistep", milestones=(2, 5))
+    assert found == [0.5] * 20 + [0.5 * 0.1] * 30 + [0.5 * 0.1**2] * 30
+
+
+def test_milestones_are_by_default_at_a_half_and_three_quarters():
+    assert rates(schedule="multistep", epochs=4) == [0.5] * 20 + [0.5 * 0.1] * 10 + [0.5 * 0.1**2] * 10
+    assert rates(schedule="multistep", epochs=1) == [0.5] * 5 + [0.5 * 0.1] * 2 + [0.5 * 0.1**2] * 3
+
+
+def test_a_cosine_falls_at_every_step():
+    found = rates(schedule="cosine")
+    assert found[0] == 0.5
+    assert all(a > b > 0 for a, b in pairwise(found))
+
+
+def test_one_cycle_rises_to_the_largest_rate_and_falls_to_nearly_nothing():
+    found = rates(schedule="one-cycle")
+    assert found[0] == pytest.approx(0.5 / 25)  # 0.5 less a half cosine of nearly 0.5: two roundings
+    assert max(found) == found[23] == 0.5  # 30 % of 80 steps, counted from 0
+    assert found[-1] == pytest.approx(0.5 / 25 / 1e4)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "multistep", "cosine", "one-cycle"])
+@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+def test_every_schedule_has_a_rate_for_every_step_of_a_short_run(schedule, steps):
+    assert all(0 < rate <= 0.5 for rate in rates(steps=steps, epochs=1, schedule=schedule))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for part, names in (("train", "cat dog owl"), ("val", "cat owl")):
+        for shade, name in enumerate(names.split()):
+            (tmp_path / part / name).mkdir(parents=True)
+            for i in range(2):
+                Image.new("RGB", (9, 7), (20 * shade, i, 0)).save(tmp_path / part / name / f"{i}.png")
+    return tmp_path
+
+
+def test_a_folder_has_images_to_train_and_to_test_whose_labels_mean_the_same(folder):
+    settings = Settings(data="folder", root=folder, size=8)
+    images = sources.dataset(settings, train=True)
+    tests = sources.dataset(settings, train=False, classes=images.classes)
+    assert images.classes == tests.classes == ("cat", "dog", "owl")
+    assert tests.labels.tolist() == [0, 0, 2, 2]
+    assert images.images.shape == (6, 3, 8, 8)
+    (folder / "val").rename(folder / "test")
+    assert len(sources.dataset(settings, train=False, classes=images.classes)) == 4
+
+
+def test_images_of_a_folder_have_the_size_that_the_network_was_made_for(folder):
+    assert sources.dataset(Settings(data="folder", root=folder), True).images.shape[2:] == (32, 32)
+    settings = Settings(data="folder", root=folder, model="resnet18")
+    assert sources.dataset(settings, True).images.shape[2:] == (224, 224)
+
+
+def test_a_folder_without_its_parts_is_an_error(tmp_path):
+    settings = Settings(data="folder", root=tmp_path)
+    for train, name in ((True, "train"), (False, "test")):
+        with pytest.raises(DataError, match=rf"{name} is missing; expected .* to hold train/ and test/ \(or val/\)"):
+            sources.dataset(settings, train)
+
+
+def test_cifar_is_read_from_its_root(tmp_path):
+    CIFAR_RECORDS.tofile(tmp_path / "test_batch.bin")
+    images = sources.dataset(Settings(data="cifar10", root=tmp_path), train=False)
+    assert images.images.shape == (10_000, 3, 32, 32)
+    with pytest.raises(DataError, match=r"test\.bin is missing"):
+        sources.dataset(Settings(data="cifar100", root=tmp_path), train=False)
+
+
+@pytest.mark.parametrize(("augment", "count"), [("none", 0), ("flip", 1), ("crop-flip", 2)])
+def test_augmentation_is_as_told(augment, count):
+    loader = sources.training_loader(Settings(augment=augment), sources.dataset(Settings(), train=False))
+    assert len(loader.augment) == count
+    assert loader.shuffle
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(300, [300] * 3), (500, [500] * 2), (1000, [1000]), (1001, [1000])])
+def test_all_batches_are_full_unless_there_is_but_one(batch_size, sizes):
+    settings = Settings(batch_size=batch_size)
+    loader = sources.training_loader(settings, sources.dataset(settings, train=False))
+    assert [len(labels) for _, labels in loader.arrays(0)] == sizes
+
+
+def test_a_description_survives_the_journey_through_json():
+    description = Description.of(sources.dataset(Settings(), train=True))
+    assert description.shape == (1, 28, 28)
+    assert Description.from_json(description.to_json()) == description
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"images": 3}', '{"images": 3, "classes": 1}'])
+def test_a_damaged_description_is_an_error(text):
+    with pytest.raises(CheckpointError, match="description in this checkpoint is damaged"):
+        Description.from_json(text)
