@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from minires.errors import DeviceError, DtypeError
+from minires.errors import DeviceError, DtypeError, ShapeError
 
 # A NumPy or a CuPy array. CuPy has no type stubs; its arrays answer to the same names.
 Array: TypeAlias = npt.NDArray[Any]
@@ -117,6 +117,22 @@ def set_writable(array: Array, writable: bool) -> None:
     """
     if isinstance(array, np.ndarray):
         array.setflags(write=writable)
+
+
+def writable_into(array: Array, value: Any) -> Array:
+    """``value``, an array or a number, as an array that can be written into ``array``; on its device.
+
+    Raises
+    ------
+    ShapeError : if ``value`` has another shape (a number fits all).
+    DtypeError : if ``value`` cannot be cast to the dtype of ``array`` within its kind.
+    """
+    source = value if is_array(value) else np.asarray(value)
+    if source.ndim and source.shape != array.shape:
+        raise ShapeError(f"cannot assign values of shape {source.shape} to a tensor of shape {array.shape}")
+    if not np.can_cast(source.dtype, array.dtype, "same_kind"):
+        raise DtypeError(f"cannot assign {source.dtype} values to a {array.dtype} tensor; convert them first")
+    return asarray(source, device_of(array))
 
 
 def from_dlpack(array: Any) -> Array:

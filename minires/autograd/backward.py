@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 from minires.autograd.op import Op, enable_grad, no_grad
 from minires.autograd.tensor import Node, Tensor
-from minires.device import same_device, same_dtype, xp_of
-from minires.errors import GraphError, ShapeError
-
-Tensors: TypeAlias = Tensor | Sequence[Tensor]
+from minires.device import copied, xp_of
+from minires.errors import DeviceError, DtypeError, GraphError, ShapeError
 
 
-def backward(
-    output: Tensor, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False
-) -> None:
+def backward(output: Tensor, gradient: Tensor | None, retain_graph: bool | None, create_graph: bool) -> None:
     """Add the gradient of ``output`` to ``.grad`` of the leaves; see `Tensor.backward`."""
+    retain = create_graph if retain_graph is None else retain_graph
+    held = set() if gradient is None else {id(gradient._array)}  # arrays that .grad must not share
     with enable_grad() if create_graph else no_grad():
-        for node, arrived in _walk([output], [gradient], None, retain_graph, create_graph).items():
+        for node, arrived in _walk([output], [gradient], None, retain).items():
             keeper = node.keeper() if node.keeper else None
             if keeper is not None:
+                if id(arrived._array) in held and not create_graph:
+                    arrived = Tensor(copied(arrived._array))
+                held.add(id(arrived._array))
                 keeper.grad = arrived if keeper.grad is None else keeper.grad + arrived
 
 
 def grad(
-    outputs: Tensors,
-    inputs: Tensors,
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
@@ -52,18 +53,17 @@ def grad(
     """
     ends = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     given = [None] * len(ends) if grad_outputs is None else grad_outputs
+    given = [given] if isinstance(given, Tensor) else list(given)
     targets = [t._place("grad") for t in ([inputs] if isinstance(inputs, Tensor) else inputs)]
     with enable_grad() if create_graph else no_grad():
-        found = _walk(ends, [given] if isinstance(given, Tensor) else list(given), targets, retain_graph, create_graph)
+        found = _walk(ends, given, targets, create_graph if retain_graph is None else retain_graph)
     for position, node in enumerate(targets):
         if node not in found and not allow_unused:
             raise GraphError(f"no output depends on input {position}, of shape {node.shape}: pass allow_unused=True")
     return tuple(found.get(node) for node in targets)
 
 
-def _walk(
-    outputs: list[Tensor], gradients: list[Any], targets: list[Node] | None, retain: bool | None, create_graph: bool
-) -> dict[Node, Tensor]:
+def _walk(outputs: list[Tensor], gradients: list[Any], targets: list[Node] | None, retain: bool) -> dict[Node, Tensor]:
     """The gradients that arrive at ``targets`` (None: at every node that keeps one)."""
     if len(gradients) != len(outputs):
         raise GraphError(f"{len(gradients)} grad_outputs were given for {len(outputs)} outputs")
@@ -71,10 +71,9 @@ def _walk(
     order = _inputs_first(outputs)
     wanted = _wanted(order, targets)
     for op in order:
-        if op.freed or any(edge is not None and edge[1] in wanted for edge in op.inputs):
+        if op.freed or any(node in wanted for _, node in op.inputs):
             op.check_usable()
-    arrived: dict[Node, Tensor] = {}
-    found: dict[Node, Tensor] = {}
+    arrived, found = dict[Node, Tensor](), dict[Node, Tensor]()
 
     def arrive(node: Node, gradient: Tensor) -> None:
         arrived[node] = arrived[node] + gradient if node in arrived else gradient
@@ -92,28 +91,23 @@ def _walk(
         arrive(node, gradient)
     for op in reversed(order):
         reached = {node: complete(node) for node in op.outputs if node in arrived and node is not None}
-        op.needs_grad = tuple(edge is not None and edge[1] in wanted for edge in op.inputs)
+        op.needs_grad = tuple(node in wanted for _, node in op.inputs)
         if reached and any(op.needs_grad):
             for node, gradient in _results(op, reached):
                 arrive(node, gradient)
-        if reached and not (create_graph if retain is None else retain):
+        if reached and not retain:
             op.free()
     for leaf in list(arrived):
         complete(leaf)
     return found
 
 
-def _initial(output: Tensor, gradient: Tensor | None) -> Tensor:
+def _initial(output: Tensor, gradient: Any) -> Tensor:
     """The gradient with which the walk starts at ``output``."""
-    if gradient is None:
-        if output.size != 1:
-            raise GraphError(f"the gradient of an output of shape {output.shape} must be given: it is not a scalar")
-        return Tensor(xp_of(output._array).ones_like(output._array))
-    if gradient.shape != output.shape:
-        raise ShapeError(f"a gradient of shape {gradient.shape} was given for an output of shape {output.shape}")
-    same_device(gradient._array, output._array)
-    same_dtype(gradient._array, output._array)
-    return gradient
+    if gradient is None and output.size != 1:
+        raise GraphError(f"the gradient of an output of shape {output.shape} must be given: it is not a scalar")
+    ones = Tensor(xp_of(output._array).ones_like(output._array)) if gradient is None else gradient
+    return _checked(ones, output._place("backward"), "the caller")
 
 
 def _results(op: Op, reached: dict[Node, Tensor]) -> list[tuple[Node, Tensor]]:
@@ -124,18 +118,20 @@ def _results(op: Op, reached: dict[Node, Tensor]) -> list[tuple[Node, Tensor]]:
     if len(results) != len(op.inputs):
         raise GraphError(f"{name} returned {len(results)} gradients for {len(op.inputs)} inputs")
     return [
-        (edge[1], _checked(result, edge[1], name))
-        for edge, needed, result in zip(op.inputs, op.needs_grad, results, strict=True)
-        if edge is not None and needed and result is not None
+        (node, _checked(result, node, name))
+        for (_, node), needed, result in zip(op.inputs, op.needs_grad, results, strict=True)
+        if node is not None and needed and result is not None
     ]
 
 
-def _checked(gradient: Any, node: Node, culprit: str) -> Tensor:
+def _checked(gradient: Any, node: Node, giver: str) -> Tensor:
+    """``gradient``, if it is one that can arrive at ``node``."""
     if not isinstance(gradient, Tensor):
-        raise GraphError(f"{culprit} returned a {type(gradient).__name__}, not a Tensor")
+        raise GraphError(f"{giver} gave a {type(gradient).__name__} as a gradient, not a Tensor")
     found = Node(gradient._array)
-    if (found.shape, found.dtype, found.device) != (node.shape, node.dtype, node.device):
-        raise GraphError(f"{culprit} returned a gradient of {found} for an input of {node}")
+    for error, what in ((ShapeError, "shape"), (DtypeError, "dtype"), (DeviceError, "device")):
+        if getattr(found, what) != getattr(node, what):
+            raise error(f"{giver} gave a gradient of {found} for a tensor of {node}")
     return gradient
 
 
@@ -151,17 +147,15 @@ def _inputs_first(outputs: list[Tensor]) -> list[Op]:
         elif op is not None and op not in seen:
             seen.add(op)
             stack.append((op, True))
-            stack.extend((edge[0], False) for edge in op.inputs if edge is not None)
+            stack.extend((made_by, False) for made_by, _ in op.inputs)
     return order
 
 
-def _wanted(order: list[Op], targets: list[Node] | None) -> set[Node]:
+def _wanted(order: list[Op], targets: list[Node] | None) -> set[Node | None]:
     """The nodes on a path to a target: only these take part. Without targets, all of them."""
-    wanted: set[Node] = set(targets or ())
+    wanted: set[Node | None] = set(targets or ())
     for op in order:
-        nodes = {edge[1] for edge in op.inputs if edge is not None}
-        if targets is None:
-            wanted |= nodes
-        elif nodes & wanted:
-            wanted.update(node for node in op.outputs if node is not None)
-    return wanted
+        nodes = {node for _, node in op.inputs} - {None}
+        if targets is None or not wanted.isdisjoint(nodes):
+            wanted.update(nodes if targets is None else op.outputs)
+    return wanted - {None}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import contextvars
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from minires.autograd.tensor import Node, Tensor, Version
 from minires.device import Array, check_operands
 from minires.errors import GraphError
 
+Tensors: TypeAlias = Sequence[Tensor | None]
 _recording: contextvars.ContextVar[bool] = contextvars.ContextVar("minires_recording", default=True)
 
 
@@ -51,13 +52,13 @@ class Op:
     ----------
     needs_grad : one bool per input; in ``backward``, an input with False may be answered with None
     constants : the plain arrays kept by `save_constant`
-    inputs : for each input, the operation that made it and its node; None for one without a graph
+    inputs : for each input, the operation that made it (None for a leaf) and its node (None without a graph)
     outputs : the node of each output, None for one that has no derivative
     """
 
     needs_grad: tuple[bool, ...] = ()
     constants: tuple[Any, ...] = ()
-    inputs: tuple[tuple[Op | None, Node] | None, ...] = ()
+    inputs: tuple[tuple[Op | None, Node | None], ...] = ()
     outputs: tuple[Node | None, ...] = ()
     freed = False  # whether a backward pass has used this operation up
     _to_save: tuple[Array, ...] = ()
@@ -112,8 +113,7 @@ class Op:
         if self.freed:
             raise GraphError("the graph was used and freed by an earlier backward pass: pass retain_graph=True there")
         for kept, _, count in self._kept:
-            changes = kept._version.count - count
-            if changes:
+            if changes := kept._version.count - count:
                 what = f"a tensor of {Node(kept._array)} that {type(self).__name__} saved for its backward pass"
                 raise GraphError(f"{what} was changed {changes} time(s) since: run the forward pass again")
 
@@ -131,10 +131,9 @@ class Op:
         DtypeError, DeviceError : if float dtypes or devices are mixed.
         GraphError : if ``forward`` saved an intermediate.
         """
-        for position, given in enumerate(inputs):
-            if given is not None and not isinstance(given, Tensor):
-                kind = type(given).__name__
-                raise TypeError(f"input {position} of {cls.__name__} is a {kind}, not a Tensor: use mr.tensor(…)")
+        for n, x in enumerate(inputs):
+            if x is not None and not isinstance(x, Tensor):
+                raise TypeError(f"input {n} of {cls.__name__} is a {type(x).__name__}, not a Tensor: use mr.tensor(…)")
         check_operands(*(t._array for t in inputs if t is not None))
         op = cls()
         op.needs_grad = tuple(recording() and t is not None and t.requires_grad for t in inputs)
@@ -142,37 +141,29 @@ class Op:
         outputs = op._wrapped(inputs, results if isinstance(results, tuple) else (results,))
         return outputs if isinstance(results, tuple) else outputs[0]
 
-    def _wrapped(self, inputs: Sequence[Tensor | None], arrays: Sequence[Any]) -> tuple[Tensor | None, ...]:
+    def _wrapped(self, inputs: Tensors, arrays: Sequence[Any]) -> tuple[Tensor | None, ...]:
         """The outputs as tensors; if an input requires a gradient, as tensors of the graph."""
-        plain = [None if a is None else Tensor(a, _version_of(a, inputs)) for a in arrays]
-        if not any(self.needs_grad):
-            return tuple(plain)
-        self.inputs = tuple(None if t is None or t._node is None else (t._op, t._node) for t in inputs)
-        self.outputs = tuple(Node(a) if a is not None and a.dtype.kind in "fc" else None for a in arrays)
-        self._kept = [self._keep(array, inputs, plain) for array in self._to_save]
-        self._to_save = ()
-        return tuple(
-            t if t is None or node is None else Tensor(t._array, t._version, self, node)
-            for t, node in zip(plain, self.outputs, strict=True)
-        )
+        outputs = tuple(None if array is None else Tensor(array, _version_of(array, inputs)) for array in arrays)
+        if any(self.needs_grad):
+            self.inputs = tuple((None, None) if t is None else (t._op, t._node) for t in inputs)
+            self.outputs = tuple(Node(a) if a is not None and a.dtype.kind in "fc" else None for a in arrays)
+            self._kept, self._to_save = [self._keep(array, inputs, outputs) for array in self._to_save], ()
+            for t, node in zip(outputs, self.outputs, strict=True):
+                if t is not None and node is not None:
+                    t._op, t._node = self, node
+        return outputs
 
-    def _keep(
-        self, array: Array, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor | None]
-    ) -> tuple[Tensor, int | None, int]:
-        for t in inputs:
-            if t is not None and t._array is array:
-                return t, None, t._version.count
-        for place, t in enumerate(outputs):
-            if t is not None and t._array is array:
-                return t, place, t._version.count
+    def _keep(self, array: Array, inputs: Tensors, outputs: Tensors) -> tuple[Tensor, int | None, int]:
+        for place, t in enumerate((*inputs, *outputs), -len(inputs)):
+            if t is not None and t._array is array:  # an output without its history: it would hold this operation
+                return (t, None, t._version.count) if place < 0 else (t.detach(), place, t._version.count)
         raise GraphError(
-            f"{type(self).__name__}.save got an array of shape {array.shape} that is neither an input nor an "
-            "output of the operation, so its history would be lost: save the inputs and compute it again in "
-            "backward, or use save_constant for what is never differentiable"
+            f"{type(self).__name__}.save got an array of shape {array.shape} that is neither an input nor an output: "
+            "compute it again in backward, or use save_constant for what is never differentiable"
         )
 
 
-def _version_of(array: Array, inputs: Sequence[Tensor | None]) -> Version:
+def _version_of(array: Array, inputs: Tensors) -> Version:
     """The version of the input whose memory ``array`` views, or a new one."""
     owner = _owner(array)
     return next((t._version for t in inputs if t is not None and _owner(t._array) is owner), None) or Version()

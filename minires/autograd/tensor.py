@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minires.device import Array, asarray, asnumpy, copied, device_of, is_array, set_writable
-from minires.errors import DtypeError, GraphError, ShapeError
+from minires.device import Array, asarray, asnumpy, copied, device_of, set_writable, writable_into
+from minires.errors import DtypeError, GraphError
 from minires.values import Values
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ class Node:
 
     __slots__ = ("device", "dtype", "hooks", "keeper", "shape")
 
-    def __init__(self, array: Array) -> None:
+    def __init__(self, array: Array, keeper: Tensor | None = None) -> None:
         self.shape, self.dtype, self.device = array.shape, array.dtype, device_of(array)
         self.hooks: list[Callable[[Tensor], Tensor | None]] = []
-        self.keeper: weakref.ref[Tensor] | None = None  # the tensor whose .grad is to be filled
+        self.keeper = None if keeper is None else weakref.ref(keeper)  # the tensor whose .grad is to be filled
 
     def __str__(self) -> str:
         return f"shape {self.shape}, {self.dtype} on {self.device}"
@@ -62,9 +62,7 @@ class Tensor(Values):
 
     __slots__ = ("__weakref__", "_node", "_op", "_version", "grad")
 
-    def __init__(
-        self, array: Array, version: Version | None = None, op: Op | None = None, node: Node | None = None
-    ) -> None:
+    def __init__(self, array: Array, version: Version | None = None, op: Op | None = None, node: Node | None = None):
         set_writable(array, False)
         self._array, self._version = array, version or Version()
         self._op, self._node = op, node  # what made it, and where its gradient arrives; None where nothing did
@@ -116,7 +114,7 @@ class Tensor(Values):
         ------
         GraphError : without a graph; for a non-scalar without ``gradient``; when the graph was used already;
             when a value that the graph saved was changed since.
-        ShapeError, DtypeError, DeviceError : if ``gradient`` does not match this tensor.
+        ShapeError, DtypeError, DeviceError : if a gradient, given or computed, does not match its tensor.
         """
         from minires.autograd.backward import backward
 
@@ -134,9 +132,7 @@ class Tensor(Values):
         if requires_grad and self.dtype.kind not in "fc":
             raise DtypeError(f"only floating-point tensors have gradients, not {self.dtype}")
         if requires_grad != self.requires_grad:
-            self._node = Node(self._array) if requires_grad else None
-            if requires_grad:
-                self.retain_grad()
+            self._node = Node(self._array, self) if requires_grad else None
         return self
 
     def register_hook(self, function: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
@@ -183,12 +179,7 @@ class Tensor(Values):
         DtypeError : if ``value`` cannot be cast to this dtype within its kind.
         GraphError : if a recorded operation made this tensor, or it is a view of another.
         """
-        source = value._array if isinstance(value, Tensor) else value if is_array(value) else np.asarray(value)
-        if source.ndim and source.shape != self.shape:
-            raise ShapeError(f"cannot assign values of shape {source.shape} to a tensor of shape {self.shape}")
-        if not np.can_cast(source.dtype, self.dtype, "same_kind"):
-            raise DtypeError(f"cannot assign {source.dtype} values to a {self.dtype} tensor; convert them first")
-        source = asarray(source, self.device)
+        source = writable_into(self._array, value._array if isinstance(value, Tensor) else value)
         return self.update_(lambda array: array.__setitem__(..., source))
 
     def update_(self, function: Callable[[Array], object]) -> Tensor:

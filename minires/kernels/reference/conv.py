@@ -22,8 +22,10 @@ from __future__ import annotations
 from minires.device import Array, Size, same_dtype, xp_of
 from minires.errors import ShapeError
 from minires.geometry import Geometry
+from minires.threads import single_threaded_blas
 
 
+@single_threaded_blas()
 def conv2d(x: Array, w: Array, geometry: Geometry) -> Array:
     """Convolution (in the sense of neural networks: cross-correlation) of images with filters.
 
@@ -59,6 +61,7 @@ def conv2d(x: Array, w: Array, geometry: Geometry) -> Array:
     return y.reshape(N, K, P, Q)
 
 
+@single_threaded_blas()
 def conv2d_input_grad(gy: Array, w: Array, geometry: Geometry, size: Size) -> Array:
     """Gradient of the loss with respect to the input of `conv2d`.
 
@@ -96,6 +99,7 @@ def conv2d_input_grad(gy: Array, w: Array, geometry: Geometry, size: Size) -> Ar
     return gx.reshape(gx.shape[0], C, *size)
 
 
+@single_threaded_blas()
 def conv2d_weight_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
     """Gradient of the loss with respect to the filters of `conv2d`.
 
@@ -135,6 +139,7 @@ def conv2d_weight_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
     return gw.reshape(K, C // G, *geometry.kernel)
 
 
+@single_threaded_blas()
 def conv2d_grads(
     gy: Array, x: Array, w: Array, geometry: Geometry, wants: tuple[bool, bool] = (True, True)
 ) -> tuple[Array | None, Array | None]:

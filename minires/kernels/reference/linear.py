@@ -6,8 +6,10 @@ import math
 
 from minires.device import Array, same_dtype
 from minires.errors import ShapeError
+from minires.threads import single_threaded_blas
 
 
+@single_threaded_blas()
 def linear(x: Array, weight: Array) -> Array:
     """Multiply the last axis of x by a matrix.
 
@@ -34,6 +36,7 @@ def linear(x: Array, weight: Array) -> Array:
     return x @ weight.T  # (1)
 
 
+@single_threaded_blas()
 def linear_grads(
     gy: Array, x: Array, weight: Array, wants: tuple[bool, bool] = (True, True)
 ) -> tuple[Array | None, Array | None]:

@@ -12,8 +12,10 @@ from __future__ import annotations
 from minires.device import Array, same_dtype, xp_of
 from minires.errors import ShapeError
 from minires.kernels.reference.shape import result_shape
+from minires.threads import single_threaded_blas
 
 
+@single_threaded_blas()
 def matmul(a: Array, b: Array) -> Array:
     """The matrix product of the last two axes, for every index of the axes before them.
 

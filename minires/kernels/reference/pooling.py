@@ -30,6 +30,7 @@ def max_pool2d(x: Array, geometry: Geometry) -> Array:
     ShapeError : if the window does not fit, or its padding is not smaller than itself.
 
     Identity that tests it: each output is an element of its window, and no element is larger.
+    Source: derivation in docs/derivations/pooling.md.
     """
     return _winners(x, geometry)[0]
 

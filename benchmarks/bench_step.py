@@ -1,0 +1,289 @@
+"""A training step and inference of whole residual networks, beside PyTorch eager.
+
+    python benchmarks/bench_step.py [--models resnet20 …] [--threads 2] [--rounds 7] [--record]
+
+The training step is the forward pass, cross-entropy, the backward pass and SGD with momentum; inference is the
+forward pass in evaluation mode, batch norm not folded on either side. minires and PyTorch, the latter in both
+of its memory orders, run in one process, in turn, on the same number of threads, from the same state and the
+same images. Logits, loss and gradients are compared before anything is timed. The ratio is minires' time by
+that of PyTorch's faster order. Without PyTorch, minires runs alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import threadpoolctl
+
+import minires as mr
+from minires.threads import available_cpus
+
+try:
+    import torch
+except ImportError:
+    torch = None
+else:
+    from torch_twins import twin_of
+
+RECORDS = pathlib.Path(__file__).parent / "records"
+RATES = {"lr": 1e-3, "momentum": 0.9}
+LEAST_ROUNDS = 7
+BUSY = 0.25  # the load per core, before anything is timed, from which one is told
+
+# A turn begins after a pause: PyTorch's idle threads spin for a while, and would take our cores. Its first call
+# is not counted: it brings back the memory that the others have driven out.
+PAUSE, CALLS = 0.03, 2
+
+# How far minires may be from the float64 result, in units of what PyTorch's own float32 is: rounding grows with
+# the network, so it is measured and not guessed. Winograd's way rounds about 6 times as much as a direct
+# convolution (1.7e-5 against 3e-6 of the largest value), and one sample of an error may be half of another.
+ALLOWED = 2 * 6
+
+
+class Case(NamedTuple):
+    """A network's batch of images (N, C, H, W), and its classes."""
+
+    images: tuple[int, int, int, int]
+    classes: int
+
+
+CASES = {
+    "resnet20": Case((128, 3, 32, 32), 10),
+    "resnet18": Case((16, 3, 224, 224), 1000),
+    "resnet50": Case((8, 3, 224, 224), 1000),
+}
+
+
+class Results(NamedTuple):
+    """What is compared: training-mode logits, the loss, all gradients in order, evaluation-mode logits."""
+
+    logits: np.ndarray
+    loss: float
+    gradients: list[np.ndarray]
+    inferred: np.ndarray
+
+
+@dataclass
+class Contender:
+    """A network with its batch, minires' or PyTorch's: here the two need no telling apart."""
+
+    name: str
+    model: Any
+    optimizer: Any
+    images: Any
+    labels: Any
+    cross_entropy: Callable[[Any, Any], Any]
+    without_graph: Callable[[], Any]
+
+    def mode(self, phase: str) -> None:
+        self.model.train(phase == "training")
+
+    def backward(self) -> tuple[Any, Any]:
+        logits = self.model(self.images)
+        loss = self.cross_entropy(logits, self.labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        return logits, loss
+
+    def training(self) -> None:
+        self.backward()
+        self.optimizer.step()
+
+    def inference(self) -> Any:
+        with self.without_graph():
+            return self.model(self.images)
+
+    def results(self) -> Results:
+        self.mode("training")
+        logits, loss = self.backward()
+        gradients = [p.grad.numpy() for p in self.model.parameters()]
+        self.mode("inference")
+        return Results(logits.detach().numpy(), loss.item(), gradients, self.inference().numpy())
+
+
+def minires_contender(network: str) -> Contender:
+    case, rng = CASES[network], np.random.default_rng(0)
+    images = mr.tensor(rng.standard_normal(case.images, dtype=np.float32))
+    labels = mr.tensor(rng.integers(0, case.classes, case.images[0]))
+    model = getattr(mr.models, network)(seed=0)
+    optimizer = mr.optim.SGD(model.parameters(), **RATES)
+    return Contender("minires", model, optimizer, images, labels, mr.functional.cross_entropy, mr.no_grad)
+
+
+def torch_contender(name: str, twin: Callable[[], Any], ours: Contender, dtype: Any, order: Any) -> Contender:
+    """A network of PyTorch's with the state of ``ours``, in one dtype and memory order."""
+    model = twin()
+    model.load_state_dict({key: torch.tensor(value.numpy()) for key, value in ours.model.state_dict().items()})
+    model = model.to(dtype=dtype, memory_format=order)
+    optimizer = torch.optim.SGD(model.parameters(), **RATES)
+    images = torch.tensor(ours.images.numpy()).to(dtype=dtype, memory_format=order)
+    labels = torch.tensor(ours.labels.numpy())
+    return Contender(name, model, optimizer, images, labels, torch.nn.functional.cross_entropy, torch.inference_mode)
+
+
+def distance(result: Any, exact: Any) -> float:
+    """‖result − exact‖ / ‖exact‖."""
+    return float(np.linalg.norm(np.subtract(result, exact, dtype=np.float64)) / np.linalg.norm(exact))
+
+
+def distances(results: Results, exact: Results) -> dict[str, float]:
+    """How far the results are from those in float64, relatively.
+
+    The gradients are taken as one vector. Theirs is mostly the rectifiers' doing: the few inputs that lie within
+    rounding of zero fall on one side in float32 and on the other in float64.
+    """
+    return {
+        "logits": distance(results.logits, exact.logits),
+        "gradients": distance(*(np.concatenate([g.ravel() for g in r.gradients]) for r in (results, exact))),
+        "inferred logits": distance(results.inferred, exact.inferred),
+    }
+
+
+def verify(network: str, ours: Contender, theirs: Sequence[Contender], exact: Contender) -> dict[str, Any]:
+    """The distances of all from float64; stop if minires' are larger than float32 explains."""
+    reference, mine = exact.results(), ours.results()
+    found = {ours.name: distances(mine, reference)}
+    found |= {contender.name: distances(contender.results(), reference) for contender in theirs}
+    for what, error in found[ours.name].items():
+        allowed = ALLOWED * max(found[contender.name][what] for contender in theirs)
+        if not error <= allowed:
+            sys.exit(f"{network}: the {what} are {error:.1e} away from float64's, {allowed:.1e} are allowed")
+    # A row's loss moves by at most twice its largest change of a logit; the loss' own arithmetic is a handful of
+    # roundings of numbers up to the largest logit + log K.
+    size = float(np.abs(reference.logits).max()) + np.log(reference.logits.shape[1])
+    allowed = 2 * float(np.abs(mine.logits - reference.logits).max()) + 8 * float(np.finfo(np.float32).eps) * size
+    if not abs(mine.loss - reference.loss) <= allowed:
+        sys.exit(f"{network}: the loss is {mine.loss}, {reference.loss} in float64; {allowed:.1e} apart are allowed")
+    return found
+
+
+def measure(contenders: Sequence[Contender], phase: str, rounds: int) -> dict[str, list[float]]:
+    """Each contender's times in milliseconds: in every round each has one turn."""
+    times: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    for contender in contenders:
+        contender.mode(phase)
+    for _ in range(rounds):
+        for contender in contenders:
+            call: Callable[[], object] = getattr(contender, phase)
+            time.sleep(PAUSE)
+            call()
+            for _ in range(CALLS):
+                start = time.perf_counter()
+                call()
+                times[contender.name].append(round((time.perf_counter() - start) * 1e3, 3))
+    return times
+
+
+def run(network: str, rounds: int) -> dict[str, Any]:
+    """Verify, time and print one network; the record of it."""
+    ours, theirs, errors = minires_contender(network), [], {}
+    try:
+        twin = None if torch is None else twin_of(network)
+    except ImportError:
+        twin = None
+        print(f"{network}: torchvision is not installed, so minires runs alone")
+    if twin is not None:
+        contiguous, channels_last = torch.contiguous_format, torch.channels_last
+        theirs = [
+            torch_contender("torch NCHW", twin, ours, torch.float32, contiguous),
+            torch_contender("torch channels_last", twin, ours, torch.float32, channels_last),
+        ]
+        exact = torch_contender("torch float64", twin, ours, torch.float64, contiguous)
+        errors = verify(network, ours, theirs, exact)
+        del exact
+        found = ", ".join(f"{what} {error:.0e}" for what, error in errors[ours.name].items())
+        print(f"{network}: verified; minires' distance from float64: {found}")
+    phases = {}
+    for phase in ("training", "inference"):
+        times = measure([ours, *theirs], phase, rounds)
+        summary = {name: {"median": statistics.median(t), "minimum": min(t), "all": t} for name, t in times.items()}
+        phases[phase] = {"milliseconds": summary}
+        columns = [f"{s['median']:9.1f} {s['minimum']:8.1f}" for s in summary.values()]
+        if theirs:
+            ratios = {
+                of: summary[ours.name][of] / min(summary[other.name][of] for other in theirs)
+                for of in ("median", "minimum")
+            }
+            phases[phase]["ratio"] = ratios
+            columns.append(f"{ratios['median']:9.2f} {ratios['minimum']:8.2f}")
+        print(f"{network} {phase:10}| " + " | ".join(columns), flush=True)
+    return {"images": CASES[network].images, "float64_distances": errors, **phases}
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """What the times depend on."""
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    blas = [
+        {key: library[key] for key in ("internal_api", "version", "architecture", "num_threads") if key in library}
+        for library in threadpoolctl.threadpool_info()
+        if library["user_api"] == "blas"
+    ]
+    return {
+        "cpu": models[0] if models else platform.processor(),
+        "cores": available_cpus(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "threads": threads,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "blas": blas,
+        "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS"),
+        "torch": None if torch is None else torch.__version__,
+        "minires": mr.__version__,
+    }
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    def integer(text: str) -> int:
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text} is less than {least}")
+        return int(text)
+
+    return integer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--threads", type=at_least(1), default=2)
+    parser.add_argument("--rounds", type=at_least(LEAST_ROUNDS), default=LEAST_ROUNDS)
+    parser.add_argument("--record", action="store_true", help="write a JSON file to benchmarks/records/")
+    options = parser.parse_args()
+    mr.set_num_threads(options.threads)
+    described = machine(options.threads)
+    print(", ".join(f"{key} {value}" for key, value in described.items() if key != "blas"))
+    print("BLAS: " + "; ".join(" ".join(map(str, library.values())) for library in described["blas"]))
+    if (described["load"] or 0) > BUSY * described["cores"]:
+        print("Other programs are using this machine: the times below say little.")
+    if torch is None:
+        print("PyTorch is not installed, so minires runs alone: pip install minires[parity]")
+    else:
+        torch.set_num_threads(options.threads)
+    heads = ["minires", *(["torch NCHW", "torch channels_last", "ratio"] if torch else [])]
+    print(f"{'median, minimum, ms':19}| " + " | ".join(f"{head:>18}" for head in heads))
+    results = {network: run(network, options.rounds) for network in options.models}
+    if options.record:
+        now = datetime.datetime.now(datetime.timezone.utc)
+        RECORDS.mkdir(exist_ok=True)
+        path = RECORDS / f"step-{now:%Y-%m-%dT%H%M%SZ}.json"
+        record = {"date": now.isoformat(timespec="seconds"), "rounds": options.rounds, "machine": described}
+        path.write_text(json.dumps({**record, "results": results}, indent=1) + "\n", encoding="utf-8")
+        print(f"recorded in benchmarks/records/{path.name}")
+
+
+if __name__ == "__main__":
+    main()
