@@ -101,22 +101,45 @@ def asnumpy(array: Any) -> Array:
     return np.asarray(array)
 
 
-def copied(array: Array, dtype: Any = None) -> Array:
-    """A copy that keeps the memory order, which ``array.copy()`` loses; converted to ``dtype`` if one is given."""
-    copy: Array = xp_of(array).empty_like(array, dtype=dtype)
+def copied(array: Array, dtype: Any = None, like: Array | None = None) -> Array:
+    """A copy in the memory order of ``like`` (by default its own, which ``array.copy()`` loses), or of ``dtype``."""
+    copy: Array = xp_of(array).empty_like(
+        array if like is None else like, dtype=array.dtype if dtype is None else dtype
+    )
     copy[...] = array
     return copy
 
 
-def set_writable(array: Array, writable: bool) -> None:
-    """Mark a NumPy array as read-only or writable; CuPy's have no such mark.
+def new_zeros(shape: tuple[int, ...], dtype: Any, device: str) -> Array:
+    """Zeros on a device."""
+    return asarray(np.zeros(shape, dtype), device)
+
+
+def frozen(array: Any) -> Array:
+    """The array itself, marked as read-only if it is NumPy's, which has such a mark; a scalar of NumPy's as an array.
+
+    Raises
+    ------
+    TypeError : if it is neither.
+    """
+    array = np.asarray(array) if isinstance(array, np.generic) else array
+    if not is_array(array):
+        raise TypeError(f"a tensor holds an array, not a {type(array).__name__}")
+    if isinstance(array, np.ndarray):
+        array.setflags(write=False)
+    return array  # type: ignore[no-any-return]
+
+
+def thawed(array: Array) -> Array:
+    """The array itself, marked as writable.
 
     Raises
     ------
     ValueError : for a view of memory that is read-only.
     """
     if isinstance(array, np.ndarray):
-        array.setflags(write=writable)
+        array.setflags(write=True)
+    return array
 
 
 def writable_into(array: Array, value: Any) -> Array:

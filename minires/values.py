@@ -69,6 +69,15 @@ class Values:
     def __iter__(self: T) -> Iterator[T]:
         return (self[i] for i in range(len(self)))
 
+    def history(self) -> str:
+        """What made it, for its representation; empty where nothing did."""
+        return ""
+
+    def __repr__(self) -> str:
+        values = np.array2string(asnumpy(self._array), separator=", ", prefix="tensor(")
+        place = "" if self.device == "cpu" else f"device={self.device!r}"
+        return f"tensor({', '.join(filter(None, (values, f'dtype={self.dtype}', place, self.history())))})"
+
     # Its values elsewhere
 
     def numpy(self) -> Array:

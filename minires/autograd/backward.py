@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minires.autograd.op import Op, enable_grad, no_grad
+from minires.autograd.op import Op, enable_grad, no_grad, recording
 from minires.autograd.tensor import Node, Tensor
 from minires.device import copied, xp_of
 from minires.errors import DeviceError, DtypeError, GraphError, ShapeError
 
 
-def backward(output: Tensor, gradient: Tensor | None, retain_graph: bool | None, create_graph: bool) -> None:
+def backward(output: Tensor, gradient: Tensor | None, retain: bool, create_graph: bool) -> None:
     """Add the gradient of ``output`` to ``.grad`` of the leaves; see `Tensor.backward`."""
-    retain = create_graph if retain_graph is None else retain_graph
-    held = set() if gradient is None else {id(gradient._array)}  # arrays that .grad must not share
+    held = {id(gradient._array)} if isinstance(gradient, Tensor) else set()  # arrays that .grad must not share
     with enable_grad() if create_graph else no_grad():
         for node, arrived in _walk([output], [gradient], None, retain).items():
             keeper = node.keeper() if node.keeper else None
             if keeper is not None:
-                if id(arrived._array) in held and not create_graph:
-                    arrived = Tensor(copied(arrived._array))
+                if not create_graph and (id(arrived._array) in held or arrived._array.base is not None):
+                    arrived = Tensor(copied(arrived._array, like=keeper._array))
                 held.add(id(arrived._array))
                 keeper.grad = arrived if keeper.grad is None else keeper.grad + arrived
 
@@ -56,14 +55,13 @@ def grad(
     given = [given] if isinstance(given, Tensor) else list(given)
     targets = [t._place("grad") for t in ([inputs] if isinstance(inputs, Tensor) else inputs)]
     with enable_grad() if create_graph else no_grad():
-        found = _walk(ends, given, targets, create_graph if retain_graph is None else retain_graph)
-    for position, node in enumerate(targets):
-        if node not in found and not allow_unused:
-            raise GraphError(f"no output depends on input {position}, of shape {node.shape}: pass allow_unused=True")
+        found = _walk(ends, given, targets, create_graph if retain_graph is None else retain_graph, allow_unused)
     return tuple(found.get(node) for node in targets)
 
 
-def _walk(outputs: list[Tensor], gradients: list[Any], targets: list[Node] | None, retain: bool) -> dict[Node, Tensor]:
+def _walk(
+    outputs: list[Tensor], gradients: list[Any], targets: list[Node] | None, retain: bool, allow_unused: bool = True
+) -> dict[Node, Tensor]:
     """The gradients that arrive at ``targets`` (None: at every node that keeps one)."""
     if len(gradients) != len(outputs):
         raise GraphError(f"{len(gradients)} grad_outputs were given for {len(outputs)} outputs")
@@ -73,6 +71,10 @@ def _walk(outputs: list[Tensor], gradients: list[Any], targets: list[Node] | Non
     for op in order:
         if op.freed or any(node in wanted for _, node in op.inputs):
             op.check_usable()
+    known = {node for node, _ in start}.union(node for op in order for _, node in op.inputs)
+    for position, node in enumerate(() if allow_unused or targets is None else targets):
+        if node not in known:
+            raise GraphError(f"no output depends on input {position}, of shape {node.shape}: pass allow_unused=True")
     arrived, found = dict[Node, Tensor](), dict[Node, Tensor]()
 
     def arrive(node: Node, gradient: Tensor) -> None:
@@ -80,7 +82,7 @@ def _walk(outputs: list[Tensor], gradients: list[Any], targets: list[Node] | Non
 
     def complete(node: Node) -> Tensor:
         gradient = arrived.pop(node)
-        for hook in tuple(node.hooks):
+        for hook in tuple(node.hooks.values()):
             replaced = hook(gradient)
             gradient = gradient if replaced is None else _checked(replaced, node, "a hook")
         if node in targets if targets is not None else node.keeper is not None:
@@ -95,8 +97,8 @@ def _walk(outputs: list[Tensor], gradients: list[Any], targets: list[Node] | Non
         if reached and any(op.needs_grad):
             for node, gradient in _results(op, reached):
                 arrive(node, gradient)
-        if reached and not retain:
-            op.free()
+            if not retain:
+                op.free()
     for leaf in list(arrived):
         complete(leaf)
     return found
@@ -106,8 +108,9 @@ def _initial(output: Tensor, gradient: Any) -> Tensor:
     """The gradient with which the walk starts at ``output``."""
     if gradient is None and output.size != 1:
         raise GraphError(f"the gradient of an output of shape {output.shape} must be given: it is not a scalar")
-    ones = Tensor(xp_of(output._array).ones_like(output._array)) if gradient is None else gradient
-    return _checked(ones, output._place("backward"), "the caller")
+    start = Tensor(xp_of(output._array).ones_like(output._array)) if gradient is None else gradient
+    start = _checked(start, output._place("backward"), "the caller")
+    return start if recording() else start.detach()
 
 
 def _results(op: Op, reached: dict[Node, Tensor]) -> list[tuple[Node, Tensor]]:

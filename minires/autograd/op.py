@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import inspect
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -12,33 +13,43 @@ from minires.device import Array, check_operands
 from minires.errors import GraphError
 
 Tensors: TypeAlias = Sequence[Tensor | None]
-_recording: contextvars.ContextVar[bool] = contextvars.ContextVar("minires_recording", default=True)
+Kept: TypeAlias = tuple[Tensor, int | None, int]  # a tensor, which output it is (None: an input), its version then
+_modes: contextvars.ContextVar[tuple[no_grad, ...]] = contextvars.ContextVar("minires_modes", default=())
 
 
 def recording() -> bool:
     """Whether operations applied now are recorded in the graph."""
-    return _recording.get()
+    return not (modes := _modes.get()) or modes[-1].records
 
 
 class no_grad(contextlib.ContextDecorator):
-    """Do not record operations: ``with no_grad(): ...``, or ``@no_grad()`` above a function."""
+    """Do not record operations: ``with no_grad(): ...``, or ``@no_grad()`` above a function.
 
-    _value = False
+    Raises
+    ------
+    TypeError : above a generator function, whose body runs after the call and would be recorded.
+    """
 
-    def __init__(self) -> None:
-        self._tokens: list[contextvars.Token[bool]] = []
+    records = False
+
+    def __call__(self, function: Any) -> Any:
+        """Decorate ``function``."""
+        if inspect.isgeneratorfunction(function):
+            raise TypeError(f"{function.__name__} is a generator: write `with {type(self).__name__}():` inside it")
+        return super().__call__(function)
 
     def __enter__(self) -> None:
-        self._tokens.append(_recording.set(self._value))
+        _modes.set((*_modes.get(), self))
 
     def __exit__(self, *_: object) -> None:
-        _recording.reset(self._tokens.pop())
+        later = (modes := _modes.get())[::-1].index(self)  # none, unless a generator was left and closed meanwhile
+        _modes.set(modes[: len(modes) - 1 - later] + modes[len(modes) - later :])
 
 
 class enable_grad(no_grad):
     """Record operations again, inside `no_grad`."""
 
-    _value = True
+    records = True
 
 
 class Op:
@@ -62,7 +73,7 @@ class Op:
     outputs: tuple[Node | None, ...] = ()
     freed = False  # whether a backward pass has used this operation up
     _to_save: tuple[Array, ...] = ()
-    _kept: Sequence[tuple[Tensor, int | None, int]] = ()  # a tensor, which output it is, and its version then
+    _kept: Sequence[Kept] = ()
 
     def forward(self, *arrays: Any, **options: Any) -> Any:
         """Compute the outputs from the inputs' arrays."""
@@ -134,33 +145,33 @@ class Op:
         for n, x in enumerate(inputs):
             if x is not None and not isinstance(x, Tensor):
                 raise TypeError(f"input {n} of {cls.__name__} is a {type(x).__name__}, not a Tensor: use mr.tensor(…)")
-        check_operands(*(t._array for t in inputs if t is not None))
+        given = [None if t is None else t.array for t in inputs]  # views: tensors that share an array stay apart
+        check_operands(*(array for array in given if array is not None))
         op = cls()
         op.needs_grad = tuple(recording() and t is not None and t.requires_grad for t in inputs)
-        results = op.run_forward(*(None if t is None else t._array for t in inputs), **options)
-        outputs = op._wrapped(inputs, results if isinstance(results, tuple) else (results,))
+        results = op.run_forward(*given, **options)
+        outputs = op._wrapped(inputs, given, results if isinstance(results, tuple) else (results,))
         return outputs if isinstance(results, tuple) else outputs[0]
 
-    def _wrapped(self, inputs: Tensors, arrays: Sequence[Any]) -> tuple[Tensor | None, ...]:
+    def _wrapped(self, inputs: Tensors, given: Sequence[Any], arrays: Sequence[Any]) -> tuple[Tensor | None, ...]:
         """The outputs as tensors; if an input requires a gradient, as tensors of the graph."""
         outputs = tuple(None if array is None else Tensor(array, _version_of(array, inputs)) for array in arrays)
         if any(self.needs_grad):
             self.inputs = tuple((None, None) if t is None else (t._op, t._node) for t in inputs)
             self.outputs = tuple(Node(a) if a is not None and a.dtype.kind in "fc" else None for a in arrays)
-            self._kept, self._to_save = [self._keep(array, inputs, outputs) for array in self._to_save], ()
+            self._kept, self._to_save = [self._keep(a, inputs, given, outputs, arrays) for a in self._to_save], ()
             for t, node in zip(outputs, self.outputs, strict=True):
                 if t is not None and node is not None:
                     t._op, t._node = self, node
         return outputs
 
-    def _keep(self, array: Array, inputs: Tensors, outputs: Tensors) -> tuple[Tensor, int | None, int]:
-        for place, t in enumerate((*inputs, *outputs), -len(inputs)):
-            if t is not None and t._array is array:  # an output without its history: it would hold this operation
-                return (t, None, t._version.count) if place < 0 else (t.detach(), place, t._version.count)
-        raise GraphError(
-            f"{type(self).__name__}.save got an array of shape {array.shape} that is neither an input nor an output: "
-            "compute it again in backward, or use save_constant for what is never differentiable"
-        )
+    def _keep(self, array: Any, inputs: Tensors, given: Sequence[Any], outputs: Tensors, arrays: Sequence[Any]) -> Kept:
+        places = (*[None] * len(inputs), *range(len(outputs)))
+        for t, known, place in zip((*inputs, *outputs), (*given, *arrays), places, strict=True):
+            if known is array and t is not None:  # an output goes without its history, which holds this operation
+                return t if place is None else t.detach(), place, t._version.count
+        what = f"{type(self).__name__}.save got an array of shape {array.shape}, neither an input nor an output"
+        raise GraphError(f"{what}: compute it in backward, or use save_constant for what is never differentiable")
 
 
 def _version_of(array: Array, inputs: Tensors) -> Version:

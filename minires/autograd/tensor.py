@@ -7,9 +7,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from minires.device import Array, asarray, asnumpy, copied, device_of, set_writable, writable_into
+from minires.device import Array, copied, device_of, frozen, new_zeros, thawed, writable_into
 from minires.errors import DtypeError, GraphError
 from minires.values import Values
 
@@ -20,10 +18,7 @@ if TYPE_CHECKING:
 class Version:
     """How often the memory behind some tensors was written. All tensors that view the same memory share it."""
 
-    __slots__ = ("count",)
-
-    def __init__(self) -> None:
-        self.count = 0
+    count = 0
 
 
 class Node:
@@ -37,7 +32,7 @@ class Node:
 
     def __init__(self, array: Array, keeper: Tensor | None = None) -> None:
         self.shape, self.dtype, self.device = array.shape, array.dtype, device_of(array)
-        self.hooks: list[Callable[[Tensor], Tensor | None]] = []
+        self.hooks: dict[object, Callable[[Tensor], Tensor | None]] = {}
         self.keeper = None if keeper is None else weakref.ref(keeper)  # the tensor whose .grad is to be filled
 
     def __str__(self) -> str:
@@ -45,7 +40,7 @@ class Node:
 
     def zeros(self) -> Tensor:
         """The gradient where none arrives."""
-        return Tensor(asarray(np.zeros(self.shape, self.dtype), self.device))
+        return Tensor(new_zeros(self.shape, self.dtype, self.device))
 
 
 class Tensor(Values):
@@ -63,8 +58,7 @@ class Tensor(Values):
     __slots__ = ("__weakref__", "_node", "_op", "_version", "grad")
 
     def __init__(self, array: Array, version: Version | None = None, op: Op | None = None, node: Node | None = None):
-        set_writable(array, False)
-        self._array, self._version = array, version or Version()
+        self._array, self._version = frozen(array), version or Version()
         self._op, self._node = op, node  # what made it, and where its gradient arrives; None where nothing did
         self.grad: Tensor | None = None
 
@@ -78,12 +72,9 @@ class Tensor(Values):
         """Whether no recorded operation made this tensor."""
         return self._op is None
 
-    def __repr__(self) -> str:
-        values = np.array2string(asnumpy(self._array), separator=", ", prefix="tensor(")
-        notes = [f"dtype={self.dtype}"] + [f"device={self.device!r}"] * (self.device != "cpu")
-        if self._node is not None:
-            notes.append(f"op={type(self._op).__name__}" if self._op else "requires_grad=True")
-        return f"tensor({values}, {', '.join(notes)})"
+    def history(self) -> str:
+        """What made it, for its representation."""
+        return f"op={type(self._op).__name__}" if self._op else "requires_grad=True" if self.requires_grad else ""
 
     def detach(self) -> Tensor:
         """The same values without the history. The memory is shared, and so is its version."""
@@ -118,7 +109,7 @@ class Tensor(Values):
         """
         from minires.autograd.backward import backward
 
-        backward(self, gradient, retain_graph, create_graph)
+        backward(self, gradient, create_graph if retain_graph is None else retain_graph, create_graph)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Have backward passes compute this leaf's gradient, or no longer; gives the tensor back.
@@ -146,9 +137,9 @@ class Tensor(Values):
         ------
         GraphError : if the tensor does not require a gradient.
         """
-        hooks = self._place("register_hook").hooks
-        hooks.append(function)
-        return lambda: hooks.remove(function) if function in hooks else None
+        hooks, key = self._place("register_hook").hooks, object()
+        hooks[key] = function
+        return lambda: hooks.pop(key, None) and None
 
     def retain_grad(self) -> None:
         """Have a backward pass fill ``.grad`` although this tensor is not a leaf.
@@ -191,12 +182,12 @@ class Tensor(Values):
         """
         self._must_be_leaf("changed in place", "make a new one")
         try:
-            set_writable(self._array, True)
+            thawed(self._array)
         except ValueError as error:
             raise GraphError("this tensor is a view of another; change that one instead") from error
         self._version.count += 1
         try:
             function(self._array)
         finally:
-            set_writable(self._array, False)
+            frozen(self._array)
         return self

@@ -36,9 +36,10 @@ class KernelSet:
         self._module = importlib.import_module(f"minires.kernels.{name}")
 
     def __getattr__(self, kernel: str) -> Callable[..., Any]:
-        function: Callable[..., Any] | None = getattr(self._module, kernel, None)
-        if function is None:
-            function = getattr(_load("reference")._module, kernel)
+        module = self._module if self.has(kernel) else _load("reference")._module
+        if kernel not in module.__all__:
+            raise AttributeError(f"there is no kernel {kernel!r}: kernels.table() lists them")
+        function: Callable[..., Any] = getattr(module, kernel)
         setattr(self, kernel, function)  # the next look-up is an ordinary attribute
         return function
 

@@ -78,7 +78,7 @@ def _copy(model: Module) -> Module:
     """A deep copy whose parameters are leaves of their own, and which nobody's hooks watch."""
     known: dict[int, Any] = {}
     for module in model.modules():
-        known[id(module._hooks)] = []
+        known[id(module._hooks)] = {}
         for value in (*vars(module).values(), *module._buffers.values()):
             if isinstance(value, Tensor) and id(value) not in known:
                 known[id(value)] = Parameter(value) if isinstance(value, Parameter) else tensor(value)

@@ -38,7 +38,7 @@ class Module:
     def __init__(self) -> None:
         self.training = True
         self._buffers: dict[str, Tensor | None] = {}
-        self._hooks: list[Callable[[Module, tuple[Any, ...], Any], Any]] = []
+        self._hooks: dict[object, Callable[[Module, tuple[Any, ...], Any], Any]] = {}
 
     def forward(self, *inputs: Any) -> Any:
         """Compute the output; subclasses define it."""
@@ -47,7 +47,7 @@ class Module:
     def __call__(self, *inputs: Any) -> Any:
         """Run ``forward``, then the hooks."""
         output = self.forward(*inputs)
-        for hook in tuple(self._hooks):
+        for hook in tuple(self._hooks.values()):
             replaced = hook(self, inputs, output)
             output = output if replaced is None else replaced
         return output
@@ -59,8 +59,9 @@ class Module:
         -------
         remove : a function without arguments that takes the hook away
         """
-        self._hooks.append(hook)
-        return lambda: self._hooks.remove(hook) if hook in self._hooks else None
+        key = object()
+        self._hooks[key] = hook
+        return lambda: self._hooks.pop(key, None) and None
 
     @property
     def hooked(self) -> bool:
