@@ -238,6 +238,10 @@ class Values:
         """Two axes exchanged."""
         return METHODS["transpose"](self, dim0, dim1)  # type: ignore[no-any-return]
 
+    def clone(self: T, like: Array | None = None) -> T:
+        """A copy with memory of its own, in the memory order of ``like`` or this; gradients go through."""
+        return METHODS["clone"](self, like)  # type: ignore[no-any-return]
+
     def to(self: T, *wanted: Any, device: str | None = None, dtype: Any = None) -> T:
         """The same values on another device or with another dtype; see `functional.cast.to`."""
         return METHODS["to"](self, *wanted, device=device, dtype=dtype)  # type: ignore[no-any-return]

@@ -7,21 +7,17 @@ from typing import Any
 
 from minires.autograd.op import Op, enable_grad, no_grad, recording
 from minires.autograd.tensor import Node, Tensor
-from minires.device import copied, xp_of
+from minires.device import xp_of
 from minires.errors import DeviceError, DtypeError, GraphError, ShapeError
 
 
 def backward(output: Tensor, gradient: Tensor | None, retain: bool, create_graph: bool) -> None:
     """Add the gradient of ``output`` to ``.grad`` of the leaves; see `Tensor.backward`."""
-    held = {id(gradient._array)} if isinstance(gradient, Tensor) else set()  # arrays that .grad must not share
     with enable_grad() if create_graph else no_grad():
         for node, arrived in _walk([output], [gradient], None, retain).items():
             keeper = node.keeper() if node.keeper else None
-            if keeper is not None:
-                if not create_graph and (id(arrived._array) in held or arrived._array.base is not None):
-                    arrived = Tensor(copied(arrived._array, like=keeper._array))
-                held.add(id(arrived._array))
-                keeper.grad = arrived if keeper.grad is None else keeper.grad + arrived
+            if keeper is not None:  # a clone: somebody else may hold what arrived
+                keeper.grad = arrived.clone(keeper._array) if keeper.grad is None else keeper.grad + arrived
 
 
 def grad(

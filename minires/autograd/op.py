@@ -174,10 +174,10 @@ class Op:
         raise GraphError(f"{what}: compute it in backward, or use save_constant for what is never differentiable")
 
 
-def _version_of(array: Array, inputs: Tensors) -> Version:
-    """The version of the input whose memory ``array`` views, or a new one."""
+def _version_of(array: Array, inputs: Tensors) -> Version | None:
+    """The version of the input whose memory ``array`` views."""
     owner = _owner(array)
-    return next((t._version for t in inputs if t is not None and _owner(t._array) is owner), None) or Version()
+    return next((t._version for t in inputs if t is not None and _owner(t._array) is owner), None)
 
 
 def _owner(array: Any) -> Any:

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 class Version:
-    """How often the memory behind some tensors was written. All tensors that view the same memory share it."""
+    """How often the memory of ``array`` was written. All tensors that view the same memory share its version."""
 
-    count = 0
+    def __init__(self, array: Array) -> None:
+        self.array, self.count = array, 0
 
 
 class Node:
@@ -58,7 +59,8 @@ class Tensor(Values):
     __slots__ = ("__weakref__", "_node", "_op", "_version", "grad")
 
     def __init__(self, array: Array, version: Version | None = None, op: Op | None = None, node: Node | None = None):
-        self._array, self._version = frozen(array), version or Version()
+        self._array = frozen(array)
+        self._version = version or Version(self._array)
         self._op, self._node = op, node  # what made it, and where its gradient arrives; None where nothing did
         self.grad: Tensor | None = None
 
@@ -181,10 +183,9 @@ class Tensor(Values):
         GraphError : if a recorded operation made this tensor, or it is a view of another.
         """
         self._must_be_leaf("changed in place", "make a new one")
-        try:
-            thawed(self._array)
-        except ValueError as error:
-            raise GraphError("this tensor is a view of another; change that one instead") from error
+        if self._version.array is not self._array:
+            raise GraphError("this tensor is a view of another; change that one instead")
+        thawed(self._array)
         self._version.count += 1
         try:
             function(self._array)

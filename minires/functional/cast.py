@@ -1,4 +1,4 @@
-"""The same values with another dtype, or on another device."""
+"""The same values in other memory, with another dtype, or on another device."""
 
 from __future__ import annotations
 
@@ -24,6 +24,23 @@ class To(Op):
         """Convert back."""
         device, dtype = self.constants
         return To.apply(gy, device=device, dtype=dtype)
+
+
+class Clone(Op):
+    """The same values in memory of their own."""
+
+    def forward(self, x: Array, *, like: Array | None) -> Any:
+        """Copy, in the memory order of ``like``."""
+        return copied(x, like=like)
+
+    def backward(self, gy: Tensor) -> Any:
+        """gy."""
+        return gy
+
+
+def clone(x: Tensor, like: Array | None = None) -> Tensor:
+    """A copy of x with memory of its own, in the memory order of the array ``like`` (by default that of x)."""
+    return Clone.apply(x, like=like)  # type: ignore[no-any-return]
 
 
 def to(x: Tensor, *wanted: Any, device: str | None = None, dtype: Any = None) -> Tensor:

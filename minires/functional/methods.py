@@ -11,7 +11,7 @@ METHODS.update(
         for function in (
             *(arithmetic.add, arithmetic.subtract, arithmetic.multiply, arithmetic.divide, arithmetic.power),
             *(arithmetic.matmul, arithmetic.negative, arithmetic.exp, arithmetic.log, arithmetic.sqrt),
-            *(arithmetic.clip, activation.sigmoid, activation.tanh, cast.to),
+            *(arithmetic.clip, activation.sigmoid, activation.tanh, cast.clone, cast.to),
             *(reduction.sum, reduction.mean, reduction.var, reduction.max, reduction.min),
             *(shape.reshape, shape.permute, shape.transpose, shape.flatten, shape.getitem),
         )

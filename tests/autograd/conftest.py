@@ -41,6 +41,7 @@ FORWARD = {
     "subtract": lambda a, b: a - b,
     "multiply": lambda a, b: a * b,
     "negative": lambda a: -a,
+    "clone": lambda a: a.copy(),
     "matmul": lambda a, b: a @ b,
     "sum": lambda a, dim, keepdim: a.sum(axis=dim, keepdims=keepdim),
     "sum_to": sum_to,
@@ -156,6 +157,7 @@ def pull_back(application, gradients, wanted, record):
         "subtract": (lambda: back(g, a.shape), lambda: do("negative", back(g, b.shape))),
         "multiply": (lambda: back(do("multiply", g, b), a.shape), lambda: back(do("multiply", g, a), b.shape)),
         "negative": (lambda: do("negative", g),),
+        "clone": (lambda: g,),
         "sum_to": (lambda: spread(g, a.shape),),
         "broadcast": (lambda: back(g, a.shape),),
         "reshape": (lambda: do("reshape", g, shape=a.shape),),
@@ -280,10 +282,8 @@ class NaivePass:
         grads = {}
         for value, gradient in self.gradients.items():
             if value.keeps and gradient is not None:
-                if value.grad is not None:
-                    grads[value] = apply("add", value.grad, gradient, record=self.create)[0]
-                else:
-                    grads[value] = gradient if gradient.requires else Value(gradient.array)
+                terms = [gradient] if value.grad is None else [value.grad, gradient]
+                grads[value] = apply("add" if value.grad else "clone", *terms, record=self.create)[0]
                 grads[value].fixed = True
         return grads
 
