@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
+.DEFAULT_GOAL := test
 
 .PHONY: test lint parity docs bench clean
 

@@ -101,6 +101,22 @@ def asnumpy(array: Any) -> Array:
     return np.asarray(array)
 
 
+def number_dtype(dtype: Any) -> np.dtype[Any]:
+    """``dtype`` as NumPy's, if it is one of numbers.
+
+    Raises
+    ------
+    DtypeError : if it is none.
+    """
+    try:
+        named: np.dtype[Any] = np.dtype(dtype)
+    except TypeError as error:
+        raise DtypeError(f"{dtype!r} is not a dtype such as 'float32' or np.float64") from error
+    if named.kind not in "biufc":
+        raise DtypeError(f"a tensor holds numbers, not {named}")
+    return named
+
+
 def copied(array: Array, dtype: Any = None, like: Array | None = None) -> Array:
     """A copy in the memory order of ``like`` (by default its own, which ``array.copy()`` loses), or of ``dtype``."""
     copy: Array = xp_of(array).empty_like(

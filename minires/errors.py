@@ -1,4 +1,6 @@
-"""What minires raises. Every text names the offending value, what was expected, and what to do about it.
+"""What minires raises about tensors, graphs and files; an option out of range is a plain ValueError.
+
+Every text names the offending value, what was expected, and what to do about it.
 
 Each class is also the built-in error that a NumPy user would expect in its place, so ``except ValueError``
 goes on working.
@@ -11,6 +13,10 @@ class MiniresError(Exception):
 
 class ShapeError(MiniresError, ValueError):
     """Shapes, sizes or window geometry do not fit together."""
+
+
+class IndexingError(MiniresError, IndexError):
+    """An index is out of range, or does not fit the shape."""
 
 
 class DtypeError(MiniresError, TypeError):

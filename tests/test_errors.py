@@ -9,6 +9,7 @@ BUILT_IN = {
     "DtypeError": TypeError,
     "DeviceError": RuntimeError,
     "GraphError": RuntimeError,
+    "IndexingError": IndexError,
     "CheckpointError": ValueError,
     "DataError": ValueError,
     "SettingsError": ValueError,

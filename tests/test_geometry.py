@@ -1,9 +1,11 @@
+import math
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from minires.errors import ShapeError
-from minires.geometry import Geometry
+from minires.geometry import Geometry, adaptive_windows
 
 pairs = st.tuples(st.integers(1, 4), st.integers(1, 4))
 geometries = st.builds(
@@ -85,3 +87,15 @@ def test_a_window_larger_than_the_padded_input_is_refused():
 def test_pooling_refuses_padding_as_large_as_its_window():
     with pytest.raises(ShapeError, match=r"padding \(2, 2\) must be smaller than the window \(2, 2\)"):
         Geometry(2, padding=2).check_pool((1, 1, 8, 8))
+
+
+@given(size=st.tuples(st.integers(1, 12), st.integers(1, 12)), grid=st.tuples(st.integers(1, 6), st.integers(1, 6)))
+def test_the_windows_of_a_grid_cover_the_image_and_are_as_in_the_definition(size, grid):
+    seen = set()
+    for window in adaptive_windows(grid, size):
+        rows, cols = range(size[0])[window.rows], range(size[1])[window.cols]
+        assert window.pixels == len(rows) * len(cols) > 0
+        assert rows[0] == math.floor(window.p * size[0] / grid[0])
+        assert rows[-1] + 1 == math.ceil((window.p + 1) * size[0] / grid[0])
+        seen |= {(h, w) for h in rows for w in cols}
+    assert seen == {(h, w) for h in range(size[0]) for w in range(size[1])}

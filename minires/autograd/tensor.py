@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from minires.device import Array, copied, device_of, frozen, new_zeros, thawed, writable_into
 from minires.errors import DtypeError, GraphError
+from minires.hooks import Hook
 from minires.values import Values
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Node:
 
     def __init__(self, array: Array, keeper: Tensor | None = None) -> None:
         self.shape, self.dtype, self.device = array.shape, array.dtype, device_of(array)
-        self.hooks: dict[object, Callable[[Tensor], Tensor | None]] = {}
+        self.hooks: dict[Hook, Callable[[Tensor], Tensor | None]] = {}
         self.keeper = None if keeper is None else weakref.ref(keeper)  # the tensor whose .grad is to be filled
 
     def __str__(self) -> str:
@@ -68,6 +69,10 @@ class Tensor(Values):
     def requires_grad(self) -> bool:
         """Whether a backward pass can reach this tensor."""
         return self._node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, requires_grad: bool) -> None:
+        self.requires_grad_(requires_grad)
 
     @property
     def is_leaf(self) -> bool:
@@ -128,20 +133,18 @@ class Tensor(Values):
             self._node = Node(self._array, self) if requires_grad else None
         return self
 
-    def register_hook(self, function: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+    def register_hook(self, function: Callable[[Tensor], Tensor | None]) -> Hook:
         """Call ``function`` with this tensor's complete gradient; a tensor it returns takes its place.
 
         Returns
         -------
-        remove : a function without arguments that takes the hook away
+        hook : a handle; ``hook.remove()`` takes the function away
 
         Raises
         ------
         GraphError : if the tensor does not require a gradient.
         """
-        hooks, key = self._place("register_hook").hooks, object()
-        hooks[key] = function
-        return lambda: hooks.pop(key, None) and None
+        return Hook(self._place("register_hook").hooks, function)
 
     def retain_grad(self) -> None:
         """Have a backward pass fill ``.grad`` although this tensor is not a leaf.

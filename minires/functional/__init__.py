@@ -2,12 +2,14 @@
 
 from minires.functional import methods
 from minires.functional.activation import relu, sigmoid, tanh
-from minires.functional.arithmetic import absolute, clip, exp, log, matmul, maximum, sqrt, where
+from minires.functional.arithmetic import maximum, where
 from minires.functional.batch_norm import batch_norm, batch_norm_act
 from minires.functional.conv import conv2d
 from minires.functional.creation import from_dlpack, ones, tensor, zeros
 from minires.functional.dropout import dropout
+from minires.functional.elementary import absolute, clip, exp, log, sqrt
 from minires.functional.linear import linear
+from minires.functional.matmul import matmul
 from minires.functional.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from minires.functional.shape import broadcast_to, concatenate, pad, stack, sum_to
 from minires.functional.softmax import cross_entropy, log_softmax, softmax

@@ -19,12 +19,12 @@ class Relu(KernelOp):
         return y
 
     def backward(self, gy: Tensor) -> Any:
-        """Let gy through where y > 0."""
+        """0 where y ≤ 0, else gy."""
         return ReluGrad.apply(gy, self.saved[0].detach())
 
 
 class ReluGrad(KernelOp):
-    """gy where y > 0: linear in gy, and flat in y wherever it has a derivative."""
+    """0 where y ≤ 0, else gy: linear in gy, and flat in y wherever it has a derivative."""
 
     def forward(self, gy: Array, y: Array) -> Any:
         """Mask gy."""

@@ -1,4 +1,4 @@
-"""Arithmetic of tensors, element by element, and the matrix product.
+"""Arithmetic of two tensors, element by element: operators, maximum, where, comparisons.
 
 Each operation names its kernel and its derivatives, which are operations too. The gradient of an operand that was
 broadcast is summed back to its shape.
@@ -14,6 +14,7 @@ import numpy as np
 from minires.autograd.tensor import Tensor
 from minires.device import Array, asarray
 from minires.errors import DtypeError
+from minires.functional.elementary import log
 from minires.functional.kernel_op import KernelOp
 from minires.functional.shape import sum_to
 
@@ -120,127 +121,34 @@ class Where(KernelOp):
         return None, ga, sum_to(where(condition, 0.0, gy), b) if needs_b else None
 
 
-class Negative(KernelOp):
-    """−a."""
-
-    def forward(self, a: Array) -> Any:
-        """Negate."""
-        return self.kernels.negative(a)
-
-    def backward(self, gy: Tensor) -> Any:
-        """−gy."""
-        return -gy
-
-
-class Exp(KernelOp):
-    """e^a."""
-
-    def forward(self, a: Array) -> Any:
-        """Keep the output: it is its own derivative."""
-        y = self.kernels.exp(a)
-        self.save(y)
-        return y
-
-    def backward(self, gy: Tensor) -> Any:
-        """gy · e^a."""
-        return gy * self.saved[0]
-
-
-class Log(KernelOp):
-    """log a."""
-
-    def forward(self, a: Array) -> Any:
-        """Natural logarithm."""
-        self.save(a)
-        return self.kernels.log(a)
-
-    def backward(self, gy: Tensor) -> Any:
-        """gy / a."""
-        return gy / self.saved[0]
-
-
-class Sqrt(KernelOp):
-    """√a."""
-
-    def forward(self, a: Array) -> Any:
-        """Keep the output, which the derivative needs."""
-        y = self.kernels.sqrt(a)
-        self.save(y)
-        return y
-
-    def backward(self, gy: Tensor) -> Any:
-        """gy / (2 √a)."""
-        return gy / (self.saved[0] * 2.0)
-
-
-class Absolute(KernelOp):
-    """|a|."""
-
-    def forward(self, a: Array) -> Any:
-        """Absolute value."""
-        self.save(a)
-        return self.kernels.absolute(a)
-
-    def backward(self, gy: Tensor) -> Any:
-        """gy · sign a, which is 0 at 0."""
-        return gy * Tensor(self.kernels.sign(self.saved[0].array))
-
-
-class Clip(KernelOp):
-    """a moved into [low, high]."""
-
-    def forward(self, a: Array, *, low: float | None, high: float | None) -> Any:
-        """Clip."""
-        self.save(a)
-        self.save_constant(low, high)
-        return self.kernels.clip(a, low, high)
-
-    def backward(self, gy: Tensor) -> Any:
-        """gy where a lay inside, the limits included."""
-        return gy * Tensor(self.kernels.clip_mask(self.saved[0].array, *self.constants))
-
-
-class Matmul(KernelOp):
-    """a @ b, with NumPy's rules for one, two and more axes."""
-
-    def forward(self, a: Array, b: Array) -> Any:
-        """Multiply matrices."""
-        self.save(a, b)
-        return self.kernels.matmul(a, b)
-
-    def backward(self, gy: Tensor) -> Any:
-        """(gy @ bᵀ, aᵀ @ gy), with vectors as matrices of one row or column."""
-        a, b = self.saved
-        rows = a.reshape(1, -1) if a.ndim == 1 else a
-        cols = b.reshape(-1, 1) if b.ndim == 1 else b
-        batch = gy.shape[: len(gy.shape) - (a.ndim > 1) - (b.ndim > 1)]
-        gy = gy.reshape(*batch, rows.shape[-2], cols.shape[-1])
-        ga = sum_to(matmul(gy, _swap(cols)), rows.shape).reshape(a.shape) if self.needs_grad[0] else None
-        gb = sum_to(matmul(_swap(rows), gy), cols.shape).reshape(b.shape) if self.needs_grad[1] else None
-        return ga, gb
-
-
-def _swap(a: Tensor) -> Tensor:
-    """The last two axes exchanged."""
-    return a.permute(*range(a.ndim - 2), a.ndim - 1, a.ndim - 2)
-
-
 def _operands(a: Any, b: Any) -> tuple[Tensor, Tensor]:
     """Both as tensors: a Python or NumPy scalar takes the other's dtype and device."""
+    if not isinstance(a, Tensor) and not isinstance(b, Tensor):
+        raise TypeError(f"one of {a!r} and {b!r} must be a Tensor, or they have no dtype: use mr.tensor(…)")
     like = a if isinstance(a, Tensor) else b
     return _lift(a, like), _lift(b, like)
 
 
 def _lift(value: Any, like: Tensor) -> Tensor:
+    """A number as a tensor of the dtype and on the device of ``like``, if that can hold it."""
     if isinstance(value, Tensor):
         return value
     if not isinstance(value, numbers.Number | np.bool_):
         raise TypeError(f"cannot combine a Tensor with a {type(value).__name__}: wrap arrays with mr.tensor(…)")
-    scalar = np.asarray(value)
-    kinds = "biufc"
-    if kinds.index(scalar.dtype.kind) > max(kinds.index(like.dtype.kind), kinds.index("i")):
+    kind = like.dtype.kind
+    with np.errstate(over="ignore"):
+        try:
+            number = np.asarray(value.item() if isinstance(value, np.generic) else value, like.dtype)
+        except (TypeError, ValueError, OverflowError):
+            number = None
+    inexact = kind in "biu" and (number is None or number != value or (kind == "b" and not _is_bool(value)))
+    if number is None or inexact:
         raise DtypeError(f"{value!r} would change the dtype of a {like.dtype} tensor; convert it with .to(dtype)")
-    return Tensor(asarray(scalar.astype(like.dtype), like.device))
+    return Tensor(asarray(number, like.device))
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool | np.bool_)
 
 
 def add(a: Any, b: Any) -> Tensor:
@@ -288,54 +196,6 @@ def where(condition: Tensor, a: Any, b: Any) -> Tensor:
     ShapeError : if the shapes do not broadcast.
     """
     return Where.apply(condition, *_operands(a, b))  # type: ignore[no-any-return]
-
-
-def absolute(a: Tensor) -> Tensor:
-    """|a|. The gradient at 0 is 0."""
-    return Absolute.apply(a)  # type: ignore[no-any-return]
-
-
-def clip(a: Tensor, min: float | None = None, max: float | None = None) -> Tensor:
-    """a moved into [min, max]; None leaves that side open. The gradient is 1 inside, the limits included.
-
-    Raises
-    ------
-    ValueError : if both limits are None.
-    DtypeError : if a limit would change the dtype.
-    """
-    if min is None and max is None:
-        raise ValueError("clip needs min, max or both")
-    return Clip.apply(a, low=min, high=max)  # type: ignore[no-any-return]
-
-
-def matmul(a: Any, b: Any) -> Tensor:
-    """The matrix product a @ b.
-
-    Raises
-    ------
-    ShapeError : if the shapes do not fit.
-    """
-    return Matmul.apply(a, b)  # type: ignore[no-any-return]
-
-
-def negative(a: Tensor) -> Tensor:
-    """−a."""
-    return Negative.apply(a)  # type: ignore[no-any-return]
-
-
-def exp(a: Tensor) -> Tensor:
-    """e to the power of a."""
-    return Exp.apply(a)  # type: ignore[no-any-return]
-
-
-def log(a: Tensor) -> Tensor:
-    """The natural logarithm of a."""
-    return Log.apply(a)  # type: ignore[no-any-return]
-
-
-def sqrt(a: Tensor) -> Tensor:
-    """The square root of a."""
-    return Sqrt.apply(a)  # type: ignore[no-any-return]
 
 
 def _comparison(kernel: str) -> Any:

@@ -195,9 +195,13 @@ def batch_norm_act(
     if x.ndim != 4:
         raise ShapeError(f"batch norm expects an input of shape (N, C, H, W), got {x.shape}")
     C = x.shape[1]
+    if not eps >= 0:
+        raise ValueError(f"eps must not be negative, got {eps!r}")
     given = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
     for name, tensor in given.items():
         if tensor is not None:
+            if not isinstance(tensor, Tensor):
+                raise TypeError(f"{name} must be a Tensor, not a {type(tensor).__name__}: use mr.tensor(…)")
             if tensor.shape != (C,):
                 raise ShapeError(f"{name} has shape {tensor.shape}, but an input of shape {x.shape} needs ({C},)")
             same_device(x.array, tensor.array)

@@ -8,7 +8,7 @@ import numpy as np
 
 from minires.autograd.op import Op
 from minires.autograd.tensor import Tensor
-from minires.device import Array, asarray, canonical, copied, device_of
+from minires.device import Array, asarray, canonical, copied, device_of, number_dtype
 from minires.errors import DtypeError
 
 
@@ -66,11 +66,8 @@ def to(x: Tensor, *wanted: Any, device: str | None = None, dtype: Any = None) ->
             device = given
         else:
             dtype = given
-    try:
-        kind = np.dtype(x.dtype if dtype is None else dtype)
-    except TypeError as error:
-        raise DtypeError(f"{dtype!r} is neither a dtype nor a device such as 'cpu' or 'cuda:0'") from error
-    if kind.kind not in "biufc" or (x.dtype.kind == "c" and kind.kind != "c"):
+    kind = number_dtype(x.dtype if dtype is None else dtype)
+    if x.dtype.kind == "c" and kind.kind != "c":
         raise DtypeError(f"cannot convert a {x.dtype} tensor to {kind}")
     place = x.device if device is None else canonical(device)
     if (place, kind) == (x.device, x.dtype):

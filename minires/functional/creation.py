@@ -8,8 +8,8 @@ import numpy as np
 
 from minires import device as devices
 from minires.autograd.tensor import Tensor
-from minires.device import asarray, canonical, copied, device_of, is_array
-from minires.errors import DtypeError, ShapeError
+from minires.device import asarray, canonical, copied, device_of, is_array, number_dtype
+from minires.errors import ShapeError
 from minires.functional.shape import lengths
 
 
@@ -35,9 +35,8 @@ def tensor(data: Any, requires_grad: bool = False, device: str | None = None, dt
         data = np.asarray(data)
         if plain and data.dtype == np.float64:
             data = data.astype(np.float32)
-    if data.dtype.kind not in "biufc":
-        raise DtypeError(f"a tensor holds numbers, not {data.dtype}")
-    dtype = np.dtype(data.dtype if dtype is None else dtype)
+    number_dtype(data.dtype)
+    dtype = number_dtype(data.dtype if dtype is None else dtype)
     made = Tensor(copied(asarray(data, device_of(data) if device is None else canonical(device)), dtype))
     return made.requires_grad_() if requires_grad else made
 
@@ -50,7 +49,7 @@ def zeros(*shape: Any, requires_grad: bool = False, device: str = "cpu", dtype: 
     ShapeError : if a length is negative or no integer.
     DeviceError, DtypeError : as `minires.tensor`.
     """
-    return tensor(np.zeros(_shape("zeros", shape), dtype), requires_grad, device)
+    return tensor(np.zeros(_shape("zeros", shape), number_dtype(dtype)), requires_grad, device)
 
 
 def ones(*shape: Any, requires_grad: bool = False, device: str = "cpu", dtype: Any = np.float32) -> Tensor:
@@ -61,7 +60,7 @@ def ones(*shape: Any, requires_grad: bool = False, device: str = "cpu", dtype: A
     ShapeError : if a length is negative or no integer.
     DeviceError, DtypeError : as `minires.tensor`.
     """
-    return tensor(np.ones(_shape("ones", shape), dtype), requires_grad, device)
+    return tensor(np.ones(_shape("ones", shape), number_dtype(dtype)), requires_grad, device)
 
 
 def from_dlpack(array: Any, requires_grad: bool = False) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minires.functional import activation, arithmetic, cast, reduction, shape
+from minires.functional import activation, arithmetic, cast, elementary, matmul, reduction, shape
 from minires.values import METHODS
 
 METHODS.update(
@@ -10,13 +10,13 @@ METHODS.update(
         function.__name__: function
         for function in (
             *(arithmetic.add, arithmetic.subtract, arithmetic.multiply, arithmetic.divide, arithmetic.power),
-            *(arithmetic.matmul, arithmetic.negative, arithmetic.exp, arithmetic.log, arithmetic.sqrt),
-            *(arithmetic.clip, activation.sigmoid, activation.tanh, cast.clone, cast.to),
+            *(elementary.negative, elementary.exp, elementary.log, elementary.sqrt, elementary.clip, matmul.matmul),
+            *(activation.sigmoid, activation.tanh, cast.clone, cast.to),
             *(reduction.sum, reduction.mean, reduction.var, reduction.max, reduction.min),
             *(shape.reshape, shape.permute, shape.transpose, shape.flatten, shape.getitem),
         )
     },
-    abs=arithmetic.absolute,
+    abs=elementary.absolute,
     equal=arithmetic.equal,
     not_equal=arithmetic.not_equal,
     less=arithmetic.less,

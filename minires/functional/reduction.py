@@ -7,6 +7,7 @@ output's shape, so it is first reshaped to the one with the reduced axes kept, a
 from __future__ import annotations
 
 import builtins
+import operator
 from typing import Any, NamedTuple
 
 from minires.autograd.tensor import Tensor
@@ -20,7 +21,7 @@ class _Reduction(KernelOp):
 
     def remember(self, a: Array, dim: Any) -> None:
         """Keep what the backward pass has to reshape to."""
-        axes = range(a.ndim) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
+        axes = range(a.ndim) if dim is None else (dim,) if isinstance(dim, int) else dim
         reduced = {axis % a.ndim for axis in axes}
         self.kept = tuple(1 if axis in reduced else n for axis, n in enumerate(a.shape))
         self.shape = a.shape
@@ -90,7 +91,7 @@ def sum(a: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     ------
     ShapeError : if there is no such axis.
     """
-    return Sum.apply(a, dim=dim, keepdim=keepdim)  # type: ignore[no-any-return]
+    return Sum.apply(a, dim=_dims(dim), keepdim=keepdim)  # type: ignore[no-any-return]
 
 
 def mean(a: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
@@ -120,7 +121,7 @@ def var(
     DtypeError : for integers.
     """
     correction = correction if unbiased is None else int(unbiased)
-    return Var.apply(a, dim=dim, correction=correction, keepdim=keepdim)  # type: ignore[no-any-return]
+    return Var.apply(a, dim=_dims(dim), correction=correction, keepdim=keepdim)  # type: ignore[no-any-return]
 
 
 def max(a: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
@@ -144,5 +145,13 @@ def min(a: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
 
 
 def _extremum(a: Tensor, kernel: str, dim: int | None, keepdim: bool) -> Any:
+    dim = None if dim is None else operator.index(dim)
     y = Extremum.apply(a, kernel=kernel, dim=dim, keepdim=keepdim)
     return y if dim is None else ValuesAndIndices(*y)
+
+
+def _dims(dim: Any) -> Any:
+    """One axis as an int, several as a tuple of ints, None as it is."""
+    if dim is None or hasattr(dim, "__index__"):
+        return dim if dim is None else operator.index(dim)
+    return tuple(operator.index(axis) for axis in dim)

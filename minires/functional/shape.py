@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from minires.autograd.tensor import Tensor
 from minires.device import Array
-from minires.errors import ShapeError
+from minires.errors import DtypeError, ShapeError
 from minires.functional.kernel_op import KernelOp
 
 
@@ -174,7 +174,10 @@ def reshape(a: Tensor, *shape: Any) -> Tensor:
     ------
     ShapeError : if the shape does not hold as many elements.
     """
-    return Reshape.apply(a, shape=lengths("reshape", shape))  # type: ignore[no-any-return]
+    sizes = lengths("reshape", shape)
+    if any(size < -1 for size in sizes):
+        raise ShapeError(f"cannot reshape shape {a.shape} to {sizes}: a length must be at least 0, and one may be -1")
+    return Reshape.apply(a, shape=sizes)  # type: ignore[no-any-return]
 
 
 def permute(a: Tensor, *dims: Any) -> Tensor:
@@ -188,8 +191,21 @@ def permute(a: Tensor, *dims: Any) -> Tensor:
 
 
 def getitem(a: Tensor, index: Any) -> Tensor:
-    """Read a part of ``a``."""
-    return GetItem.apply(a, index=index)  # type: ignore[no-any-return]
+    """Read a part of ``a``: by slices, integers, None, Ellipsis, integer arrays and masks, tensors among them.
+
+    Raises
+    ------
+    IndexingError : if the index is out of range or does not fit the shape of a.
+    """
+    parts = index if isinstance(index, tuple) else (index,)
+    return GetItem.apply(a, index=tuple(map(_index_of_its_own, parts)))  # type: ignore[no-any-return]
+
+
+def _index_of_its_own(part: Any) -> Any:
+    """A part of an index that nobody else can change before the backward pass."""
+    if isinstance(part, Tensor):
+        return part.array.copy()
+    return np.array(part) if isinstance(part, list | np.ndarray) else part
 
 
 def transpose(a: Tensor, dim0: int, dim1: int) -> Tensor:
@@ -239,6 +255,7 @@ def pad(a: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.
     Raises
     ------
     ShapeError : if there are more pairs than axes, half a pair, or a negative width.
+    DtypeError : if the tensor's dtype cannot hold ``value``.
     ValueError : for another mode.
     """
     if mode != "constant":
@@ -246,12 +263,14 @@ def pad(a: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.
     given = lengths("pad", tuple(pad))
     if len(given) % 2 or len(given) > 2 * a.ndim:
         raise ShapeError(f"pad needs at most {a.ndim} pairs (before, after) for shape {a.shape}, got {given}")
+    if a.dtype.kind in "biu" and value != int(value):
+        raise DtypeError(f"a {a.dtype} tensor cannot be padded with {value!r}: convert it with .to(dtype)")
     pairs = list(zip(given[::2], given[1::2], strict=True))
     widths = (*[(0, 0)] * (a.ndim - len(pairs)), *reversed(pairs))
     return Pad.apply(a, widths=widths, value=value)  # type: ignore[no-any-return]
 
 
-def concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+def concatenate(tensors: Iterable[Tensor], dim: int = 0) -> Tensor:
     """Tensors one after another along an axis that they have.
 
     Raises
@@ -259,11 +278,10 @@ def concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     ShapeError : if there are none, or their shapes differ on another axis.
     DtypeError, DeviceError : if dtypes or devices differ.
     """
-    _some("concatenate", tensors)
-    return Concatenate.apply(*tensors, dim=dim)  # type: ignore[no-any-return]
+    return Concatenate.apply(*_some("concatenate", tensors), dim=operator.index(dim))  # type: ignore[no-any-return]
 
 
-def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+def stack(tensors: Iterable[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape along a new axis.
 
     Raises
@@ -271,13 +289,14 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     ShapeError : if there are none, or their shapes differ.
     DtypeError, DeviceError : if dtypes or devices differ.
     """
-    _some("stack", tensors)
-    return Stack.apply(*tensors, dim=dim)  # type: ignore[no-any-return]
+    return Stack.apply(*_some("stack", tensors), dim=operator.index(dim))  # type: ignore[no-any-return]
 
 
-def _some(caller: str, tensors: Sequence[Tensor]) -> None:
-    if not len(tensors):
+def _some(caller: str, tensors: Iterable[Tensor]) -> list[Tensor]:
+    given = list(tensors)
+    if not given:
         raise ShapeError(f"{caller} needs at least one tensor")
+    return given
 
 
 def _axis(caller: str, dim: int, ndim: int) -> int:

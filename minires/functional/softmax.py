@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from minires.autograd.tensor import Tensor
 from minires.device import Array, xp_of
 from minires.errors import DtypeError
-from minires.functional.arithmetic import exp
+from minires.functional.elementary import exp
 from minires.functional.kernel_op import KernelOp
 
 
@@ -98,7 +99,7 @@ def softmax(x: Tensor, dim: int = -1) -> Tensor:
     ------
     ShapeError : if there is no such axis, or it is empty.
     """
-    return Softmax.apply(x, dim=dim)  # type: ignore[no-any-return]
+    return Softmax.apply(x, dim=operator.index(dim))  # type: ignore[no-any-return]
 
 
 def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
@@ -108,7 +109,7 @@ def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
     ------
     ShapeError : if there is no such axis, or it is empty.
     """
-    return LogSoftmax.apply(x, dim=dim)  # type: ignore[no-any-return]
+    return LogSoftmax.apply(x, dim=operator.index(dim))  # type: ignore[no-any-return]
 
 
 def cross_entropy(
@@ -141,6 +142,8 @@ def cross_entropy(
     DataError : if a label is out of range.
     ValueError : for another reduction, or a label_smoothing outside [0, 1].
     """
+    if not isinstance(labels, Tensor):
+        raise TypeError(f"labels must be an int64 Tensor, not a {type(labels).__name__}: use mr.tensor(…)")
     if labels.dtype != np.int64:
         raise DtypeError(f"labels must be int64, not {labels.dtype}: convert them with .to('int64')")
     options = {"label_smoothing": label_smoothing, "ignore_index": ignore_index, "reduction": reduction}

@@ -50,3 +50,16 @@ def test_where_and_clip_name_what_is_wrong():
         mr.where(mr.tensor([True] * 3), x, x)
     with pytest.raises(ValueError, match="clip needs min, max or both"):
         x.clip()
+
+
+def test_a_number_that_the_dtype_cannot_hold_is_refused():
+    for like, value in ((np.int8, 300), (np.uint8, -1), (np.bool_, 2), (np.int64, 0.5), (np.float32, 1j)):
+        with pytest.raises(DtypeError, match="would change the dtype"):
+            mr.tensor(np.ones(2, like)) + value
+    assert (mr.tensor([1, 2]) * 2.0).dtype == np.int64  # 2.0 is an integer in value
+    assert (mr.ones(1) * 2**70).numpy().tolist() == [2.0**70]
+
+
+def test_two_numbers_alone_have_no_dtype():
+    with pytest.raises(TypeError, match=r"one of 1.0 and 2.0 must be a Tensor"):
+        mr.where(mr.tensor([True]), 1.0, 2.0)

@@ -76,3 +76,17 @@ def test_relu_has_gradients_of_gradients():
     (g,) = mr.grad((y * y * y).sum(), x, create_graph=True)
     (h,) = mr.grad(g.sum(), x)
     assert (g.numpy().tolist(), h.numpy().tolist()) == ([0.0, 0.0, 12.0], [0.0, 0.0, 12.0])
+
+
+def test_options_and_operands_that_are_impossible_are_named():
+    x = mr.tensor(np.ones((2, 1, 2, 2)))
+    with pytest.raises(ValueError, match="eps must not be negative, got -1"):
+        F.batch_norm(x, None, None, training=True, eps=-1)
+    with pytest.raises(TypeError, match="running_mean must be a Tensor, not a ndarray"):
+        F.batch_norm(x, np.zeros(1), np.ones(1))
+
+
+def test_nan_reaches_the_input_through_the_rectifier():
+    x = mr.tensor([np.nan, -1.0, 1.0], requires_grad=True)
+    F.relu(x).sum().backward()
+    assert x.grad.numpy().tolist() == [1.0, 0.0, 1.0]  # as in PyTorch, where a NaN is not below the threshold

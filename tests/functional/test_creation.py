@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import minires as mr
-from minires.errors import ShapeError
+from minires.errors import DtypeError, ShapeError
 
 
 def test_zeros_and_ones_take_a_shape_in_either_form():
@@ -24,3 +24,10 @@ def test_from_dlpack_copies_an_array_of_another_library():
     assert ours.numpy().tolist() == [0.0, 1.0, 2.0]
     with pytest.raises(TypeError, match="needs an array with the method __dlpack__, got a list"):
         mr.from_dlpack([1.0])
+
+
+@pytest.mark.parametrize("make", [mr.zeros, mr.ones, mr.tensor])
+def test_what_is_no_dtype_of_numbers_is_named(make):
+    for dtype, text in ((str, "a tensor holds numbers, not <U0"), ("foo", "'foo' is not a dtype")):
+        with pytest.raises(DtypeError, match=text):
+            make(2, dtype=dtype)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import minires as mr
-from minires.errors import DtypeError, ShapeError
+from minires.errors import DtypeError, IndexingError, ShapeError
 
 F = mr.functional
 
@@ -63,3 +63,40 @@ def test_impossible_shapes_are_named():
         x.transpose(0, 2)
     with pytest.raises(ShapeError, match=r"reshape needs integers, got \(1.5,\)"):
         x.reshape(1.5)
+
+
+def test_an_index_that_changes_later_does_not_change_the_gradient():
+    x, index = mr.zeros(3, requires_grad=True), np.array([0, 2])
+    y = x[index]
+    index[0] = 1
+    y.sum().backward()
+    assert x.grad.numpy().tolist() == [1.0, 0.0, 1.0]
+
+
+def test_tensors_are_indices_and_masks():
+    x = mr.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    assert x[mr.tensor([2, 0])].numpy().tolist() == [3.0, 1.0]
+    x[x > 1.5].sum().backward()
+    assert x.grad.numpy().tolist() == [0.0, 1.0, 1.0]
+
+
+def test_an_index_out_of_range_names_the_shape():
+    with pytest.raises(IndexingError, match=r"cannot index an array of shape \(3,\): index 3 is out of bounds"):
+        mr.zeros(3)[3]
+    assert [t.item() for t in mr.tensor([1.0, 2.0])] == [1.0, 2.0]
+
+
+def test_a_copy_has_memory_of_its_own_and_lets_gradients_through():
+    x = mr.tensor([1.0, 2.0], requires_grad=True)
+    y = x.clone()
+    assert not np.shares_memory(x.array, y.array)
+    (y * y).sum().backward()
+    assert x.grad.numpy().tolist() == [2.0, 4.0]
+
+
+def test_sizes_and_pads_that_mean_nothing_are_refused():
+    with pytest.raises(ShapeError, match="at least 0, and one may be -1"):
+        mr.zeros(6).reshape(-2, 3)
+    with pytest.raises(DtypeError, match=r"int64 tensor cannot be padded with 0\.5"):
+        F.pad(mr.tensor([1]), (1, 1), value=0.5)
+    assert mr.concatenate(t for t in (mr.zeros(1), mr.ones(1))).shape == (2,)

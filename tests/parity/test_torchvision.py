@@ -6,6 +6,7 @@ import pytest
 import minires as mr
 
 torch = pytest.importorskip("torch")
+from safetensors.torch import load_file, save_file  # noqa: E402  (needs torch)
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +22,14 @@ def torchvision():
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
-def test_logits_and_gradients_equal_torchvisions(torchvision, name, training):
+def test_logits_and_gradients_equal_torchvisions(torchvision, tmp_path, name, training):
     torch.manual_seed(0)
     theirs = getattr(torchvision.models, name)(num_classes=10).double().train(training)
     ours = getattr(mr.models, name)(num_classes=10).to(dtype=np.float64).train(training)
-    state = {key: value.numpy() for key, value in theirs.state_dict().items()}
-    assert list(ours.state_dict()) == list(state)
-    ours.load_state_dict(state)
+    save_file(theirs.state_dict(), tmp_path / "state.safetensors")  # one file for both
+    theirs.load_state_dict(load_file(tmp_path / "state.safetensors"))
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    ours.load_state_dict(mr.load(tmp_path / "state.safetensors"))
     rng = np.random.default_rng(0)
     x, labels = rng.standard_normal((4, 3, 64, 64)), rng.integers(0, 10, 4)
     a = ours(mr.tensor(x))

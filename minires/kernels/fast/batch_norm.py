@@ -164,7 +164,7 @@ def batch_norm_act_grads(
 ) -> tuple[Array, Array, Array, Array | None]:
     """Gradients of `batch_norm_act`: `minires.kernels.reference.batch_norm_act_grads`.
 
-        gz = gy where y > 0, else 0; gy itself without the rectifier
+        gz = 0 where y ≤ 0, else gy; gy itself without the rectifier
 
     Parameters
     ----------

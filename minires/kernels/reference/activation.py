@@ -27,10 +27,10 @@ def relu(x: Array) -> Array:
 def relu_grad(gy: Array, y: Array) -> Array:
     """Gradient of the loss with respect to the input of `relu`, from the output.
 
-        gx = gy where y > 0, else 0
+        gx = 0 where y ≤ 0, else gy
 
     The output tells as much as the input, and the next layer keeps it anyway. At x = 0, where no derivative
-    exists, the gradient is 0, as in PyTorch.
+    exists, the gradient is 0, and NaN lets it through, as in PyTorch.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def relu_grad(gy: Array, y: Array) -> Array:
         raise ShapeError(f"a gradient of shape {gy.shape} does not fit an output of shape {y.shape}")
     xp = xp_of(y)
     gx: Array = xp.empty_like(y, dtype=gy.dtype)
-    gx[...] = xp.where(y > 0, gy, gy.dtype.type(0))
+    gx[...] = xp.where(y <= 0, gy.dtype.type(0), gy)
     return gx
 
 

@@ -78,7 +78,7 @@ def batch_norm_act_grads(
 ) -> tuple[Array, Array, Array, Array | None]:
     """Gradients of the loss with respect to the input, scale, shift and shortcut of `batch_norm_act`.
 
-        gz = gy where y > 0, else 0; gy itself without the rectifier              (1)
+        gz = 0 where y ≤ 0, else gy; gy itself without the rectifier              (1)
         gx, ggamma, gbeta = batch_norm_grads(gz, …)                               (2)
         gshortcut = gz                                                            (3)
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from minires.device import Array, same_dtype, xp_of
-from minires.errors import ShapeError
+from minires.errors import IndexingError, ShapeError
 
 Shape = tuple[int, ...]
 
@@ -148,9 +148,12 @@ def getitem(a: Array, index: Any) -> Array:
 
     Raises
     ------
-    IndexError : if the index is out of range or does not fit the shape of a.
+    IndexingError : if the index is out of range or does not fit the shape of a.
     """
-    return _read_only(a[_with_ellipsis(index)])
+    try:
+        return _read_only(a[_with_ellipsis(index)])
+    except IndexError as error:
+        raise IndexingError(f"cannot index an array of shape {a.shape}: {error}") from error
 
 
 def getitem_grad(gy: Array, index: Any, shape: Sequence[int]) -> Array:
@@ -173,12 +176,12 @@ def getitem_grad(gy: Array, index: Any, shape: Sequence[int]) -> Array:
     Raises
     ------
     ShapeError : if gy does not have the shape that getitem gives.
-    IndexError : as getitem does.
+    IndexingError : as getitem does.
 
     Identity that tests it: the adjoint of getitem, ⟨gy, a[index]⟩ = ⟨getitem_grad(gy, index), a⟩.
     """
     xp, shape, index = xp_of(gy), tuple(shape), _with_ellipsis(index)
-    expected = xp.broadcast_to(xp.zeros((), gy.dtype), shape)[index].shape
+    expected = getitem(xp.broadcast_to(xp.zeros((), gy.dtype), shape), index).shape
     if gy.shape != expected:
         raise ShapeError(
             f"getitem: the gradient has shape {gy.shape}, but indexing {shape} gives an output of {expected}"

@@ -1,0 +1,45 @@
+"""The matrix product."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minires.autograd.tensor import Tensor
+from minires.device import Array
+from minires.functional.kernel_op import KernelOp
+from minires.functional.shape import sum_to
+
+
+class Matmul(KernelOp):
+    """a @ b, with NumPy's rules for one, two and more axes."""
+
+    def forward(self, a: Array, b: Array) -> Any:
+        """Multiply matrices."""
+        self.save(a, b)
+        return self.kernels.matmul(a, b)
+
+    def backward(self, gy: Tensor) -> Any:
+        """(gy @ bᵀ, aᵀ @ gy), with vectors as matrices of one row or column."""
+        a, b = self.saved
+        rows = a.reshape(1, -1) if a.ndim == 1 else a
+        cols = b.reshape(-1, 1) if b.ndim == 1 else b
+        batch = gy.shape[: len(gy.shape) - (a.ndim > 1) - (b.ndim > 1)]
+        gy = gy.reshape(*batch, rows.shape[-2], cols.shape[-1])
+        ga = sum_to(matmul(gy, _swap(cols)), rows.shape).reshape(a.shape) if self.needs_grad[0] else None
+        gb = sum_to(matmul(_swap(rows), gy), cols.shape).reshape(b.shape) if self.needs_grad[1] else None
+        return ga, gb
+
+
+def _swap(a: Tensor) -> Tensor:
+    """The last two axes exchanged."""
+    return a.permute(*range(a.ndim - 2), a.ndim - 1, a.ndim - 2)
+
+
+def matmul(a: Any, b: Any) -> Tensor:
+    """The matrix product a @ b.
+
+    Raises
+    ------
+    ShapeError : if the shapes do not fit.
+    """
+    return Matmul.apply(a, b)  # type: ignore[no-any-return]
