@@ -154,4 +154,4 @@ def _dims(dim: Any) -> Any:
     """One axis as an int, several as a tuple of ints, None as it is."""
     if dim is None or hasattr(dim, "__index__"):
         return dim if dim is None else operator.index(dim)
-    return tuple(operator.index(axis) for axis in dim)
+    return tuple(operator.index(axis) for axis in dim) or None  # no axes stand for all, as in PyTorch

@@ -50,5 +50,6 @@ def test_reductions_of_nothing_and_of_axes_that_are_not_there():
 def test_axes_may_be_lists_and_numpys_integers():
     x = mr.ones(2, 3, 4)
     assert x.sum([0, 2]).numpy().tolist() == [8.0] * 3
+    assert x.sum(()).item() == 24.0
     assert x.sum(np.int64(0)).shape == x.mean((np.int64(0),)).shape == x.max(np.int64(0)).values.shape == (3, 4)
     assert mr.functional.softmax(x, np.int64(1)).shape == (2, 3, 4)
