@@ -40,7 +40,7 @@ def grad(
 
     Returns
     -------
-    a tuple with one tensor (or None) per input
+    a tuple with one tensor per input; None, if that is allowed, where no gradient arrived
 
     Raises
     ------
@@ -52,7 +52,7 @@ def grad(
     targets = [t._place("grad") for t in ([inputs] if isinstance(inputs, Tensor) else inputs)]
     with enable_grad() if create_graph else no_grad():
         found = _walk(ends, given, targets, create_graph if retain_graph is None else retain_graph, allow_unused)
-    return tuple(found.get(node) for node in targets)
+    return tuple(found[n] if n in found else None if allow_unused else n.zeros() for n in targets)
 
 
 def _walk(

@@ -279,3 +279,13 @@ def test_an_error_in_the_middle_of_the_pass_fills_no_gradient():
     with pytest.raises(ZeroDivisionError):
         (Broken.apply(x) * w).backward()
     assert (x.grad, w.grad) == (None, None)
+
+
+def test_a_backward_that_answers_none_claims_zero():
+    class Flat(Square):
+        def backward(self, gy):
+            return (None,)
+
+    x = leaf([1.0, 2.0])
+    assert mr.grad(Flat.apply(x).sum(), x)[0].numpy().tolist() == [0.0, 0.0]
+    assert mr.grad(Flat.apply(x).sum(), x, allow_unused=True) == (None,)
