@@ -6,6 +6,8 @@ What `save` writes, any reader of safetensors opens, PyTorch's and the web's amo
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import secrets
 from collections.abc import Mapping
@@ -20,6 +22,7 @@ from minires.errors import CheckpointError, DtypeError
 from minires.functional.creation import tensor
 
 StrPath: TypeAlias = str | os.PathLike[str]
+_RESERVED = "__metadata__"
 _SIZES = {"f": (2, 4, 8), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "b": (1,)}  # bytes, by kind of dtype
 
 
@@ -39,7 +42,7 @@ def save(path: StrPath, state_dict: Mapping[str, Any], metadata: Mapping[str, st
     ------
     TypeError : if a name, or a key or value of the metadata, is not a string.
     DtypeError : if a value is no array, or of a dtype that the format lacks.
-    OSError : if the file cannot be written.
+    CheckpointError : if the file cannot be written, or a tensor has the one name that the format keeps for itself.
 
     Identity that tests it: `load` gives back the same bits, shapes and dtypes.
     """
@@ -48,6 +51,10 @@ def save(path: StrPath, state_dict: Mapping[str, Any], metadata: Mapping[str, st
     for text in (*state_dict, *(item for pair in (metadata or {}).items() for item in pair)):
         if not isinstance(text, str):
             raise TypeError(f"names and metadata of a checkpoint are strings, got {text!r}")
+    if _RESERVED in state_dict:
+        raise CheckpointError(
+            f"cannot write {path}: {_RESERVED!r} is where the format keeps its metadata; rename that tensor"
+        )
     arrays = {name: _storable(name, value) for name, value in state_dict.items()}
     write_whole(path, to_bytes(arrays, metadata=dict(metadata) if metadata else None))
 
@@ -89,18 +96,29 @@ def write_whole(path: StrPath, content: bytes) -> None:
 
     Raises
     ------
-    OSError : if it cannot be written; nothing is left behind, and an existing file stays as it was.
+    CheckpointError : if it cannot be written; nothing is left behind, and an existing file stays as it was.
     """
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        with open(beside, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+        whole = Path(path)
+        beside = whole.with_name(f".{whole.name}.{secrets.token_hex(4)}.partial")
+        try:
+            with open(beside, "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, whole)
+        finally:
+            with contextlib.suppress(OSError):  # it is gone, or never was
+                beside.unlink()
+    except (OSError, ValueError) as error:  # ValueError: a path that no file can have, as ""
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise CheckpointError(f"cannot write {path}: {reason}; nothing was changed") from error
+
+
+def leftovers(path: StrPath) -> list[Path]:
+    """What `write_whole` left beside ``path`` when the process was killed in the middle of it."""
+    path = Path(path)
+    return sorted(path.parent.glob(f".{glob.escape(path.name)}.*.partial"))
 
 
 def _storable(name: str, value: Any) -> Array:

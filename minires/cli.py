@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import io
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from minires.errors import MiniresError, SettingsError
 
@@ -44,14 +45,20 @@ _FLAGS: tuple[tuple[str, dict[str, Any], str], ...] = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with ``arguments``, by default those of the process; its exit code.
 
-    0: done; 2: an error, told in one line on stderr; 130: interrupted by Ctrl-C.
+    0: done; 2: an error, told in one line on stderr (of the command line itself, by SystemExit); 130: interrupted
+    by Ctrl-C.
     """
-    options = _parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], None] = options.command
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # rather a "?" than no table where the terminal has no "×"
     try:
+        options = _parser().parse_args(arguments)
+        command: Callable[[argparse.Namespace], None] = options.command
         command(options)
     except (MiniresError, OSError) as error:
         print(f"minires: error: {error}", file=sys.stderr)
+        return 2
+    except MemoryError as error:
+        print(f"minires: error: not enough memory: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
         print(f"minires: {str(interrupt) or 'interrupted'}", file=sys.stderr)
@@ -59,12 +66,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all others of the command."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"minires: error: {message}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
     from minires import __version__
 
-    parser = argparse.ArgumentParser(
-        prog="minires", description="A residual network you can read end to end.", allow_abbrev=False
-    )
+    parser = _Parser(prog="minires", description="A residual network you can read end to end.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"minires {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -90,8 +102,9 @@ def _parser() -> argparse.ArgumentParser:
         "settings are taken over",
     )
 
+    kept = "best.safetensors or last.safetensors of a run, or its directory, which stands for the best"
     evaluate = add("evaluate", _evaluate, "print a checkpoint's accuracy and loss on the test images")
-    evaluate.add_argument("checkpoint", metavar="CHECKPOINT", help="best.safetensors or last.safetensors of a run")
+    evaluate.add_argument("checkpoint", metavar="CHECKPOINT", help=kept)
     evaluate.add_argument("--data", help="another data set with the same classes (the run's own)")
     evaluate.add_argument("--root", metavar="DIR", help="where the data are (as for the run)")
     evaluate.add_argument(
@@ -100,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, … (cpu)")
 
     predict = add("predict", _predict, "print the five most probable classes of image files; needs minires[image]")
-    predict.add_argument("checkpoint", metavar="CHECKPOINT", help="best.safetensors or last.safetensors of a run")
+    predict.add_argument("checkpoint", metavar="CHECKPOINT", help=kept)
     predict.add_argument("images", metavar="IMAGE", nargs="+", help="scaled and cut to the size that was learnt")
     predict.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, … (cpu)")
 
@@ -163,6 +176,8 @@ def _summary(options: argparse.Namespace) -> None:
     size = natural_size(options.model)
     shape = (3, size, size) if options.input is None else _shape(options.input)
     classes = {} if options.num_classes is None else {"num_classes": options.num_classes}
+    if classes and not 0 < options.num_classes < 2**31:
+        raise SettingsError(f"num-classes must be an integer from 1 to 2**31 - 1, got {options.num_classes}")
     print(summarize(getattr(models, options.model)(in_channels=shape[0], **classes), shape))
 
 

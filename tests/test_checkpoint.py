@@ -2,6 +2,8 @@ import errno
 import json
 import os
 import pickle
+import re
+import resource
 import struct
 
 import numpy as np
@@ -108,10 +110,48 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(checkpoint.os, step, fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(
+        CheckpointError, match=rf"^cannot write {re.escape(str(path))}: No space left on device; nothing was"
+    ):
         save(path, {"x": np.array(2.0)})
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["a.safetensors"]
+
+
+def test_a_full_disk_is_an_error_that_names_the_file_and_leaves_nothing(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(
+            CheckpointError, match=r"^cannot write .*/a\.safetensors: File too large; nothing was changed"
+        ):
+            save(tmp_path / "a.safetensors", {"x": np.zeros(10_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["nowhere/x", "file/x", ".", "", "a\0b"])
+def test_a_path_that_cannot_be_written_is_named_as_it_was_given(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match=f"^cannot write {re.escape(name)}: ") as told:
+        save(name, {"x": np.zeros(1)})
+    assert "partial" not in str(told.value)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_leftovers_are_the_half_files_of_one_name(tmp_path):
+    for name in (".a.0123abcd.partial", ".b.0123abcd.partial", "a.partial", "a", ".a"):
+        (tmp_path / name).write_text("")
+    assert checkpoint.leftovers(tmp_path / "a") == [tmp_path / ".a.0123abcd.partial"]
+    assert checkpoint.leftovers(tmp_path / "nowhere" / "a") == []
+
+
+def test_the_name_that_the_format_keeps_for_itself_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="'__metadata__' is where the format keeps its metadata; rename"):
+        save(tmp_path / "a.safetensors", {"__metadata__": np.zeros(1)})
+    assert os.listdir(tmp_path) == []
 
 
 def test_the_content_is_on_the_disk_before_the_file_appears(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import re
 import signal
 import subprocess
@@ -42,6 +43,14 @@ def trained(folder, tmp_path_factory):
     return out
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """Ctrl-C as in a terminal, also where the tests run in the background and inherit that it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def told(capsys, code, arguments):
     """The one line of an error."""
     assert main(arguments) == code
@@ -78,6 +87,8 @@ def test_training_evaluating_and_predicting(trained, folder, capsys):
         f"accuracy {best['test_accuracy']!r}  loss {best['test_loss']!r}  on 9 test images",
         f"accuracy {best['test_accuracy']!r}  loss {best['test_loss']!r}  recorded after epoch {best['epoch']}",
     ]
+    assert main(["evaluate", str(trained)]) == 0  # the directory stands for the best
+    assert capsys.readouterr().out == out
     images = [str(folder / "test" / name / "0.png") for name in ("red", "blue")]
     assert main(["predict", str(trained / "last.safetensors"), *images]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -141,6 +152,10 @@ def test_a_finished_run_says_so_again(trained, capsys):
         ("summary vgg16", "model 'vgg16' is not one of"),
         ("summary resnet20 --input 3x32", "input '3x32' is not a shape"),
         ("summary resnet20 --input 3x0x32", "input '3x0x32' is not a shape"),
+        ("summary resnet20 --num-classes -3", "num-classes must be an integer from 1 to 2**31 - 1, got -3"),
+        ("summary resnet20 --num-classes 0", "num-classes must be an integer from 1 to 2**31 - 1, got 0"),
+        ("summary resnet20 --input 1048576x1048576x1048576", "is too large for this machine"),
+        ("train --threads 1000000", "threads must be at most 1024, got 1000000"),
     ],
 )
 def test_an_error_is_one_line_on_stderr(arguments, message, capsys, tmp_path, monkeypatch):
@@ -149,6 +164,59 @@ def test_an_error_is_one_line_on_stderr(arguments, message, capsys, tmp_path, mo
     assert err.startswith("minires: error: ")
     assert message in err
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("train --epochs x", "argument --epochs: invalid int value: 'x'; see minires train --help"),
+        ("train --lr", "argument --lr: expected one argument; see minires train --help"),
+        ("train --dtype float16", "unrecognized arguments: --dtype float16; see minires --help"),
+        ("test", "argument COMMAND: invalid choice: 'test'"),
+        ("", "the following arguments are required: COMMAND; see minires --help"),
+    ],
+)
+def test_a_mistyped_command_is_told_in_one_line(arguments, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments.split())
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"minires: error: {message}")
+
+
+def test_too_little_memory_is_an_error(capsys, monkeypatch):
+    def fail(options):
+        raise MemoryError("Unable to allocate 4.55 PiB")
+
+    monkeypatch.setattr(cli, "_summary", fail)
+    err = told(capsys, 2, ["summary", "resnet20"])
+    assert err == "minires: error: not enough memory: Unable to allocate 4.55 PiB\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize("arguments", ["summary resnet20", "train --help"])
+def test_a_terminal_without_unicode_shows_question_marks(arguments, encoding):
+    command = [sys.executable, "-m", "minires", *arguments.split()]
+    result = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding}, check=True)
+    assert result.stderr == b""
+    assert ("…".encode(encoding, "replace") if "train" in arguments else b"?") in result.stdout
+    assert {"summary": b"269,722", "train": b"--label-smoothing"}[arguments.split()[0]] in result.stdout
+
+
+def test_an_interrupt_during_the_imports_is_one_line():
+    code = (
+        "import builtins, signal, sys, minires.cli\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "real = builtins.__import__\n"
+        "def press(name, *rest):\n"
+        "    if name == 'minires.train.loop': signal.raise_signal(signal.SIGINT)\n"
+        "    return real(name, *rest)\n"
+        "builtins.__import__ = press\n"
+        "sys.exit(minires.cli.main(['train']))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "minires: interrupted\n")
 
 
 def test_a_contradiction_is_told_by_the_name_of_the_setting(trained, capsys):

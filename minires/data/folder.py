@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +37,8 @@ class ImageFolder(Dataset):
 
     Raises
     ------
-    DataError : if a directory is missing, not a class or empty, if an image cannot be read, or without Pillow.
+    DataError : if a directory is missing, not a class or empty, if an image cannot be read, if they do not fit into
+        memory, or without Pillow.
     """
 
     def __init__(
@@ -53,7 +55,13 @@ class ImageFolder(Dataset):
         if unknown:
             raise DataError(f"{Path(root) / unknown[0]} is not one of the classes {', '.join(names)}")
         files = [(file, names.index(name)) for name in found for file in _images(Path(root) / name)]
-        images = np.empty((len(files), 3, *_size(size)), np.uint8)
+        shape = (len(files), 3, *_size(size))
+        try:
+            images = np.empty(shape, np.uint8)
+        except (ValueError, MemoryError) as error:
+            raise DataError(
+                f"the images, {shape} bytes, do not fit into memory ({error}); choose a smaller size"
+            ) from error
         for image, (file, _) in zip(images, files, strict=True):
             image[...] = read_image(file, size)
         super().__init__(images, np.array([label for _, label in files]), names, mean, std)
@@ -62,6 +70,9 @@ class ImageFolder(Dataset):
 
 def read_image(path: str | os.PathLike[str], size: int | tuple[int, int], channels: int = 3) -> npt.NDArray[np.uint8]:
     """One image file as an array.
+
+    Grey values of 16 bits are brought to 8, v / 257 rounded, so that white stays white. Floats and integers of 32
+    bits are refused: which of them is white, the file does not say.
 
     The image is turned as its EXIF data says, scaled (bilinear) until it just covers ``size`` with its own
     proportions, and cut to ``size`` around its centre.
@@ -78,7 +89,7 @@ def read_image(path: str | os.PathLike[str], size: int | tuple[int, int], channe
 
     Raises
     ------
-    DataError : if the file is missing, truncated or no image, or if Pillow is not installed.
+    DataError : if the file is missing, truncated, no image, or one of 32 bits, or if Pillow is not installed.
     ShapeError : if ``size`` or ``channels`` is not as above.
     """
     H, W = _size(size)
@@ -88,11 +99,21 @@ def read_image(path: str | os.PathLike[str], size: int | tuple[int, int], channe
     operations = _pillow("ImageOps")
     try:
         with image_module.open(path) as file:
-            upright = operations.exif_transpose(file).convert(_MODES[channels])
+            upright = _eight_bits(operations.exif_transpose(file)).convert(_MODES[channels])
     except (OSError, ValueError, SyntaxError, image_module.DecompressionBombError) as error:
-        raise DataError(f"cannot read {path}: {error}; expected an image that Pillow reads") from error
+        raise DataError(f"cannot read {path}: {error}; expected an image of 8 or 16 bits that Pillow reads") from error
     fitted = operations.fit(upright, (W, H), image_module.Resampling.BILINEAR)
     return np.ascontiguousarray(np.asarray(fitted, np.uint8).reshape(H, W, channels).transpose(2, 0, 1))
+
+
+def _eight_bits(image: Any) -> Any:
+    """An image of 16 bits as one of 8. (Pillow's own conversion cuts off what is above 255.)"""
+    if image.mode in ("I", "F"):
+        raise ValueError(f"its mode is {image.mode}, 32 bits, and what is white among them the file does not say")
+    if not image.mode.startswith("I;16"):
+        return image
+    values = np.asarray(image).astype(np.uint32)
+    return _pillow("Image").fromarray(((values + 128) // 257).astype(np.uint8))
 
 
 def _pillow(module: str) -> ModuleType:

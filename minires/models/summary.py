@@ -124,7 +124,8 @@ def summarize(model: Module, input_shape: Sequence[int]) -> Summary:
 
     Raises
     ------
-    ShapeError : if ``input_shape`` is not three or four positive integers, or does not fit the model.
+    ShapeError : if ``input_shape`` is not three or four positive integers, does not fit the model, or is too large to
+        be held in memory.
     """
     shape = tuple(input_shape) if isinstance(input_shape, Sequence) else ()
     if len(shape) not in (3, 4) or not all(_is_positive_integer(n) for n in shape):
@@ -168,8 +169,17 @@ def summarize(model: Module, input_shape: Sequence[int]) -> Summary:
 def _zeros(model: Module, shape: tuple[int, ...]) -> Tensor:
     """An input of the dtype and on the device of the model's first parameter."""
     for parameter in model.parameters():
-        return tensor(np.zeros(shape, parameter.dtype), device=parameter.device)
-    return tensor(np.zeros(shape, np.float32))
+        return tensor(_black(shape, parameter.dtype), device=parameter.device)
+    return tensor(_black(shape, np.dtype(np.float32)))
+
+
+def _black(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, np.dtype[Any]]:
+    try:
+        return np.zeros(shape, dtype)
+    except (ValueError, MemoryError) as error:
+        raise ShapeError(
+            f"input_shape {shape} is too large for this machine ({error}); choose a smaller one"
+        ) from error
 
 
 def _multiply_adds_per_output(module: Module) -> int:

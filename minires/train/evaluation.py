@@ -58,7 +58,7 @@ def evaluate(
 
     Parameters
     ----------
-    checkpoint : best.safetensors or last.safetensors of a run
+    checkpoint : best.safetensors or last.safetensors of a run, or its directory, which stands for the best
     data, root : another data set with the same classes; by default the run's own
     batch_size : by default the run's, which gives the recorded loss to the last digit; with another one, the
         sums are rounded in another order

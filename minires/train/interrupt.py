@@ -21,7 +21,8 @@ class DeferredInterrupt:
     a network that no uninterrupted run ever had, so the loop asks ``requested`` between steps.
 
     Python lets only the main thread handle signals, and delivers Ctrl-C to that one alone: in another thread
-    this does nothing.
+    this does nothing. Nor does it where Ctrl-C is ignored, as under nohup or in the background of a script:
+    whoever asked for that is obeyed.
     """
 
     def __init__(self) -> None:
@@ -29,7 +30,8 @@ class DeferredInterrupt:
         self._previous: Any = None
 
     def __enter__(self) -> DeferredInterrupt:
-        if threading.current_thread() is threading.main_thread():
+        ignored = signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None)  # None: handled by other than Python
+        if threading.current_thread() is threading.main_thread() and not ignored:
             self._previous = signal.signal(signal.SIGINT, self._remember)
         return self
 

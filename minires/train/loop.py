@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from minires import functional as F
 from minires import optim, random, threads
-from minires.checkpoint import StrPath, write_whole
+from minires.checkpoint import StrPath, leftovers, write_whole
 from minires.data import DataLoader, Dataset
 from minires.device import synchronize
 from minires.errors import CheckpointError, SettingsError
@@ -27,6 +27,8 @@ from minires.train.interrupt import DeferredInterrupt, Interrupted
 from minires.train.settings import Settings
 from minires.train.sources import Description
 from minires.train.state import BEST, LAST, Metrics, Run, read_origin
+
+METRICS, CURVE = "metrics.jsonl", "curve.png"
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ def train(settings: Settings, resume: StrPath | bool = False) -> Result:
             _resume(run, file)
         loader = sources.training_loader(settings, images)
         directory.mkdir(parents=True, exist_ok=True)
+        for partial in _leftovers(directory):
+            partial.unlink(missing_ok=True)
         if file is not None and file.parent.resolve() != directory.resolve() and (file.parent / BEST).exists():
             shutil.copyfile(file.parent / BEST, directory / BEST)
         test_loader = DataLoader(test_images, settings.batch_size, normalize=run.description.normalize)
@@ -108,10 +112,15 @@ def _check_free(directory: Path, resumed: Path | None) -> None:
     """A run begins in an empty directory, and goes on in its own or an empty one."""
     if resumed is not None and resumed.parent.resolve() == directory.resolve():
         return
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    if directory.exists() and (not directory.is_dir() or set(directory.iterdir()) - set(_leftovers(directory))):
         raise SettingsError(
             f"{directory} exists and is not empty; resume the run in it (--resume), or choose another directory (--out)"
         )
+
+
+def _leftovers(directory: Path) -> list[Path]:
+    """Half files of a run that was killed while it wrote them."""
+    return [file for name in (LAST, BEST, METRICS, CURVE) for file in leftovers(directory / name)]
 
 
 def _data(settings: Settings) -> tuple[Dataset, Dataset]:
@@ -142,10 +151,10 @@ def _epochs(run: Run, loader: DataLoader, test_loader: DataLoader) -> None:
     """Train to the end of the last epoch, or to the first Ctrl-C."""
     position, settings = run.position, run.settings
     schedule = sources.schedule(settings, run.optimizer, len(loader))
-    run.save_last(settings.directory)
-    _record(run)
     with DeferredInterrupt() as interrupt:
         try:
+            run.save_last(settings.directory)
+            _record(run)
             while position.epoch < settings.epochs and not interrupt.requested:
                 _train_pass(run, loader, schedule, interrupt)
                 title = f"epoch {position.epoch + 1}/{settings.epochs} test"
@@ -156,9 +165,11 @@ def _epochs(run: Run, loader: DataLoader, test_loader: DataLoader) -> None:
                     _close_epoch(run, found, schedule.rate(settings.lr, (position.epoch + 1) * len(loader) - 1))
             if interrupt.requested:
                 run.save_last(settings.directory)
+            _draw_curve(run)
         except KeyboardInterrupt as error:  # a second Ctrl-C, at any point: this network is not to be saved
+            if not (settings.directory / LAST).exists():
+                raise Interrupted("stopped at once, before anything was saved; begin again") from error
             raise Interrupted(f"stopped at once; {_how_to_go_on(run)}, from the last position saved") from error
-    _draw_curve(run)
     if interrupt.requested:
         done = f"{position.epoch} of {settings.epochs} epochs and {position.batch} of {len(loader)} batches"
         raise Interrupted(f"interrupted after {done}, all saved; {_how_to_go_on(run)}")
@@ -226,12 +237,12 @@ def _train_pass(run: Run, loader: DataLoader, schedule: optim.Schedule, interrup
 def _record(run: Run) -> None:
     """Write metrics.jsonl anew from the history, the one place where the metrics are kept."""
     lines = "".join(json.dumps(metrics) + "\n" for metrics in run.position.history)
-    write_whole(run.settings.directory / "metrics.jsonl", lines.encode())
+    write_whole(run.settings.directory / METRICS, lines.encode())
 
 
 def _draw_curve(run: Run) -> None:
     """Draw the training curve, or say what is missing for it."""
-    if run.position.history and not curve.draw(run.position.history, run.settings.directory / "curve.png"):
+    if run.position.history and not curve.draw(run.position.history, run.settings.directory / CURVE):
         _say(run.settings, "no curve.png: drawing it needs matplotlib (pip install 'minires[plot]')")
 
 

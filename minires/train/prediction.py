@@ -26,7 +26,7 @@ def predict(
 
     Parameters
     ----------
-    checkpoint : best.safetensors or last.safetensors of a run
+    checkpoint : best.safetensors or last.safetensors of a run, or its directory, which stands for the best
     images : the files
     device : where to compute
     top : how many classes to name

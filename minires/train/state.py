@@ -136,7 +136,7 @@ def read_origin(file: Path) -> tuple[Settings, Description, dict[str, str]]:
 
 
 def load_network(file: Path, device: str = "cpu") -> tuple[Module, Settings, Description, Metrics | None]:
-    """The network in a checkpoint, ready to be asked.
+    """The network in a checkpoint, or in the best one of a run's directory, ready to be asked.
 
     Returns
     -------
@@ -149,6 +149,7 @@ def load_network(file: Path, device: str = "cpu") -> tuple[Module, Settings, Des
     CheckpointError : if it is not the checkpoint of a training run.
     DeviceError : if the device is not available.
     """
+    file = file / BEST if file.is_dir() else file
     settings, description, metadata = read_origin(file)
     model = sources.network(dataclasses.replace(settings, device=device), description)
     tensors = checkpoint.load(file)

@@ -1,3 +1,4 @@
+import struct
 import subprocess
 import sys
 
@@ -72,6 +73,32 @@ def test_grey_and_colour_are_converted_into_each_other(tmp_path):
     assert np.array_equal(read_image(tmp_path / "colour.png", (3, 4), channels=1), grey[None])
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_grey_values_of_16_bits_are_scaled_to_8(tmp_path, suffix):
+    values = np.array([[0, 128, 129, 255, 256], [32639, 32768, 65406, 65407, 65535]], np.uint16)
+    save(tmp_path / f"deep{suffix}", values)
+    expected = [[0, 0, 1, 1, 1], [127, 128, 254, 255, 255]]  # v / 257, rounded; halves do not occur
+    assert expected == np.round(values / 257).astype(int).tolist()
+    assert read_image(tmp_path / f"deep{suffix}", (2, 5), channels=1)[0].tolist() == expected
+    assert read_image(tmp_path / f"deep{suffix}", (2, 5)).tolist() == [expected] * 3
+
+
+def test_the_order_of_the_bytes_of_16_bits_does_not_matter(tmp_path):
+    values = np.array([[0, 0x0102, 0x7F7F, 0xFF00]], np.uint16)
+    head = b"MM\0*\0\0\0\x08"  # a TIFF of big-endian numbers: its one directory of tags, then the pixels
+    tags = [(256, 4), (257, 1), (258, 16), (259, 1), (262, 1), (273, 8 + 2 + 9 * 12 + 4), (277, 1), (278, 1), (279, 8)]
+    directory = struct.pack(">H", len(tags)) + b"".join(struct.pack(">HHIHH", tag, 3, 1, v, 0) for tag, v in tags)
+    (tmp_path / "big.tif").write_bytes(head + directory + bytes(4) + values.astype(">u2").tobytes())
+    assert read_image(tmp_path / "big.tif", (1, 4), channels=1).tolist() == [[[0, 1, 127, 254]]]
+
+
+@pytest.mark.parametrize(("dtype", "mode"), [(np.float32, "F"), (np.int32, "I")])
+def test_an_image_of_32_bits_is_an_error_that_names_it_and_its_mode(tmp_path, dtype, mode):
+    save(tmp_path / "deep.tif", np.ones((4, 4), dtype))
+    with pytest.raises(DataError, match=rf"cannot read .*deep\.tif: its mode is {mode}, 32 bits"):
+        read_image(tmp_path / "deep.tif", 4)
+
+
 def test_an_image_is_turned_as_its_exif_data_say(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held upright: turn by 90° clockwise
@@ -117,6 +144,11 @@ def test_folders_without_classes_or_images_are_errors(tmp_path):
 def test_a_bad_size_is_an_error(root, size):
     with pytest.raises(ShapeError, match="size must be"):
         ImageFolder(root, size)
+
+
+def test_a_size_that_no_memory_holds_is_an_error(root):
+    with pytest.raises(DataError, match=r"do not fit into memory .*; choose a smaller size"):
+        ImageFolder(root, 2**40)
 
 
 def test_a_bad_number_of_channels_is_an_error(root):

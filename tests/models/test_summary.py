@@ -134,6 +134,12 @@ def test_the_table_is_aligned_and_has_units():
     ]
 
 
+@pytest.mark.parametrize("size", [2**20, 2**40, 2**80])
+def test_an_input_that_no_memory_holds_is_an_error(size):
+    with pytest.raises(ShapeError, match=f"{size}.* is too large for this machine"):
+        summarize(models.resnet20(), (2**20, size, size))
+
+
 @pytest.mark.parametrize("shape", [(32, 32), (1, 2, 3, 4, 5), (3, 0, 32), (3, -1, 32), (3, 32.0, 32), (True, 8, 8), 32])
 def test_an_impossible_input_shape_is_named(shape):
     with pytest.raises(ShapeError, match=r"positive integers \(C, H, W\) or \(N, C, H, W\), got"):

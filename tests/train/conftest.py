@@ -1,4 +1,5 @@
 import json
+import signal
 import struct
 from dataclasses import replace
 
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 
 from minires.checkpoint import load
-from minires.train import Settings
+from minires.train import Settings, train
 
 TIMES = ("seconds", "images_per_second")
 
@@ -28,6 +29,14 @@ def write_set(root, train, test):
     return root
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """Ctrl-C as in a terminal, also where the tests run in the background and inherit that it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="session")
 def root(tmp_path_factory):
     """Fashion-MNIST of 40 training and 20 test images: noise and stripes that a network can learn."""
@@ -44,6 +53,13 @@ def other_root(tmp_path_factory):
 def recipe(root):
     """Two epochs of three steps, each of which leaves out one image of 40."""
     return Settings(data="fashion-mnist", root=root, epochs=2, batch_size=13, lr=0.05, augment="crop-flip", quiet=True)
+
+
+@pytest.fixture(scope="session")
+def whole(recipe, tmp_path_factory):
+    """An uninterrupted run, and its settings."""
+    settings = replace(recipe, out=tmp_path_factory.mktemp("whole") / "run")
+    return settings, train(settings)
 
 
 @pytest.fixture

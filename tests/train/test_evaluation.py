@@ -20,6 +20,12 @@ def test_evaluation_gives_the_recorded_numbers_to_the_last_digit(trained, file):
     assert found.recorded == line
 
 
+def test_a_directory_stands_for_its_best_network(trained, tmp_path):
+    assert evaluate(trained.directory) == evaluate(trained.directory / "best.safetensors")
+    with pytest.raises(CheckpointError, match=r"best\.safetensors is missing; expected a checkpoint"):
+        evaluate(tmp_path)
+
+
 def test_another_batch_size_gives_the_same_accuracy(trained):
     found = evaluate(trained.directory / "last.safetensors", batch_size=7)
     line = trained.history[-1]

@@ -39,3 +39,12 @@ def test_in_another_thread_it_does_nothing():
     thread.start()
     thread.join()
     assert found == [(False, True)]
+
+
+def test_where_interrupts_are_ignored_they_stay_so():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with DeferredInterrupt() as interrupt:
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        signal.raise_signal(signal.SIGINT)
+        assert not interrupt.requested
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN

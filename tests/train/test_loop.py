@@ -32,13 +32,6 @@ def interrupt():
     signal.raise_signal(signal.SIGINT)
 
 
-@pytest.fixture(scope="module")
-def whole(recipe, tmp_path_factory):
-    """An uninterrupted run, and its settings."""
-    settings = replace(recipe, out=tmp_path_factory.mktemp("whole") / "run")
-    return settings, train(settings)
-
-
 def test_a_run_leaves_metrics_a_curve_and_two_checkpoints(whole, outcome):
     settings, result = whole
     names = {path.name for path in settings.directory.iterdir()}

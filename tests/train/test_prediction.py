@@ -42,6 +42,10 @@ def test_the_five_most_probable_classes_are_named(checkpoint, picture):
     assert [len(answers) for answers in predict(checkpoint, [picture[0]] * 2)] == [5, 5]
 
 
+def test_a_directory_stands_for_its_best_network(checkpoint, picture):
+    assert predict(checkpoint.parent, [picture[0]]) == predict(checkpoint, [picture[0]])
+
+
 def test_an_image_is_brought_to_the_size_and_the_channels_that_were_learnt(checkpoint, tmp_path):
     colour = np.full((50, 40, 3), 90, np.uint8)
     Image.fromarray(colour).save(tmp_path / "colour.png")
