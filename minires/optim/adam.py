@@ -1,0 +1,74 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from minires import kernels
+from minires.autograd.tensor import Tensor
+from minires.optim.optimizer import Optimizer, Params, zeros_like
+from minires.optim.options import check_not_negative, check_number
+
+
+class Adam(Optimizer):
+    """Adam; weight decay is added to the gradient. See the kernel `adam_` for the formulas.
+
+    Parameters
+    ----------
+    params : parameters, or dictionaries of parameters and options; see `Optimizer`
+    lr, betas, eps, weight_decay : as in PyTorch
+
+    Raises
+    ------
+    ValueError : for options out of range.
+    TypeError, GraphError : for parameters that a step could not change; see `Optimizer`.
+    """
+
+    arrays, counts = ("m", "v"), ("step",)
+    decoupled = False
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    def check_options(self, group: Mapping[str, Any]) -> None:
+        """Also eps and the two betas."""
+        super().check_options(group)
+        check_not_negative("eps", group["eps"])
+        betas = group["betas"]
+        if not (isinstance(betas, Sequence) and len(betas) == 2):
+            raise ValueError(f"betas must be two numbers in [0, 1), got {betas!r}")
+        for place, beta in enumerate(betas):
+            check_number(f"betas[{place}]", beta, lambda number: 0 <= number < 1, "a number in [0, 1)")
+
+    def update(self, parameter: Tensor, g: Any, group: dict[str, Any], state: dict[str, Any]) -> None:
+        """One step of `adam_`."""
+        (beta1, beta2), adam_ = group["betas"], kernels.choose(g).adam_
+        if not state:
+            state.update(step=0, m=zeros_like(parameter), v=zeros_like(parameter))
+        state["step"] += 1
+        rates = (group["lr"], beta1, beta2, group["eps"], group["weight_decay"])
+        parameter.update_(lambda p: adam_(p, g, state["m"], state["v"], state["step"], *rates, self.decoupled))
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay, by default 0.01 as in PyTorch."""
+
+    decoupled = True
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay)

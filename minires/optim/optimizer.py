@@ -1,0 +1,285 @@
+"""The base of all optimisers: parameter groups, a step that is whole or not made at all, a state that can be saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from numbers import Integral
+from typing import Any, TypeAlias
+
+from minires import kernels
+from minires.autograd.tensor import Tensor
+from minires.device import Array, copied, device_of, is_array, xp_of
+from minires.errors import CheckpointError, DeviceError, DtypeError, GraphError, ShapeError
+from minires.optim.options import check_not_negative
+
+# Parameters, or dictionaries of parameters (under "params") and options.
+Params: TypeAlias = Iterable[Tensor] | Iterable[Mapping[str, Any]]
+
+
+class Optimizer:
+    """The base of all optimisers.
+
+    A subclass defines `update`, and names in ``arrays`` and ``counts`` what it keeps between steps for each
+    parameter: arrays of the parameter's shape and dtype, and integers.
+
+    Parameters
+    ----------
+    params : parameters, or dictionaries, one for each group: its parameters (or the only one) under "params", and
+        beside them the options in which it differs
+    defaults : the options of the groups that do not say otherwise
+
+    Raises
+    ------
+    ValueError : without parameters; for a group without "params", an option that is unknown or out of range, or a
+        parameter that is there twice.
+    TypeError : if ``params`` is a lone tensor, or something among the parameters is not a tensor.
+    GraphError : for a tensor that was computed, or is a view of another: a step could not change it.
+
+    Attributes
+    ----------
+    param_groups : one dictionary per group, with its parameters under "params" and its options beside them
+    state : per parameter (by its place, counted through the groups), what is kept between steps
+    """
+
+    arrays: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
+
+    def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
+        if isinstance(params, Tensor):
+            raise TypeError(f"params is a single {type(params).__name__}: put it in a list, [parameter]")
+        given = _listed(params, "params")
+        if not given:
+            raise ValueError(
+                "an optimiser needs at least one parameter; an iterator that was used before has none left"
+            )
+        self.defaults = defaults
+        self.param_groups: list[dict[str, Any]] = []
+        self.state: dict[int, dict[str, Any]] = {}
+        for group in given if isinstance(given[0], Mapping) else [{"params": given}]:
+            self.add_param_group(group)
+
+    def __repr__(self) -> str:
+        groups = [_group_text(group) for group in self.param_groups]
+        if len(groups) == 1:
+            return f"{type(self).__name__}({groups[0]})"
+        lines = "".join(f"  group {place}: {text}\n" for place, text in enumerate(groups))
+        return f"{type(self).__name__}(\n{lines})"
+
+    def add_param_group(self, param_group: Mapping[str, Any]) -> None:
+        """Add a group after the others, such as layers that begin to learn later; schedules take it up.
+
+        Parameters
+        ----------
+        param_group : its parameters (or the only one) under "params", and the options that are not the defaults
+
+        Raises
+        ------
+        ValueError, TypeError, GraphError : as when the optimiser is made; nothing changes then.
+        """
+        place = len(self.param_groups)
+        if not isinstance(param_group, Mapping):
+            raise TypeError(
+                f"group {place} is a {type(param_group).__name__}; expected a dictionary with its parameters under "
+                '"params" (all groups are dictionaries, or there are only parameters)'
+            )
+        if "params" not in param_group:
+            raise ValueError(f'group {place} has no "params", only {list(param_group)}; add the list of its parameters')
+        unknown = sorted(set(param_group) - set(self.defaults) - {"params"})
+        if unknown:
+            raise ValueError(f"group {place} has the unknown options {unknown}; known are {sorted(self.defaults)}")
+        params = param_group["params"]
+        members = [params] if isinstance(params, Tensor) else _listed(params, f'"params" of group {place}')
+        places = {id(parameter): where for where, parameter, _ in self._every()}
+        for index, parameter in enumerate(members):
+            where = _place(index, place)
+            _check_parameter(parameter, where)
+            if id(parameter) in places:
+                raise ValueError(f"{where} is {places[id(parameter)]} again; each belongs to one group, once")
+            places[id(parameter)] = where
+        group = {**self.defaults, **param_group, "params": members}
+        self.check_options(group)
+        self.param_groups.append(group)
+
+    def check_options(self, group: Mapping[str, Any]) -> None:
+        """Make sure that the options of a group are in range; subclasses add theirs.
+
+        Raises
+        ------
+        ValueError : if one is not.
+        """
+        for name in ("lr", "weight_decay"):
+            if name in group:
+                check_not_negative(name, group[name])
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Set the gradients to None, or to new zeros where there are any."""
+        for _, parameter, _ in self._every():
+            zero = parameter.grad is not None and not set_to_none
+            parameter.grad = Tensor(zeros_like(parameter)) if zero else None
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient, or, when a gradient or an option does not fit, none.
+
+        Raises
+        ------
+        TypeError, ShapeError, DtypeError, DeviceError : if a gradient is not a tensor like its parameter.
+        ValueError : if an option was set to a value out of range.
+        """
+        for group in self.param_groups:
+            self.check_options(group)
+        every = list(self._every())
+        for where, parameter, _ in every:
+            if parameter.grad is not None:
+                _check_gradient(parameter.grad, parameter, where)
+        for place, (_, parameter, group) in enumerate(every):
+            if parameter.grad is not None:
+                self.update(parameter, parameter.grad.array, group, self.state.setdefault(place, {}))
+
+    def update(self, parameter: Tensor, g: Any, group: dict[str, Any], state: dict[str, Any]) -> None:
+        """Update one parameter in place; subclasses define it."""
+        raise TypeError(f"{type(self).__name__} does not define update")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Options of the groups and copies of what is kept per parameter."""
+        groups = [{k: v for k, v in group.items() if k != "params"} for group in self.param_groups]
+        state = {place: {k: _copy(v) for k, v in kept.items()} for place, kept in self.state.items()}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave; nothing changes unless it fits.
+
+        Raises
+        ------
+        CheckpointError : if it is no such state, its groups are others, an option is out of range, or what it keeps
+            for a parameter has another name, shape, dtype or device.
+        """
+        if not (isinstance(saved, Mapping) and {"state", "param_groups"} <= set(saved)):
+            found = list(saved) if isinstance(saved, Mapping) else f"a {type(saved).__name__}"
+            raise CheckpointError(f"an optimiser's state has 'state' and 'param_groups', got {found}; use state_dict()")
+        groups = self._fitting_groups(saved["param_groups"])
+        state = self._fitting_state(saved["state"])
+        for group, options in zip(self.param_groups, groups, strict=True):
+            group.update(options)
+        self.state = state
+
+    def _every(self) -> Iterator[tuple[str, Tensor, dict[str, Any]]]:
+        """The parameters in order, each with its place in words and its group."""
+        for place, group in enumerate(self.param_groups):
+            for index, parameter in enumerate(group["params"]):
+                yield _place(index, place), parameter, group
+
+    def _fitting_groups(self, groups: Any) -> list[dict[str, Any]]:
+        """The options of saved groups, if these could be the groups of this optimiser."""
+        if not (isinstance(groups, list | tuple) and all(isinstance(group, Mapping) for group in groups)):
+            raise CheckpointError(f"saved 'param_groups' must be a list of dictionaries, got {groups!r}")
+        if len(groups) != len(self.param_groups):
+            raise CheckpointError(f"saved are {len(groups)} parameter groups, but here are {len(self.param_groups)}")
+        for place, (group, mine) in enumerate(zip(groups, self.param_groups, strict=True)):
+            expected = set(mine) - {"params"}
+            if set(group) != expected:
+                found = sorted(map(str, group))
+                raise CheckpointError(f"saved group {place} has the options {found}, but here are {sorted(expected)}")
+            try:
+                self.check_options(group)
+            except ValueError as error:
+                raise CheckpointError(f"saved group {place} does not fit: {error}") from error
+        return [dict(group) for group in groups]
+
+    def _fitting_state(self, state: Any) -> dict[int, dict[str, Any]]:
+        """Copies of what was saved per parameter, if this optimiser could have kept it."""
+        if not isinstance(state, Mapping):
+            raise CheckpointError(f"saved 'state' must be a dictionary, got a {type(state).__name__}")
+        every, fitting = [parameter for _, parameter, _ in self._every()], {}
+        names = {*self.arrays, *self.counts}
+        for key, kept in state.items():
+            # JSON makes strings of the places.
+            place = int(key) if isinstance(key, Integral) or (isinstance(key, str) and key.isdecimal()) else -1
+            if not 0 <= place < len(every):
+                raise CheckpointError(f"saved is a state of parameter {key!r}, but here are 0 to {len(every) - 1}")
+            if not (isinstance(kept, Mapping) and set(kept) in (set(), names)):
+                found = list(kept) if isinstance(kept, Mapping) else repr(kept)
+                raise CheckpointError(
+                    f"the saved state of parameter {place} is {found}, but {type(self).__name__} keeps {sorted(names)}"
+                )
+            for name, value in kept.items():
+                _check_kept(name, value, every[place] if name in self.arrays else None, place)
+            fitting[place] = {name: _copy(value) for name, value in kept.items()}
+        return fitting
+
+
+def zeros_like(parameter: Tensor) -> Array:
+    """An array of zeros beside a parameter: its shape, dtype, device and memory order."""
+    zeros: Array = xp_of(parameter.array).empty_like(parameter.array)
+    zeros[...] = 0
+    return zeros
+
+
+def _place(index: int, group: int) -> str:
+    return f"parameter {index} of group {group}"
+
+
+def _look(array: Array) -> str:
+    return f"{array.dtype} of shape {array.shape} on {device_of(array)}"
+
+
+def _copy(value: Any) -> Any:
+    return copied(value) if is_array(value) else value
+
+
+def _group_text(group: Mapping[str, Any]) -> str:
+    count = len(group["params"])
+    options = [f"{name}={value!r}" for name, value in group.items() if name != "params"]
+    return ", ".join([f"{count} parameter" + "s" * (count != 1), *options])
+
+
+def _listed(params: Any, name: str) -> list[Any]:
+    if is_array(params) or isinstance(params, set | frozenset) or not isinstance(params, Iterable):
+        raise TypeError(f"{name} must be a list of tensors, such as model.parameters(), not a {type(params).__name__}")
+    return list(params)
+
+
+def _check_parameter(parameter: Any, where: str) -> None:
+    """Make sure that a step can change what was given as a parameter."""
+    if not isinstance(parameter, Tensor):
+        advice = "give tensors, such as model.parameters()"
+        if isinstance(parameter, tuple):
+            advice = "give model.parameters(), not model.named_parameters()"
+        elif is_array(parameter):
+            advice = "make it a parameter with nn.Parameter(array), and compute with that"
+        raise TypeError(f"{where} is a {type(parameter).__name__}, not a tensor; {advice}")
+    if not parameter.is_leaf:
+        raise GraphError(
+            f"{where} was computed ({parameter.history()}), so a step cannot change it; "
+            "give the tensors it was computed from, or a copy of it, mr.tensor(x, requires_grad=True)"
+        )
+    if parameter._version.array is not parameter._array:
+        raise GraphError(f"{where} is a view of another tensor; give that one, or a copy, mr.tensor(x)")
+
+
+def _check_gradient(gradient: Any, parameter: Tensor, where: str) -> None:
+    """Make sure that nothing can fail once a step has begun."""
+    if not isinstance(gradient, Tensor):
+        raise TypeError(f"the gradient of {where} is a {type(gradient).__name__}; set .grad to a tensor, or None")
+    p, g = parameter.array, gradient.array
+    for error, differs in (
+        (ShapeError, g.shape != p.shape),
+        (DtypeError, g.dtype != p.dtype),
+        (DeviceError, device_of(g) != device_of(p)),
+    ):
+        if differs:
+            found, expected = _look(g), _look(p)
+            raise error(f"the gradient of {where} is {found}, but the parameter is {expected}; nothing was changed")
+    if p.dtype.kind != "f":
+        raise DtypeError(f"{where} is {_look(p)}; optimisers update floating-point numbers")
+    kernels.choose(g)  # raises DeviceError where `using` asks for a set that cannot compute this
+
+
+def _check_kept(name: str, value: Any, parameter: Tensor | None, place: int) -> None:
+    """Make sure that a saved array looks like its ``parameter``; without one, that a saved count is one."""
+    if parameter is None:
+        if not (isinstance(value, Integral) and int(value) >= 0):
+            raise CheckpointError(f"the saved {name} of parameter {place} must be an integer from 0 on, got {value!r}")
+        return
+    found, expected = _look(value) if is_array(value) else f"a {type(value).__name__}", _look(parameter.array)
+    if found != expected:
+        raise CheckpointError(f"the saved {name} of parameter {place} is {found}, but the parameter is {expected}")

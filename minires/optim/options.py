@@ -1,0 +1,35 @@
+"""Options out of range, told by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any
+
+
+def check_number(name: str, value: Any, fits: Callable[[float], bool], wanted: str) -> None:
+    """Make sure that ``value`` is a number that ``fits``; ``wanted`` says in words what does.
+
+    Raises
+    ------
+    ValueError : if it is not.
+    """
+    if not (isinstance(value, Real) and fits(float(value))):
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+
+
+def check_not_negative(name: str, value: Any) -> None:
+    """Make sure that ``value`` is a number from 0 on; raises ValueError if it is not."""
+    check_number(name, value, lambda number: number >= 0, "a number that is not negative")
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Make sure that ``value`` is a finite number above 0; raises ValueError if it is not."""
+    check_number(name, value, lambda number: 0 < number < math.inf, "a number above 0")
+
+
+def check_count(name: str, value: Any, least: int = 1) -> None:
+    """Make sure that ``value`` is an integer from ``least`` on; raises ValueError if it is not."""
+    if not (isinstance(value, Integral) and int(value) >= least):
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")

@@ -1,0 +1,61 @@
+"""Stochastic gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from minires import kernels
+from minires.autograd.tensor import Tensor
+from minires.optim.optimizer import Optimizer, Params, zeros_like
+from minires.optim.options import check_not_negative, check_number
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum; see the kernel `sgd_` for the formulas.
+
+    Parameters
+    ----------
+    params : parameters, or dictionaries of parameters and options; see `Optimizer`
+    lr, momentum, dampening, weight_decay, nesterov : as in PyTorch
+
+    Raises
+    ------
+    ValueError : for options out of range, or Nesterov momentum without momentum or with dampening.
+    TypeError, GraphError : for parameters that a step could not change; see `Optimizer`.
+    """
+
+    arrays = ("velocity",)
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
+        nesterov: bool = False,
+    ) -> None:
+        options = {"momentum": momentum, "dampening": dampening, "weight_decay": weight_decay, "nesterov": nesterov}
+        super().__init__(params, {"lr": lr, **options})
+
+    def check_options(self, group: Mapping[str, Any]) -> None:
+        """Also momentum, and what Nesterov's needs."""
+        super().check_options(group)
+        check_not_negative("momentum", group["momentum"])
+        check_number("dampening", group["dampening"], lambda number: number == number, "a number")
+        if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
+            momentum, dampening = group["momentum"], group["dampening"]
+            raise ValueError(
+                "Nesterov momentum needs a momentum above 0 and a dampening of 0, "
+                f"got momentum {momentum!r} and dampening {dampening!r}"
+            )
+
+    def update(self, parameter: Tensor, g: Any, group: dict[str, Any], state: dict[str, Any]) -> None:
+        """One step of `sgd_`."""
+        sgd_ = kernels.choose(g).sgd_
+        first = "velocity" not in state
+        if first and group["momentum"]:
+            state["velocity"] = zeros_like(parameter)
+        options = {k: v for k, v in group.items() if k != "params"}
+        parameter.update_(lambda p: sgd_(p, g, state.get("velocity"), **options, first=first))

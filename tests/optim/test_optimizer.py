@@ -1,0 +1,300 @@
+import copy
+import json
+
+import numpy as np
+import pytest
+
+import minires as mr
+from minires import nn, optim
+from minires.errors import CheckpointError, DeviceError, DtypeError, GraphError, ShapeError
+
+
+def parameter(*values, dtype=np.float64):
+    return nn.Parameter(np.array(values, dtype))
+
+
+def with_gradient(*values, dtype=np.float64):
+    p = parameter(*values, dtype=dtype)
+    p.grad = mr.tensor(np.ones(len(values), dtype))
+    return p
+
+
+MAKERS = {
+    "SGD": lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
+    "Adam": lambda p: optim.Adam(p, lr=0.1, weight_decay=0.1),
+    "AdamW": lambda p: optim.AdamW(p, lr=0.1),
+}
+makers = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+
+
+# What an optimiser takes
+
+
+def test_a_single_parameter_outside_a_list_is_an_error():
+    with pytest.raises(TypeError, match=r"params is a single Parameter: put it in a list, \[parameter\]"):
+        optim.SGD(parameter(1.0, 2.0), 0.1)
+
+
+def test_a_group_may_hold_a_single_parameter_outside_a_list():
+    p = with_gradient(1.0, 2.0)
+    optimizer = optim.SGD([{"params": p}], lr=0.5)
+    optimizer.step()
+    assert optimizer.param_groups[0]["params"] == [p]
+    assert p.numpy().tolist() == [0.5, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "text"),
+    [
+        (lambda p: np.zeros(2), TypeError, r"params must be a list of tensors.*not a ndarray"),
+        (lambda p: {p}, TypeError, "params must be a list of tensors.*not a set"),
+        (lambda p: nn.Linear(2, 2), TypeError, r"such as model\.parameters\(\), not a Linear"),
+        (lambda p: nn.Sequential(nn.Linear(2, 2)), TypeError, "parameter 0 of group 0 is a Linear, not a tensor"),
+        (lambda p: [p, np.zeros(2)], TypeError, r"parameter 1 of group 0 is a ndarray.*nn\.Parameter\(array\)"),
+        (lambda p: [("w", p)], TypeError, r"parameter 0 of group 0 is a tuple.*not model\.named_parameters\(\)"),
+        (lambda p: [p, 2 * p], GraphError, r"parameter 1 of group 0 was computed \(op=Multiply\)"),
+        (lambda p: [p.detach().reshape(2, 1)], GraphError, "parameter 0 of group 0 is a view of another tensor"),
+        (lambda p: [{"params": [p]}, p], TypeError, "group 1 is a Parameter; expected a dictionary"),
+        (lambda p: [p, {"params": [p]}], TypeError, "parameter 1 of group 0 is a dict, not a tensor"),
+        (lambda p: [{"params": np.zeros(2)}], TypeError, '"params" of group 0 must be a list.*not a ndarray'),
+        (lambda p: [{"lr": 0.1}], ValueError, r"group 0 has no \"params\", only \['lr'\]; add the list"),
+        (lambda p: [{"params": [p], "lt": 0.1}], ValueError, r"group 0 has the unknown options \['lt'\]; known are"),
+        (lambda p: [p, p], ValueError, "parameter 1 of group 0 is parameter 0 of group 0 again"),
+        (
+            lambda p: [{"params": p}, {"params": p}],
+            ValueError,
+            "0 of group 1 is parameter 0 of group 0 again",
+        ),
+        (lambda p: [], ValueError, "needs at least one parameter"),
+    ],
+)
+def test_what_a_step_could_not_change_is_refused_by_name(params, error, text):
+    with pytest.raises(error, match=text):
+        optim.SGD(params(parameter(1.0, 2.0)), lr=0.1)
+
+
+def test_groups_have_their_own_options():
+    a, b = with_gradient(1.0), with_gradient(1.0)
+    optimizer = optim.SGD([{"params": [a]}, {"params": [b], "lr": 0.25}], lr=0.5)
+    optimizer.step()
+    assert (a.item(), b.item()) == (0.5, 0.75)
+
+
+@makers
+def test_a_group_can_be_added_and_begins_its_own_state(make):
+    a, b, alone = with_gradient(1.0), with_gradient(1.0), with_gradient(1.0)
+    optimizer, other = make([a]), make([alone])
+    optimizer.step()
+    group = {"params": b}
+    optimizer.add_param_group(group)
+    assert group == {"params": b}
+    optimizer.step()
+    other.step()
+    assert b.item() == alone.item() != a.item()
+    assert sorted(optimizer.state) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("group", "error", "text"),
+    [
+        ([], TypeError, "group 1 is a list"),
+        ({"lr": 1}, ValueError, 'group 1 has no "params"'),
+        ({"params": [np.zeros(1)]}, TypeError, "parameter 0 of group 1"),
+        ({"params": [parameter(1.0)], "lr": -1}, ValueError, "lr must be a number that is not negative, got -1"),
+    ],
+)
+def test_a_group_that_does_not_fit_is_not_added(group, error, text):
+    optimizer = optim.SGD([parameter(1.0)], lr=0.1)
+    with pytest.raises(error, match=text):
+        optimizer.add_param_group(group)
+    assert len(optimizer.param_groups) == 1
+
+
+def test_a_representation_tells_the_options_of_each_group():
+    a, b = parameter(1.0), parameter(2.0)
+    assert repr(optim.Adam([a, b])) == "Adam(2 parameters, lr=0.001, betas=(0.9, 0.999), eps=1e-08, weight_decay=0)"
+    assert repr(optim.SGD([{"params": a}, {"params": b, "lr": 0.5}], 0.1)) == (
+        "SGD(\n"
+        "  group 0: 1 parameter, lr=0.1, momentum=0, dampening=0, weight_decay=0, nesterov=False\n"
+        "  group 1: 1 parameter, lr=0.5, momentum=0, dampening=0, weight_decay=0, nesterov=False\n"
+        ")"
+    )
+
+
+# Gradients and steps
+
+
+def test_gradients_are_set_to_none_or_where_there_are_any_to_zeros():
+    a, b = with_gradient(1.0, 2.0, dtype=np.float32), parameter(3.0)
+    optimizer = optim.SGD([a, b])
+    optimizer.zero_grad(set_to_none=False)
+    assert a.grad.numpy().tolist() == [0, 0]
+    assert a.grad.dtype == np.float32
+    assert b.grad is None
+    optimizer.zero_grad()
+    assert a.grad is None
+
+
+def test_a_parameter_without_a_gradient_stays():
+    a, b = with_gradient(1.0), parameter(1.0)
+    optim.SGD([a, b], lr=0.5).step()
+    assert (a.item(), b.item()) == (0.5, 1.0)
+
+
+@makers
+@pytest.mark.parametrize(
+    ("gradient", "error", "text"),
+    [
+        (np.ones(2), TypeError, "is a ndarray; set .grad to a tensor, or None"),
+        (mr.ones((3,), dtype=np.float64), ShapeError, r"is float64 of shape \(3,\) on cpu, but the parameter is float"),
+        (mr.ones((1,), dtype=np.float64), ShapeError, r"is .*\(1,\) on cpu, but the parameter is .*\(2,\) on cpu"),
+        (mr.ones((2,), dtype=np.float32), DtypeError, "is float32 .* but the parameter is float64 .* nothing was"),
+    ],
+)
+def test_a_step_with_a_gradient_that_does_not_fit_changes_nothing(make, gradient, error, text):
+    a, b = with_gradient(1.0, 2.0), with_gradient(1.0, 2.0)
+    optimizer = make([{"params": a}, {"params": b}])
+    optimizer.step()
+    values, state = a.numpy().copy(), optimizer.state_dict()
+    b.grad = gradient
+    with pytest.raises(error, match=f"the gradient of parameter 0 of group 1 {text}"):
+        optimizer.step()
+    assert np.array_equal(a.numpy(), values)
+    assert np.array_equal(b.numpy(), values)
+    np.testing.assert_equal(optimizer.state_dict(), state)
+
+
+def test_a_gradient_on_another_device_is_an_error(monkeypatch):
+    a, b = with_gradient(1.0), with_gradient(2.0)
+    elsewhere = b.grad.array.base
+    monkeypatch.setattr(
+        "minires.optim.optimizer.device_of", lambda array: "cuda:0" if array.base is elsewhere else "cpu"
+    )
+    optimizer = optim.Adam([a, b])
+    with pytest.raises(DeviceError, match=r"parameter 1 of group 0 is float64 .* on cuda:0, but .* on cpu"):
+        optimizer.step()
+    assert (a.item(), b.item(), optimizer.state) == (1.0, 2.0, {})
+
+
+def test_a_step_with_kernels_of_another_device_changes_nothing():
+    p = with_gradient(1.0)
+    optimizer = optim.Adam([p])
+    with mr.kernels.using("cuda"), pytest.raises(DeviceError):
+        optimizer.step()
+    assert optimizer.state == {}
+
+
+def test_integers_are_not_updated():
+    p = mr.tensor(np.ones(2, np.int64))
+    p.grad = mr.tensor(np.ones(2, np.int64))
+    with pytest.raises(DtypeError, match=r"parameter 0 of group 0 is int64 .*optimisers update floating-point numbers"):
+        optim.SGD([p]).step()
+
+
+def test_an_option_set_out_of_range_stops_the_step_before_it_begins():
+    a, b = with_gradient(1.0), with_gradient(1.0)
+    optimizer = optim.SGD([{"params": a}, {"params": b}], lr=0.1)
+    optimizer.param_groups[1]["lr"] = None
+    with pytest.raises(ValueError, match="lr must be a number that is not negative, got None"):
+        optimizer.step()
+    assert a.item() == 1.0
+
+
+# Its state
+
+
+@makers
+def test_a_saved_state_continues_bit_for_bit(make):
+    gradients = np.random.default_rng(0).standard_normal((6, 3))
+    p, q = parameter(0.0, 0.0, 0.0), parameter(0.0, 0.0, 0.0)
+
+    def descend(optimizer, p, gradients):
+        for g in gradients:
+            p.grad = mr.tensor(g)
+            optimizer.step()
+
+    descend(make([p]), p, gradients)
+    first, second = make([q]), make([q])
+    descend(first, q, gradients[:3])
+    second.load_state_dict(first.state_dict())
+    descend(second, q, gradients[3:])
+    assert np.array_equal(q.numpy(), p.numpy())
+
+
+def test_a_saved_state_is_a_copy_and_is_copied_when_loaded():
+    p = with_gradient(1.0)
+    optimizer = optim.SGD([p], 0.5, momentum=0.5)
+    optimizer.step()
+    saved = optimizer.state_dict()
+    before = copy.deepcopy(saved)
+    optimizer.load_state_dict(saved)
+    optimizer.step()
+    np.testing.assert_equal(saved, before)
+
+
+def test_places_that_json_made_strings_of_are_understood():
+    optimizer = optim.SGD([parameter(1.0)], 0.1)
+    saved = json.loads(json.dumps({**optimizer.state_dict(), "state": {0: {}}}))
+    optimizer.load_state_dict(saved)
+    assert optimizer.state == {0: {}}
+
+
+def sgd_state(velocity, place=0, name="velocity"):
+    return lambda saved: {**saved, "state": {place: {name: velocity}}}
+
+
+def sgd_group(**options):
+    return lambda saved: {**saved, "param_groups": [{**saved["param_groups"][0], **options}]}
+
+
+@pytest.mark.parametrize(
+    ("damage", "text"),
+    [
+        (lambda saved: {}, r"an optimiser's state has 'state' and 'param_groups', got \[\]"),
+        (lambda saved: None, "got a NoneType; use state_dict"),
+        (lambda saved: {**saved, "param_groups": 3}, "'param_groups' must be a list of dictionaries, got 3"),
+        (lambda saved: {**saved, "param_groups": []}, "saved are 0 parameter groups, but here are 1"),
+        (lambda saved: {**saved, "param_groups": [{"lr": 1}]}, r"saved group 0 has the options \['lr'\], but here are"),
+        (sgd_group(lr=-5), "saved group 0 does not fit: lr must be a number that is not negative, got -5"),
+        (sgd_group(lr="big"), "lr must be a number that is not negative, got 'big'"),
+        (sgd_group(momentum=0.0, nesterov=True), "Nesterov momentum needs a momentum above 0.* got momentum 0.0"),
+        (lambda saved: {**saved, "state": []}, "saved 'state' must be a dictionary, got a list"),
+        (sgd_state(np.zeros(2, np.float32), place=1), "a state of parameter 1, but here are 0 to 0"),
+        (sgd_state(np.zeros(2, np.float32), place=-1), "a state of parameter -1, but here are 0 to 0"),
+        (sgd_state(np.zeros(2, np.float32), place="x"), "a state of parameter 'x', but here are 0 to 0"),
+        (sgd_state(np.zeros(2, np.float32), name="m"), r"parameter 0 is \['m'\], but SGD keeps \['velocity'\]"),
+        (sgd_state(np.zeros(2)), "velocity of parameter 0 is float64 .* but the parameter is float32"),
+        (sgd_state(np.zeros(3, np.float32)), r"of shape \(3,\) on cpu, but the parameter is float32 of shape \(2,\)"),
+        (sgd_state([0.0, 0.0]), "velocity of parameter 0 is a list, but the parameter is float32"),
+        (lambda saved: {**saved, "state": {0: 7}}, "the saved state of parameter 0 is 7, but SGD keeps"),
+    ],
+)
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(damage, text):
+    p = with_gradient(1.0, 2.0, dtype=np.float32)
+    optimizer = optim.SGD([p], lr=0.1, momentum=0.9)
+    optimizer.step()
+    before = optimizer.state_dict()
+    with pytest.raises(CheckpointError, match=text):
+        optimizer.load_state_dict(damage({**optimizer.state_dict()}))
+    np.testing.assert_equal(optimizer.state_dict(), before)
+
+
+@pytest.mark.parametrize(
+    ("kept", "text"),
+    [
+        ({"step": 1}, r"parameter 0 is \['step'\], but Adam keeps \['m', 'step', 'v'\]"),
+        ({"step": -1, "m": np.zeros(1), "v": np.zeros(1)}, "saved step of parameter 0 must be an integer .* got -1"),
+        ({"step": 1.5, "m": np.zeros(1), "v": np.zeros(1)}, "saved step of parameter 0 must be an integer .* got 1.5"),
+    ],
+)
+def test_a_state_of_adam_that_adam_could_not_have_kept_is_refused(kept, text):
+    optimizer = optim.Adam([parameter(1.0)])
+    with pytest.raises(CheckpointError, match=text):
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": {0: kept}})
+    assert optimizer.state == {}
+
+
+def test_a_state_of_another_optimiser_is_refused():
+    p = with_gradient(1.0)
+    with pytest.raises(CheckpointError, match=r"saved group 0 has the options \['betas', .* here are \['dampening'"):
+        optim.SGD([p]).load_state_dict(optim.Adam([p]).state_dict())
