@@ -21,7 +21,8 @@ class ResNet(Module):
     blocks : how many of them in each of the four stages, whose widths are 64, 128, 256 and 512
     num_classes, in_channels : the sizes of the output and input
     stride_first : the 2015 placement of a bottleneck's stride, on its first 1×1
-    seed : of the initial weights; by default that of `minires.manual_seed`
+    seed : of the initial weights; by default that of `minires.manual_seed`, so that two models built one after
+        the other have equal weights: pass ``seed=`` for others
     """
 
     def __init__(
@@ -62,7 +63,8 @@ class CifarResNet(Module):
     depth : 6 n + 2
     num_classes, in_channels : the sizes of the output and input
     shortcut : "A" pads with zeros, "B" projects, "none" makes the plain twin
-    seed : of the initial weights; by default that of `minires.manual_seed`
+    seed : of the initial weights; by default that of `minires.manual_seed`, so that two models built one after
+        the other have equal weights: pass ``seed=`` for others
 
     Raises
     ------

@@ -1,20 +1,12 @@
 """Modules and layers."""
 
 from minires.nn import init
+from minires.nn.containers import Identity, ModuleList, Sequential
 from minires.nn.fold import FoldedBatchNorm, fold_batch_norm
-from minires.nn.layers import (
-    AdaptiveAvgPool2d,
-    AvgPool2d,
-    BatchNorm2d,
-    Conv2d,
-    CrossEntropyLoss,
-    Dropout,
-    Flatten,
-    Linear,
-    MaxPool2d,
-    ReLU,
-)
-from minires.nn.module import Identity, Module, ModuleList, Parameter, Sequential
+from minires.nn.layers import BatchNorm2d, Conv2d, CrossEntropyLoss, Dropout, Flatten, Linear, ReLU
+from minires.nn.module import Module
+from minires.nn.parameter import Parameter
+from minires.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
 __all__ = [
     "AdaptiveAvgPool2d",

@@ -25,7 +25,8 @@ from minires.device import Array, xp_of
 from minires.errors import ShapeError
 from minires.functional.creation import tensor
 from minires.nn.layers import BatchNorm2d, Conv2d
-from minires.nn.module import Module, Parameter
+from minires.nn.module import Module
+from minires.nn.parameter import Parameter
 
 SIZES = (32, 224, 28, 64, 96, 128, 256)  # of the images that are tried where no example is given
 
@@ -36,7 +37,7 @@ def fold_batch_norm(model: Module, example: Tensor | None = None) -> Module:
     What follows what is found by one forward pass, not by names. A batch norm is folded if all it ever gets
     are the outputs of one convolution, nobody else reads those outputs or keeps them, and it has running
     statistics; the others stay batch norms. Only `Conv2d` and `BatchNorm2d` themselves are folded, not classes
-    derived from them.
+    derived from them, nor instances with a forward pass of their own.
 
     Parameters
     ----------
@@ -48,7 +49,8 @@ def fold_batch_norm(model: Module, example: Tensor | None = None) -> Module:
     -------
     folded : a deep copy in evaluation mode, without the model's hooks, which stay with the model. Its output
         equals the model's in evaluation mode up to rounding. ``train()`` does not bring the batch norms back:
-        they go on with the statistics that were folded in, and training moves the folded weights and biases.
+        they go on with the statistics that were folded in, and training moves the folded weights and biases,
+        except where all that they were made of was frozen.
 
     Raises
     ------
@@ -81,7 +83,8 @@ def _copy(model: Module) -> Module:
         known[id(module._hooks)] = {}
         for value in (*vars(module).values(), *module._buffers.values()):
             if isinstance(value, Tensor) and id(value) not in known:
-                known[id(value)] = Parameter(value) if isinstance(value, Parameter) else tensor(value)
+                learnt = isinstance(value, Parameter)
+                known[id(value)] = Parameter(value, value.requires_grad) if learnt else tensor(value)
     return copy.deepcopy(model, known)
 
 
@@ -94,13 +97,14 @@ def _fold(conv: Conv2d, norm: BatchNorm2d) -> None:
     weight = xp_of(w).empty_like(w)  # keeps the memory order
     weight[...] = w * scale.reshape(-1, 1, 1, 1)  # (2)
     bias = (0.0 if beta is None else beta) + scale * (-mean if b is None else b.array - mean)  # (2)
-    conv.weight, conv.bias = Parameter(weight), Parameter(bias.astype(w.dtype))
+    learns = any(t is not None and t.requires_grad for t in (conv.weight, b, norm.weight, norm.bias))
+    conv.weight, conv.bias = Parameter(weight, learns), Parameter(bias.astype(w.dtype), learns)
 
 
 def _replace(model: Module, replacements: Mapping[Any, Module]) -> None:
     """Put other modules where these are, wherever that is."""
     for module in list(model.modules()):
-        for name, child in list(module.named_children()):
+        for name, child in module._places():
             if child in replacements:
                 setattr(module, name, replacements[child])
 
@@ -167,8 +171,9 @@ class _Probe(FoldedBatchNorm):
 
 def _pairs(model: Module, example: Tensor | None) -> list[tuple[Conv2d, BatchNorm2d]]:
     """Each convolution with the batch norm that can be folded into it, by one forward pass."""
-    convs = [module for module in dict.fromkeys(model.modules()) if type(module) is Conv2d]
-    norms = [module for module in dict.fromkeys(model.modules()) if type(module) is BatchNorm2d]
+    known = [module for module in model.modules() if "forward" not in vars(module)]
+    convs = [module for module in known if type(module) is Conv2d]
+    norms = [module for module in known if type(module) is BatchNorm2d]
     probes = {norm: _Probe(norm) for norm in norms if norm.running_mean is not None}
     if not convs or not probes:
         return []
@@ -180,15 +185,15 @@ def _pairs(model: Module, example: Tensor | None) -> list[tuple[Conv2d, BatchNor
         calls.append(_Call(conv))
         return _Watched(y.array, calls[-1])
 
-    removals = [conv.register_forward_hook(watch) for conv in convs]
+    handles = [conv.register_forward_hook(watch) for conv in convs]
     _replace(model, probes)
     with no_grad():
         output = model(x)  # held while the calls are judged: an output of the model is not for us to change
     found = [(probe.partner(calls), norm) for norm, probe in probes.items()]
     del output
     _replace(model, {probe: norm for norm, probe in probes.items()})
-    for remove in removals:
-        remove()
+    for handle in handles:
+        handle.remove()
     return [(conv, norm) for conv, norm in found if conv is not None]
 
 

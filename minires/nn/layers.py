@@ -12,9 +12,10 @@ from minires.autograd.tensor import Tensor
 from minires.device import Array
 from minires.errors import ShapeError
 from minires.functional.creation import tensor
-from minires.geometry import pair
+from minires.geometry import Geometry, pair
 from minires.nn import init
-from minires.nn.module import Module, Parameter
+from minires.nn.module import Module
+from minires.nn.parameter import Parameter
 from minires.random import next_draws
 
 
@@ -26,9 +27,13 @@ class Conv2d(Module):
     in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias : as in PyTorch
     rng : where the initial weights are drawn; by default from the stream "nn.init" of `minires.random`
 
+    Attributes
+    ----------
+    kernel_size, stride, padding, dilation : pairs (vertical, horizontal)
+
     Raises
     ------
-    ShapeError : if groups does not divide the channels.
+    ShapeError : if a size is not positive, the padding is negative, or groups does not divide the channels.
     """
 
     def __init__(
@@ -44,11 +49,14 @@ class Conv2d(Module):
         rng: np.random.Generator | None = None,
     ) -> None:
         super().__init__()
-        if groups < 1 or in_channels % groups or out_channels % groups:
+        self.in_channels, self.out_channels = _size("in_channels", in_channels), _size("out_channels", out_channels)
+        self.kernel_size, self.stride = pair(kernel_size, "kernel_size"), pair(stride, "stride")
+        self.padding, self.dilation, self.groups = pair(padding, "padding"), pair(dilation, "dilation"), groups
+        Geometry(self.kernel_size, self.stride, self.padding, self.dilation, groups)  # refuses an impossible one
+        if in_channels % groups or out_channels % groups:
             raise ShapeError(f"groups={groups} must divide the channels in ({in_channels}) and out ({out_channels})")
         rng = rng or next_draws("nn.init")
-        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
-        shape = (out_channels, in_channels // groups, *pair(kernel_size, "kernel_size"))
+        shape = (self.out_channels, self.in_channels // groups, *self.kernel_size)
         fan_in = math.prod(shape[1:])
         self.weight = Parameter(init.uniform_by_fan_in(shape, fan_in, rng))
         self.bias = Parameter(init.uniform_by_fan_in((out_channels,), fan_in, rng)) if bias else None
@@ -57,9 +65,26 @@ class Conv2d(Module):
         """(N, C, H, W) -> (N, K, P, Q)."""
         return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
+    def extra_repr(self) -> str:
+        """The sizes, and what is not the default."""
+        usual = {"padding": (0, 0), "dilation": (1, 1), "groups": 1}
+        others = [f"{name}={getattr(self, name)}" for name in usual if getattr(self, name) != usual[name]]
+        others += ["bias=False"] if self.bias is None else []
+        window = f"kernel_size={self.kernel_size}, stride={self.stride}"
+        return ", ".join([f"{self.in_channels}, {self.out_channels}, {window}", *others])
+
 
 class ReLU(Module):
-    """max(x, 0)."""
+    """max(x, 0).
+
+    Parameters
+    ----------
+    inplace : accepted for PyTorch's sake, and without effect: a rectifier never overwrites its input here
+    """
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape."""
@@ -76,6 +101,10 @@ class BatchNorm2d(Module):
     momentum : the weight of a batch in the running statistics; None for the mean over all batches
     affine : whether to learn a scale and a shift
     track_running_stats : whether to keep running statistics; without, those of the batch are used in evaluation too
+
+    Raises
+    ------
+    ShapeError : if num_features is not positive.
     """
 
     def __init__(
@@ -87,7 +116,8 @@ class BatchNorm2d(Module):
         track_running_stats: bool = True,
     ) -> None:
         super().__init__()
-        self.eps, self.momentum, self.track_running_stats = eps, momentum, track_running_stats
+        self.num_features = _size("num_features", num_features)
+        self.eps, self.momentum, self.affine, self.track_running_stats = eps, momentum, affine, track_running_stats
         self.weight = Parameter(np.ones(num_features, np.float32)) if affine else None
         self.bias = Parameter(np.zeros(num_features, np.float32)) if affine else None
         kept = track_running_stats
@@ -100,7 +130,9 @@ class BatchNorm2d(Module):
         return self._normalise(x, None, relu=False)
 
     def act(self, x: Tensor, relu: Module, shortcut: Tensor | None = None) -> Tensor:
-        """relu(self(x) + shortcut), in one pass over memory unless a hook wants to see what is between.
+        """relu(self(x) + shortcut), in one pass over memory unless somebody wants to see what is between.
+
+        The parts are called one after the other if one of them has a hook or a forward pass of its own.
 
         Parameters
         ----------
@@ -108,7 +140,7 @@ class BatchNorm2d(Module):
         relu : a `ReLU`; another module is called as it is
         shortcut : (N, C, H, W) or None
         """
-        if type(relu) is ReLU and not relu.hooked and not self.hooked:
+        if _as_written_here(self, BatchNorm2d) and _as_written_here(relu, ReLU):
             return self._normalise(x, shortcut, relu=True)
         y = self(x)
         return relu(y if shortcut is None else y + shortcut)  # type: ignore[no-any-return]
@@ -133,41 +165,10 @@ class BatchNorm2d(Module):
             self.num_batches_tracked.update_(_increment)
         return y
 
-
-class _Pool2d(Module):
-    """A module that keeps a pooling window."""
-
-    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
-        super().__init__()
-        self.window = (kernel_size, stride, padding)
-
-
-class MaxPool2d(_Pool2d):
-    """The largest value of each window; see `functional.max_pool2d`."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, P, Q)."""
-        return F.max_pool2d(x, *self.window)
-
-
-class AvgPool2d(_Pool2d):
-    """The mean of each window; see `functional.avg_pool2d`."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, P, Q)."""
-        return F.avg_pool2d(x, *self.window)
-
-
-class AdaptiveAvgPool2d(Module):
-    """Means over a grid of windows; see `functional.adaptive_avg_pool2d`."""
-
-    def __init__(self, output_size: Any) -> None:
-        super().__init__()
-        self.output_size = output_size
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, *output_size)."""
-        return F.adaptive_avg_pool2d(x, self.output_size)
+    def extra_repr(self) -> str:
+        """The options."""
+        names = ("eps", "momentum", "affine", "track_running_stats")
+        return ", ".join([str(self.num_features), *(f"{name}={getattr(self, name)}" for name in names)])
 
 
 class Flatten(Module):
@@ -181,21 +182,40 @@ class Flatten(Module):
         """(N, …) -> (N, product)."""
         return x.flatten(self.start_dim, self.end_dim)
 
+    def extra_repr(self) -> str:
+        """The axes."""
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
 
 class Linear(Module):
-    """x · weightᵀ + bias; see `functional.linear`."""
+    """x · weightᵀ + bias; see `functional.linear`.
+
+    Parameters
+    ----------
+    in_features, out_features, bias : as in PyTorch
+    rng : where the initial weights are drawn; by default from the stream "nn.init" of `minires.random`
+
+    Raises
+    ------
+    ShapeError : if a size is not positive.
+    """
 
     def __init__(
         self, in_features: int, out_features: int, bias: bool = True, rng: np.random.Generator | None = None
     ) -> None:
         super().__init__()
+        self.in_features, self.out_features = _size("in_features", in_features), _size("out_features", out_features)
         rng = rng or next_draws("nn.init")
         self.weight = Parameter(init.uniform_by_fan_in((out_features, in_features), in_features, rng))
         self.bias = Parameter(init.uniform_by_fan_in((out_features,), in_features, rng)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C) -> (N, K)."""
+        """(…, C) -> (…, K)."""
         return F.linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """The sizes."""
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
 class CrossEntropyLoss(Module):
@@ -203,25 +223,57 @@ class CrossEntropyLoss(Module):
 
     def __init__(self, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0) -> None:
         super().__init__()
-        self.options = (reduction, label_smoothing, ignore_index)
+        self.ignore_index, self.reduction, self.label_smoothing = ignore_index, reduction, label_smoothing
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """(N, K), (N,) -> a scalar."""
-        return F.cross_entropy(logits, labels, *self.options)
+        return F.cross_entropy(logits, labels, self.reduction, self.label_smoothing, self.ignore_index)
 
 
 class Dropout(Module):
-    """Drop elements at random while training; see `functional.dropout`."""
+    """Drop elements at random while training; see `functional.dropout`.
 
-    def __init__(self, p: float = 0.5) -> None:
+    Parameters
+    ----------
+    p : the probability that an element is dropped
+    inplace : accepted for PyTorch's sake, and without effect
+
+    Raises
+    ------
+    ValueError : if p is not between 0 and 1.
+    """
+
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
         if not 0 <= p <= 1:
             raise ValueError(f"the probability of dropout must be between 0 and 1, got {p!r}")
-        self.p = p
+        self.p, self.inplace = p, inplace
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape."""
         return F.dropout(x, self.p, self.training)
+
+    def extra_repr(self) -> str:
+        """The probability."""
+        return f"p={self.p}"
+
+
+def _as_written_here(module: Module, kind: type[Module]) -> bool:
+    """Whether calling the module does what its class in this file does, and nobody watches."""
+    if not isinstance(module, kind) or module.hooked or "forward" in vars(module):
+        return False
+    forward, call = _CALLS[kind]
+    return type(module).forward is forward and type(module).__call__ is call
+
+
+_CALLS: dict[type[Module], Any] = {kind: (kind.forward, kind.__call__) for kind in (BatchNorm2d, ReLU)}
+
+
+def _size(name: str, value: Any) -> int:
+    """``value`` as a positive integer."""
+    if not hasattr(value, "__index__") or isinstance(value, bool) or value < 1:
+        raise ShapeError(f"{name} must be a positive integer, got {value!r}")
+    return int(value)
 
 
 def _increment(count: Array) -> None:

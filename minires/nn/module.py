@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from minires.autograd.tensor import Tensor
-from minires.device import Array
-from minires.errors import CheckpointError, GraphError
-from minires.functional.creation import tensor
+from minires.errors import CheckpointError, DtypeError, GraphError
+from minires.hooks import Hook
+from minires.nn.parameter import Parameter, converted, each_once, fitting
 
 M = TypeVar("M", bound="Module")
-
-
-class Parameter(Tensor):
-    """A tensor that a module learns: it requires a gradient, and the module finds it by itself."""
-
-    __slots__ = ()
-
-    def __init__(self, data: Tensor | Array) -> None:
-        super().__init__(tensor(data)._array)
-        self.requires_grad_()
+ForwardHook: TypeAlias = Callable[["Module", tuple[Any, ...], Any], Any]
 
 
 class Module:
     """The base of all layers and networks. Assign parameters and modules as attributes; define ``forward``.
+
+    Call ``super().__init__()`` before anything else. What is assigned over a parameter, buffer or module must be
+    of its kind, or None: an array in its place would no longer be learnt, saved or moved. `del` makes room.
 
     Attributes
     ----------
@@ -38,98 +32,192 @@ class Module:
     def __init__(self) -> None:
         self.training = True
         self._buffers: dict[str, Tensor | None] = {}
-        self._hooks: dict[object, Callable[[Module, tuple[Any, ...], Any], Any]] = {}
+        self._hooks: dict[Hook, ForwardHook] = {}
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **keywords: Any) -> Any:
         """Compute the output; subclasses define it."""
         raise TypeError(f"{type(self).__name__} does not define forward")
 
-    def __call__(self, *inputs: Any) -> Any:
+    def __call__(self, *inputs: Any, **keywords: Any) -> Any:
         """Run ``forward``, then the hooks."""
-        output = self.forward(*inputs)
+        output = self.forward(*inputs, **keywords)
         for hook in tuple(self._hooks.values()):
             replaced = hook(self, inputs, output)
             output = output if replaced is None else replaced
         return output
 
-    def register_forward_hook(self, hook: Callable[[Module, tuple[Any, ...], Any], Any]) -> Callable[[], None]:
+    def register_forward_hook(self, hook: ForwardHook) -> Hook:
         """Call ``hook(module, inputs, output)`` after each forward pass; what it returns, if not None, replaces it.
+
+        ``inputs`` are those that were passed by position.
 
         Returns
         -------
-        remove : a function without arguments that takes the hook away
+        handle : ``handle.remove()`` takes the hook away
         """
-        key = object()
-        self._hooks[key] = hook
-        return lambda: self._hooks.pop(key, None) and None
+        return Hook(self._hooks, hook)
 
     @property
     def hooked(self) -> bool:
         """Whether a forward hook is registered here."""
         return bool(self._hooks)
 
+    # What it holds
+
     def register_buffer(self, name: str, value: Tensor | None) -> None:
-        """Keep a tensor that belongs to the state but is not learnt, as attribute ``name``."""
+        """Keep a tensor that belongs to the state but is not learnt, as attribute ``name``.
+
+        Raises
+        ------
+        TypeError : if ``value`` is neither a tensor nor None.
+        KeyError : if ``name`` has a dot, is empty, or is taken by something else.
+        """
+        self._check_name(name, name in self._buffers)
+        if not isinstance(value, Tensor | None):
+            raise TypeError(f"buffer {name!r} must be a Tensor or None, got a {type(value).__name__}: use mr.tensor")
         self._buffers[name] = value
 
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Assign a module as attribute ``name``, which need not be an identifier of Python.
+
+        Raises
+        ------
+        TypeError : if ``module`` is neither a module nor None.
+        KeyError : if ``name`` has a dot, is empty, or is taken by something else.
+        """
+        self._check_name(name, name in vars(self) and isinstance(vars(self)[name], Module | None))
+        if not isinstance(module, Module | None):
+            raise TypeError(f"module {name!r} must be a Module or None, got a {type(module).__name__}")
+        setattr(self, name, module)
+
+    def get_submodule(self, path: str) -> Module:
+        """The module at a path such as "layer1.0.conv1"; this one at "".
+
+        Raises
+        ------
+        AttributeError : if there is none.
+        """
+        module: Any = self
+        for name in path.split(".") if path else ():
+            module = vars(module).get(name)
+            if not isinstance(module, Module):
+                raise AttributeError(f"{type(self).__name__} has no module {path!r}: there is none at its {name!r}")
+        return module  # type: ignore[no-any-return]
+
+    def _check_name(self, name: str, may_be_replaced: bool) -> None:
+        if not isinstance(name, str) or not name or "." in name:
+            raise KeyError(f"the name of a buffer or module is a string without dots, not {name!r}")
+        if hasattr(self, name) and not may_be_replaced:
+            raise KeyError(f"{type(self).__name__} has an attribute {name!r} already: choose another name")
+
     def __getattr__(self, name: str) -> Any:
-        buffers = self.__dict__.get("_buffers", {})
+        buffers = vars(self).get("_buffers", {})
         if name in buffers:
             return buffers[name]
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        hint = "" if "_buffers" in vars(self) else ": call super().__init__() first"
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in self.__dict__.get("_buffers", {}):
-            self._buffers[name] = value
+        held, buffers = vars(self).get(name), vars(self).get("_buffers", {})
+        kind = next((k for k in (Parameter, Module) if isinstance(held, k)), Tensor if name in buffers else None)
+        if kind is not None and value is not None and not isinstance(value, kind):
+            raise TypeError(
+                f"{type(self).__name__}.{name} is a {'buffer' if name in buffers else kind.__name__}: assign a "
+                f"{kind.__name__} or None, not a {type(value).__name__} (new values go in by .{name}.assign_(values))"
+            )
+        if name in buffers and not isinstance(value, Parameter):
+            buffers[name] = value
         else:
             object.__setattr__(self, name, value)
+            buffers.pop(name, None)  # it has become a parameter
+
+    def __delattr__(self, name: str) -> None:
+        if name in vars(self).get("_buffers", {}):
+            del self._buffers[name]
+        else:
+            object.__delattr__(self, name)
 
     # Who is inside
 
-    def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The modules assigned as attributes, in order."""
-        return ((name, value) for name, value in vars(self).items() if isinstance(value, Module))
+    def _places(self) -> list[tuple[str, Module]]:
+        """Every attribute that is a module, in order; a module with two names is listed under both."""
+        return [(name, value) for name, value in vars(self).items() if isinstance(value, Module)]
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all inside it, each with its path."""
-        yield prefix, self
-        for name, child in self.named_children():
-            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules assigned as attributes, in order, each once."""
+        return each_once(self._places())
+
+    def children(self) -> Iterator[Module]:
+        """The modules assigned as attributes, in order, each once."""
+        return (child for _, child in self.named_children())
+
+    def named_modules(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
+        """This module and all inside it, each with its path, and once, or under every path that it has."""
+        return self._walk(prefix, set() if remove_duplicate else None)
+
+    def _walk(self, path: str, seen: set[int] | None) -> Iterator[tuple[str, Module]]:
+        if seen is not None:
+            if id(self) in seen:
+                return
+            seen.add(id(self))
+        yield path, self
+        for name, child in self._places():
+            yield from child._walk(f"{path}.{name}" if path else name, seen)
 
     def modules(self) -> Iterator[Module]:
-        """This module and all inside it."""
+        """This module and all inside it, each once."""
         return (module for _, module in self.named_modules())
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """All parameters with their paths, each once."""
-        seen: set[int] = set()
-        for path, module in self.named_modules():
-            for name, value in vars(module).items():
-                if isinstance(value, Parameter) and id(value) not in seen:
-                    seen.add(id(value))
-                    yield (f"{path}.{name}" if path else name), value
+        return each_once(
+            (f"{path}.{name}" if path else name, value)
+            for path, module in self.named_modules()
+            for name, value in vars(module).items()
+            if isinstance(value, Parameter)
+        )
 
     def parameters(self) -> Iterator[Parameter]:
         """All parameters, each once."""
         return (parameter for _, parameter in self.named_parameters())
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
-        """All buffers with their paths."""
-        for path, module in self.named_modules():
-            for name, value in module._buffers.items():
-                if value is not None:
-                    yield (f"{path}.{name}" if path else name), value
+        """All buffers with their paths, each once."""
+        return each_once(
+            (f"{path}.{name}" if path else name, value)
+            for path, module in self.named_modules()
+            for name, value in module._buffers.items()
+            if value is not None
+        )
 
     def buffers(self) -> Iterator[Tensor]:
-        """All buffers."""
+        """All buffers, each once."""
         return (buffer for _, buffer in self.named_buffers())
 
     def apply(self: M, function: Callable[[Module], object]) -> M:
-        """Call ``function`` with every module, the inner ones first."""
-        for _, child in self.named_children():
-            child.apply(function)
-        function(self)
+        """Call ``function`` with every module once, the inner ones first."""
+        for module in self._inner_first(set()):
+            function(module)
         return self
+
+    def _inner_first(self, seen: set[int]) -> Iterator[Module]:
+        seen.add(id(self))
+        for _, child in self._places():
+            if id(child) not in seen:
+                yield from child._inner_first(seen)
+        yield self
+
+    def extra_repr(self) -> str:
+        """What `repr` shows between the brackets; layers define it."""
+        return ""
+
+    def __repr__(self) -> str:
+        inside = [f"({name}): {child!r}" for name, child in self._places()]
+        own = self.extra_repr()
+        if not inside:
+            return f"{type(self).__name__}({own})"
+        lines = "\n".join([own, *inside] if own else inside).replace("\n", "\n  ")
+        return f"{type(self).__name__}(\n  {lines}\n)"
 
     # How it behaves
 
@@ -143,15 +231,27 @@ class Module:
         """Set ``training`` to False here and inside."""
         return self.train(False)
 
+    def requires_grad_(self: M, requires_grad: bool = True) -> M:
+        """Have all parameters learn, or freeze them."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self) -> None:
+        """Set the gradients of all parameters to None."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
     # What it knows
 
     def state_dict(self) -> dict[str, Tensor]:
         """Parameters and buffers by path, in PyTorch's order: each module's own parameters, then its buffers.
 
-        The tensors share memory with the module's, without its graph.
+        What is shared is listed under every path that it has. The tensors share memory with the module's,
+        without its graph.
         """
         state: dict[str, Tensor] = {}
-        for path, module in self.named_modules():
+        for path, module in self.named_modules(remove_duplicate=False):
             own = [(name, value) for name, value in vars(module).items() if isinstance(value, Parameter)]
             for name, value in [*own, *module._buffers.items()]:
                 if value is not None:
@@ -168,88 +268,52 @@ class Module:
 
         Raises
         ------
-        CheckpointError : if paths are missing or unexpected (when strict), or a shape or dtype differs.
+        TypeError : if ``state`` is no mapping.
+        CheckpointError : if paths are missing or unexpected (when strict), a value is neither a tensor nor an
+            array, a shape or kind of dtype differs, or a number is out of range for the module's dtype.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"a state is a dictionary of tensors by path, not a {type(state).__name__}")
         own = self.state_dict()
         missing, unexpected = [k for k in own if k not in state], [k for k in state if k not in own]
         if strict and (missing or unexpected):
             raise CheckpointError(
                 f"state does not fit {type(self).__name__}: missing {missing}, unexpected {unexpected}"
             )
-        new = {name: state[name] for name in own if name in state}
-        for name, value in new.items():
-            if tuple(value.shape) != own[name].shape:
-                raise CheckpointError(f"{name} has shape {tuple(value.shape)}, but the module's is {own[name].shape}")
-            if not np.can_cast(value.dtype, own[name].dtype, "same_kind"):
-                raise CheckpointError(f"{name} has dtype {value.dtype}, but the module's is {own[name].dtype}")
+        new = {name: fitting(name, state[name], value) for name, value in own.items() if name in state}
         for name, value in new.items():
             own[name].assign_(value)
 
-    def to(self: M, device: str | None = None, dtype: Any = None) -> M:
-        """Move everything to a device, and floating-point values to a dtype. Parameters are replaced.
+    def to(self: M, *wanted: Any, device: str | None = None, dtype: Any = None) -> M:
+        """``model.to("cuda")``, ``model.to(np.float64)``, ``model.to("cuda", np.float32)``: move and convert.
 
-        Make optimisers afterwards, since they hold the parameters.
+        Everything moves to the device; floating-point values get the dtype, integers keep theirs. A parameter
+        that is there and so already stays the object that it is; another is replaced, so make optimisers
+        afterwards. Frozen parameters stay frozen.
+
+        Parameters
+        ----------
+        wanted : devices and dtypes, told apart by what they are, as in `Tensor.to`
+        device, dtype : the same by name
 
         Raises
         ------
-        GraphError : if a parameter holds a gradient, which would be lost.
+        DeviceError : if the device does not exist or is not available.
+        DtypeError : if the dtype is not one of floating-point numbers.
+        GraphError : if a parameter to be replaced holds a gradient, which would be lost.
         """
-        for parameter in self.parameters():
-            if parameter.grad is not None:
-                raise GraphError("to() would lose gradients: set them to None first")
-        replaced: dict[int, Parameter] = {}  # shared parameters stay shared
-
-        def moved(value: Tensor) -> Tensor:
-            wanted = dtype if value.dtype.kind == "f" else None
-            return tensor(value, device=device, dtype=wanted)
-
+        target = Tensor(np.zeros((), np.float32)).to(*wanted, device=device, dtype=dtype).dtype
+        if target.kind not in "fc":
+            raise DtypeError(f"a module's values are floating-point numbers; it cannot be converted to {target}")
+        held: list[Tensor] = [*self.parameters(), *self.buffers()]
+        pairs = [(value, converted(value, wanted, device, dtype)) for value in held]
+        for value, new in pairs:
+            if new is not value and value.grad is not None:
+                raise GraphError("to() would lose gradients: set them to None first, with zero_grad()")
+        moved = {id(value): new for value, new in pairs if new is not value}
         for module in self.modules():
-            for name, value in list(vars(module).items()):
-                if isinstance(value, Parameter):
-                    setattr(module, name, replaced.setdefault(id(value), Parameter(moved(value))))
-            for name, buffer in module._buffers.items():
-                module._buffers[name] = None if buffer is None else moved(buffer)
+            for names in (vars(module), module._buffers):
+                for name, value in list(names.items()):
+                    if id(value) in moved:
+                        names[name] = moved[id(value)]
         return self
-
-
-class Identity(Module):
-    """Gives back what it gets."""
-
-    def forward(self, x: Any) -> Any:
-        """Return x."""
-        return x
-
-
-class Sequential(Module):
-    """Modules in a row, under the names 0, 1, 2, …"""
-
-    def __init__(self, *modules: Module) -> None:
-        super().__init__()
-        for index, module in enumerate(modules):
-            setattr(self, str(index), module)
-
-    def forward(self, x: Any) -> Any:
-        """Pass x through all of them."""
-        for module in self:
-            x = module(x)
-        return x
-
-    def __iter__(self) -> Iterator[Module]:
-        return (module for _, module in self.named_children())
-
-    def __len__(self) -> int:
-        return len(list(self.named_children()))
-
-    def __getitem__(self, index: int) -> Module:
-        return list(self)[index]
-
-
-class ModuleList(Sequential):
-    """Modules under the names 0, 1, 2, … that the owner calls as it likes."""
-
-    def __init__(self, modules: Any = ()) -> None:
-        super().__init__(*modules)
-
-    def forward(self, x: Any) -> Any:
-        """Refuse: a list has no forward pass."""
-        raise TypeError("a ModuleList is not called; iterate over it")

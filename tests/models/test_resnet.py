@@ -51,9 +51,9 @@ def test_a_step_along_the_gradient_lowers_the_loss():
 
 def test_the_2015_stride_is_on_the_first_pointwise_convolution():
     block = models.resnet50(stride_first=True).layer2[0]
-    assert (block.conv1.stride, block.conv2.stride) == (2, 1)
+    assert (block.conv1.stride, block.conv2.stride) == ((2, 2), (1, 1))
     block = models.resnet50().layer2[0]
-    assert (block.conv1.stride, block.conv2.stride) == (1, 2)
+    assert (block.conv1.stride, block.conv2.stride) == ((1, 1), (2, 2))
 
 
 def test_impossible_depths_and_shortcuts_are_named():

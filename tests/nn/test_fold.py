@@ -253,6 +253,37 @@ def test_a_class_derived_from_a_layer_is_left_alone():
     assert_same_output(model, folded, image(2, 3, 6, 6))
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_layer_with_a_forward_pass_of_its_own_is_left_alone(place):
+    model = randomise(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).to(np.float64))
+    layer = model[place]
+    layer.forward = lambda x: type(layer).forward(layer, x) + 100.0
+    folded = fold_batch_norm(model)
+    assert count(folded, FoldedBatchNorm) == 0
+    assert_same_output(model, folded, image(2, 3, 6, 6))
+
+
+def test_what_was_frozen_stays_frozen():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+    model.requires_grad_(False)
+    model[3].bias.requires_grad_()
+    model = randomise(model.to(np.float64))
+    x = image(1, 3, 3, 3)
+    folded = fold_batch_norm(model, x)
+    assert [p.requires_grad for p in folded.parameters()] == [False, False, False, True]
+    model[1].weight.requires_grad_()  # part of the folded weights, which then learn
+    assert [p.requires_grad for p in fold_batch_norm(model, x).parameters()] == [True, True, False, True]
+    assert not model[0].weight.requires_grad
+
+
+def test_a_batch_norm_under_two_names_is_replaced_under_both():
+    model = Graph(lambda g, x: g.again(g.conv1(x)))
+    model.again = model.bn1
+    folded = fold_batch_norm(randomise(model.to(np.float64)))
+    assert type(folded.bn1) is type(folded.again) is FoldedBatchNorm
+    assert_same_output(model, folded, image(2, 3, 6, 6))
+
+
 def test_a_weight_that_two_convolutions_share_is_scaled_in_one():
     model = nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3), nn.Conv2d(3, 3, 3))
     model[2].weight = model[0].weight

@@ -1,4 +1,5 @@
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -61,22 +62,16 @@ def test_training_mode_reaches_every_module_and_decides_what_batch_norm_does():
 
 def test_forward_hooks_see_and_may_replace_outputs():
     net, seen = Net(), []
-    remove = net.body.register_forward_hook(lambda module, inputs, y: seen.append(y.shape))
-    net.fc.register_forward_hook(lambda module, inputs, y: y * 0.0)
+    handle = net.body.register_forward_hook(lambda module, inputs, y: seen.append(y.shape))
+    last = net.fc.register_forward_hook(lambda module, inputs, y: y * 0.0)
     x = mr.tensor(np.ones((2, 1, 5, 5), np.float32))
     assert not net(x).numpy().any()
-    remove()
-    net(x)
+    handle.remove()
+    handle.remove()
+    last()
+    assert net(x).numpy().any()
     assert seen == [(2, 2, 3, 3)]
-
-
-def test_to_converts_floats_and_leaves_counters():
-    net = Net().to(dtype=np.float64)
-    assert {t.dtype.name for t in net.parameters()} == {"float64"}
-    assert net.body[1].num_batches_tracked.dtype == np.int64
-    net(mr.tensor(np.ones((2, 1, 5, 5)))).sum().backward()
-    with pytest.raises(GraphError, match="would lose gradients"):
-        net.to(dtype=np.float32)
+    assert not net.fc.hooked
 
 
 def test_a_deep_copy_of_a_module_shares_nothing_with_it():
@@ -91,6 +86,16 @@ def test_a_deep_copy_of_a_module_shares_nothing_with_it():
         copy.deepcopy(net.fc.weight * 2.0)
 
 
+def test_a_deep_copy_keeps_forward_hooks_and_has_them_to_itself():
+    net, seen = nn.Sequential(nn.ReLU()), []
+    handle = net[0].register_forward_hook(lambda module, inputs, y: seen.append(module))
+    twin = copy.deepcopy(net)
+    handle.remove()
+    net(mr.tensor(1.0))
+    twin(mr.tensor(1.0))
+    assert seen == [twin[0]]
+
+
 def test_a_hook_between_batch_norm_and_relu_sees_what_is_there():
     block, x = mr.models.BasicBlock(2, 2), mr.tensor(np.random.default_rng(0).standard_normal((2, 2, 4, 4)))
     block.to(dtype=np.float64)
@@ -102,12 +107,169 @@ def test_a_hook_between_batch_norm_and_relu_sees_what_is_there():
     assert [(y.numpy() < 0).any() for y in seen] == [True, False, False]
 
 
-def test_batch_norm_has_pytorchs_options():
-    x = mr.tensor(np.random.default_rng(0).standard_normal((3, 2, 4, 4)).astype(np.float32))
-    plain = nn.BatchNorm2d(2, affine=False, track_running_stats=False).eval()
-    assert not list(plain.state_dict())
-    assert abs(float(plain(x).mean())) <= 1e-6  # 96 float32 numbers of size one, by the batch's own mean
-    mean = nn.BatchNorm2d(2, momentum=None)
-    for scale in (1.0, 3.0):
-        mean(x * scale)
-    assert mean.running_mean.numpy() == pytest.approx(2 * x.numpy().mean((0, 2, 3)), rel=1e-5)
+def test_inputs_can_be_passed_by_name():
+    net, x = Net(), mr.tensor(np.ones((2, 1, 5, 5), np.float32))
+    assert np.array_equal(net.eval()(x=x).numpy(), net(x).numpy())
+    with pytest.raises(TypeError, match="does not define forward"):
+        nn.Module()(x=x)
+
+
+# Attributes
+
+
+def test_parameters_buffers_and_modules_are_replaced_by_their_kind_alone():
+    net, array = nn.BatchNorm2d(2), np.zeros(2, np.float32)
+    holder = nn.Sequential(net)
+    for owner, name, value, message in (
+        (net, "weight", array, r"BatchNorm2d.weight is a Parameter: assign a Parameter or None, not a ndarray"),
+        (net, "weight", mr.tensor(array), "assign a Parameter or None, not a Tensor"),
+        (net, "weight", nn.ReLU(), "assign a Parameter or None, not a ReLU"),
+        (net, "running_mean", array, "running_mean is a buffer: assign a Tensor or None, not a ndarray"),
+        (net, "running_mean", nn.ReLU(), "assign a Tensor or None, not a ReLU"),
+        (holder, "0", array, "0 is a Module: assign a Module or None, not a ndarray"),
+    ):
+        before = list(owner.state_dict())
+        with pytest.raises(TypeError, match=message):
+            setattr(owner, name, value)
+        assert list(owner.state_dict()) == before
+    net.running_mean, net.weight = mr.tensor(array), nn.Parameter(array)
+    assert "running_mean" in dict(net.named_buffers())
+    net.running_mean, net.weight = None, None
+    assert list(net.state_dict()) == ["bias", "running_var", "num_batches_tracked"]
+    net.running_mean = mr.tensor(array)
+    assert "running_mean" in net.state_dict()
+
+
+def test_a_buffer_can_become_a_parameter_and_be_deleted():
+    norm = nn.BatchNorm2d(2)
+    norm.running_mean = nn.Parameter(np.zeros(2, np.float32))
+    assert "running_mean" in dict(norm.named_parameters())
+    assert "running_mean" not in dict(norm.named_buffers())
+    del norm.running_mean, norm.running_var
+    assert list(norm.state_dict()) == ["weight", "bias", "num_batches_tracked"]
+    with pytest.raises(AttributeError, match="has no attribute 'running_var'"):
+        norm.running_var  # noqa: B018
+    with pytest.raises(AttributeError):
+        del norm.running_var
+
+
+def test_a_buffer_is_a_tensor_under_a_name_of_its_own():
+    linear, buffer = nn.Linear(2, 2), mr.tensor([1.0])
+    with pytest.raises(TypeError, match="buffer 'a' must be a Tensor or None, got a ndarray"):
+        linear.register_buffer("a", np.zeros(2))
+    for name, message in (
+        ("weight", "has an attribute 'weight' already"),
+        ("forward", "has an attribute 'forward' already"),
+        ("a.b", "without dots, not 'a.b'"),
+        ("", "without dots"),
+    ):
+        with pytest.raises(KeyError, match=message):
+            linear.register_buffer(name, buffer)
+    assert list(linear.state_dict()) == ["weight", "bias"]
+    linear.register_buffer("a", buffer)
+    linear.register_buffer("a", None)
+    linear.register_buffer("a", buffer)
+    assert linear.a is buffer
+
+
+def test_modules_are_added_and_found_by_name():
+    net = Net()
+    assert net.get_submodule("body.1") is net.body[1]
+    assert net.get_submodule("") is net
+    with pytest.raises(AttributeError, match=r"no module 'body\.9': there is none at its '9'"):
+        net.get_submodule("body.9")
+    relu = nn.ReLU()
+    net.add_module("9", None)
+    net.add_module("9", relu)
+    assert net.get_submodule("9") is relu
+    with pytest.raises(TypeError, match="must be a Module or None, got a function"):
+        net.add_module("10", mr.functional.relu)
+    for name in ("training", "forward", "a.b"):
+        with pytest.raises(KeyError):
+            net.add_module(name, relu)
+
+
+def test_a_forgotten_super_init_is_explained():
+    class Forgetful(nn.Module):
+        def __init__(self):
+            self.register_buffer("a", None)
+
+    with pytest.raises(AttributeError, match=r"call super\(\).__init__\(\) first"):
+        Forgetful()
+
+
+# Shared modules
+
+
+class Shared(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Sequential(nn.BatchNorm2d(2))
+        self.b = self.a
+        self.c = nn.Sequential(self.a[0], self.a)
+
+
+def test_a_shared_module_is_met_once_but_saved_under_all_its_paths():
+    net, met = Shared(), []
+    assert [name for name, _ in net.named_modules()] == ["", "a", "a.0", "c"]
+    assert list(net.modules()) == [net, net.a, net.a[0], net.c]
+    assert [name for name, _ in net.named_children()] == ["a", "c"]
+    assert list(net.children()) == [net.a, net.c]
+    assert [name for name, _ in net.named_buffers()] == ["a.0." + n for n, _ in net.a[0].named_buffers()]
+    assert len(list(net.parameters())) == 2
+    assert net.apply(met.append) is net
+    assert met == [net.a[0], net.a, net.c, net]
+    paths = ["a.0", "b.0", "c.0", "c.1.0"]
+    assert [name for name, _ in net.named_modules("net", remove_duplicate=False)] == [
+        "net", "net.a", "net.a.0", "net.b", "net.b.0", "net.c", "net.c.0", "net.c.1", "net.c.1.0"
+    ]  # fmt: skip
+    assert list(net.state_dict()) == [f"{p}.{n}" for p in paths for n in net.a[0].state_dict()]
+    net.load_state_dict(net.state_dict())
+
+
+def test_shared_buffers_stay_shared():
+    net = nn.Sequential(nn.BatchNorm2d(2), nn.BatchNorm2d(2))
+    net[1].running_mean = net[0].running_mean
+    assert len(list(net.buffers())) == 5
+    net.to(np.float64)
+    assert net[0].running_mean is net[1].running_mean
+    assert net[0].running_mean.dtype == np.float64
+
+
+# Freezing, gradients, text
+
+
+def test_freezing_and_clearing_reach_every_parameter():
+    net, x = Net(), mr.tensor(np.ones((2, 1, 5, 5), np.float32))
+    assert net.body.requires_grad_(False) is net.body
+    net(x).sum().backward()
+    assert [name for name, p in net.named_parameters() if p.grad is not None] == ["fc.weight", "fc.bias"]
+    net.zero_grad()
+    assert all(p.grad is None for p in net.parameters())
+    net.requires_grad_()
+    assert all(p.requires_grad for p in net.parameters())
+
+
+def test_the_text_of_a_module_is_pytorchs_tree():
+    assert (
+        repr(Net())
+        == """Net(
+  (body): Sequential(
+    (0): Conv2d(1, 2, kernel_size=(3, 3), stride=(1, 1))
+    (1): BatchNorm2d(2, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)
+    (2): ReLU()
+  )
+  (fc): Linear(in_features=2, out_features=3, bias=True)
+)"""
+    )
+
+    class Own(nn.Sequential):
+        def extra_repr(self):
+            return "depth=1"
+
+    assert repr(Own(nn.ReLU())) == "Own(\n  depth=1\n  (0): ReLU()\n)"
+
+
+def test_a_module_can_be_pickled_without_running_its_constructor():
+    net = pickle.loads(pickle.dumps(nn.Sequential(nn.ReLU(), nn.Flatten())))
+    assert [type(m) for m in net] == [nn.ReLU, nn.Flatten]

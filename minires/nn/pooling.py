@@ -1,0 +1,75 @@
+"""The pooling layers. Names, shapes and defaults are PyTorch's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minires import functional as F
+from minires.autograd.tensor import Tensor
+from minires.errors import ShapeError
+from minires.geometry import Geometry, pair
+from minires.nn.module import Module
+
+
+class _Pool2d(Module):
+    """A module that keeps a pooling window.
+
+    Parameters
+    ----------
+    kernel_size, stride, padding : an integer, or a pair (vertical, horizontal); the stride is the window's size by
+        default
+
+    Raises
+    ------
+    ShapeError : if a size or stride is not positive, or a padding negative.
+    """
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
+        super().__init__()
+        self.kernel_size, self.padding = kernel_size, padding
+        self.stride = kernel_size if stride is None else stride
+        Geometry(self.kernel_size, self.stride, self.padding)  # to hear of an impossible one here
+
+    def extra_repr(self) -> str:
+        """The window."""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxPool2d(_Pool2d):
+    """The largest value of each window; see `functional.max_pool2d`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, P, Q)."""
+        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
+
+
+class AvgPool2d(_Pool2d):
+    """The mean of each window; see `functional.avg_pool2d`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, P, Q)."""
+        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding)
+
+
+class AdaptiveAvgPool2d(Module):
+    """Means over a grid of windows; see `functional.adaptive_avg_pool2d`.
+
+    Raises
+    ------
+    ShapeError : if the output size is not positive.
+    """
+
+    def __init__(self, output_size: Any) -> None:
+        super().__init__()
+        self.output_size = output_size
+        given = [1 if n is None else n for n in output_size] if isinstance(output_size, tuple | list) else output_size
+        if min(pair(given, "output_size")) < 1:
+            raise ShapeError(f"output_size must be at least 1, got {output_size!r}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, *output_size)."""
+        return F.adaptive_avg_pool2d(x, self.output_size)
+
+    def extra_repr(self) -> str:
+        """The grid."""
+        return f"output_size={self.output_size}"

@@ -1,0 +1,180 @@
+import numpy as np
+import pytest
+
+import minires as mr
+from minires import nn
+from minires import random as mr_random
+from minires.errors import ShapeError
+
+F = mr.functional
+
+
+def image(*shape, dtype=np.float32):
+    return mr.tensor(np.random.default_rng(0).standard_normal(shape).astype(dtype))
+
+
+# Batch norm and what follows it: fused only where nobody could tell
+
+
+class Shifted(nn.BatchNorm2d):
+    def forward(self, x):
+        return super().forward(x) + 100.0
+
+
+class Negated(nn.ReLU):
+    def forward(self, x):
+        return super().forward(x) * -1.0
+
+
+class Called(nn.BatchNorm2d):
+    def __call__(self, x):
+        return super().__call__(x) + 100.0
+
+
+def replaced(module, change):
+    forward = module.forward
+    module.forward = lambda x: change(forward(x))
+    return module
+
+
+def as_parts(norm, relu, x, shortcut):
+    return relu(norm(x) + shortcut)
+
+
+@pytest.mark.parametrize(
+    ("norm", "relu"),
+    [
+        (lambda: Shifted(2), nn.ReLU),
+        (lambda: Called(2), nn.ReLU),
+        (lambda: replaced(nn.BatchNorm2d(2), lambda y: y + 100.0), nn.ReLU),
+        (lambda: nn.BatchNorm2d(2), Negated),
+        (lambda: nn.BatchNorm2d(2), lambda: replaced(nn.ReLU(), lambda y: y * -1.0)),
+        (lambda: nn.BatchNorm2d(2), lambda: F.relu),
+        (lambda: nn.BatchNorm2d(2), nn.Identity),
+    ],
+)
+def test_act_calls_a_forward_pass_that_is_not_the_layers_own(norm, relu):
+    x, shortcut, relu = image(2, 2, 4, 4), image(2, 2, 4, 4) * 2.0, relu()
+    assert np.array_equal(norm().act(x, relu, shortcut).numpy(), as_parts(norm(), relu, x, shortcut).numpy())
+
+
+@pytest.mark.parametrize("kind", [nn.BatchNorm2d, nn.ReLU])
+def test_act_calls_a_forward_pass_that_was_replaced_in_the_class(kind, monkeypatch):
+    monkeypatch.setattr(kind, "forward", lambda self, x: x * 0.0 + 7.0)
+    assert (nn.BatchNorm2d(2).act(image(2, 2, 4, 4), nn.ReLU()).numpy() == 7.0).all()
+
+
+def test_act_of_plain_layers_is_one_operation():
+    class Quiet(nn.BatchNorm2d):  # a class of its own that changes nothing about the forward pass
+        pass
+
+    for norm in (nn.BatchNorm2d(2), Quiet(2)):
+        assert norm.act(image(2, 2, 4, 4), nn.ReLU(inplace=True)).history() == "op=BatchNormAct"
+
+
+# Sizes
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.Conv2d(0, 4, 3), "in_channels must be a positive integer, got 0"),
+        (lambda: nn.Conv2d(3.0, 4, 3), r"in_channels must be a positive integer, got 3\.0"),
+        (lambda: nn.Conv2d(3, 0, 3), "out_channels must be a positive integer, got 0"),
+        (lambda: nn.Conv2d(3, True, 3), "out_channels must be a positive integer, got True"),
+        (lambda: nn.Conv2d(3, 4, 0), r"kernel must be at least 1, got \(0, 0\)"),
+        (lambda: nn.Conv2d(3, 4, (3, -1)), r"kernel must be at least 1, got \(3, -1\)"),
+        (lambda: nn.Conv2d(3, 4, 3, stride=0), r"stride must be at least 1, got \(0, 0\)"),
+        (lambda: nn.Conv2d(3, 4, 3, padding=(0, -1)), r"padding must be at least 0, got \(0, -1\)"),
+        (lambda: nn.Conv2d(3, 4, 3, padding="same"), "padding must be an integer or a pair of integers, got 'same'"),
+        (lambda: nn.Conv2d(3, 4, 3, dilation=0), r"dilation must be at least 1, got \(0, 0\)"),
+        (lambda: nn.Conv2d(3, 4, 3, groups=0), "groups must be a positive integer, got 0"),
+        (lambda: nn.Conv2d(4, 6, 3, groups=4), r"groups=4 must divide the channels in \(4\) and out \(6\)"),
+        (lambda: nn.Linear(0, 5), "in_features must be a positive integer, got 0"),
+        (lambda: nn.Linear(-1, 5), "in_features must be a positive integer, got -1"),
+        (lambda: nn.Linear(5, 0), "out_features must be a positive integer, got 0"),
+        (lambda: nn.BatchNorm2d(-1), "num_features must be a positive integer, got -1"),
+        (lambda: nn.BatchNorm2d(0), "num_features must be a positive integer, got 0"),
+    ],
+)
+def test_an_impossible_size_is_named_before_anything_is_drawn(make, message):
+    before = mr_random.get_state()
+    with pytest.raises(ShapeError, match=message):
+        make()
+    assert mr_random.get_state() == before
+
+
+def test_layers_know_their_sizes_under_pytorchs_names():
+    conv = nn.Conv2d(2, 4, (3, 5), stride=2, padding=(1, 0), dilation=2, groups=2)
+    assert (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride) == (2, 4, (3, 5), (2, 2))
+    assert (conv.padding, conv.dilation, conv.groups) == ((1, 0), (2, 2), 2)
+    linear, norm = nn.Linear(np.int64(3), 2), nn.BatchNorm2d(7)
+    assert (linear.in_features, linear.out_features, norm.num_features) == (3, 2, 7)
+    assert norm.affine
+    assert nn.CrossEntropyLoss(reduction="sum").reduction == "sum"
+
+
+def test_layers_describe_themselves_as_in_pytorch():
+    assert repr(nn.Conv2d(2, 4, 3)) == "Conv2d(2, 4, kernel_size=(3, 3), stride=(1, 1))"
+    assert repr(nn.Conv2d(2, 4, 3, 2, 1, 2, 2, bias=False)) == (
+        "Conv2d(2, 4, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), dilation=(2, 2), groups=2, bias=False)"
+    )
+    assert repr(nn.BatchNorm2d(4)) == "BatchNorm2d(4, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)"
+    assert repr(nn.Linear(4, 3, bias=False)) == "Linear(in_features=4, out_features=3, bias=False)"
+    assert repr(nn.Flatten()) == "Flatten(start_dim=1, end_dim=-1)"
+    assert (repr(nn.Dropout(0.25)), repr(nn.ReLU())) == ("Dropout(p=0.25)", "ReLU()")
+
+
+# What they compute
+
+
+def test_a_convolution_is_the_function_of_its_parameters_and_options():
+    conv = nn.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=1, dilation=(1, 2), groups=2)
+    x = image(2, 4, 7, 6)
+    assert np.array_equal(conv(x).numpy(), F.conv2d(x, conv.weight, conv.bias, (2, 1), 1, (1, 2), 2).numpy())
+
+
+def test_linear_works_on_the_last_axis():
+    linear, x = nn.Linear(4, 3), image(2, 5, 4)
+    assert np.array_equal(linear(x).numpy(), F.linear(x, linear.weight, linear.bias).numpy())
+
+
+def test_initial_weights_are_bounded_by_the_fan_in():
+    conv, linear = nn.Conv2d(4, 64, 3, groups=2), nn.Linear(25, 400)
+    for layer, fan_in in ((conv, 2 * 3 * 3), (linear, 25)):
+        for values in (layer.weight.numpy(), layer.bias.numpy()):
+            # The bound is rounded to float32 as the values are.
+            assert np.abs(values).max() <= np.float32(1 / np.sqrt(fan_in))
+    assert not np.array_equal(conv.weight.numpy(), nn.Conv2d(4, 64, 3, groups=2).weight.numpy())
+
+
+def test_a_rectifier_that_is_told_to_work_in_place_leaves_its_input_alone():
+    x = mr.tensor([-1.0, 2.0])
+    assert nn.ReLU(inplace=True)(x).numpy().tolist() == [0.0, 2.0]
+    assert x.numpy().tolist() == [-1.0, 2.0]
+
+
+def test_flatten_dropout_and_the_loss_pass_their_options_on():
+    x = image(2, 3, 4, 5)
+    assert nn.Flatten()(x).shape == (2, 60)
+    assert nn.Flatten(2, 3)(x).shape == (2, 3, 20)
+    dropout = nn.Dropout(1.0)
+    assert not dropout(x).numpy().any()
+    assert np.array_equal(dropout.eval()(x).numpy(), x.numpy())
+    with pytest.raises(ValueError, match=r"between 0 and 1, got 1\.5"):
+        nn.Dropout(1.5)
+    logits, labels = image(4, 3), mr.tensor(np.array([0, 1, 2, 1]))
+    loss = nn.CrossEntropyLoss(ignore_index=1, reduction="sum", label_smoothing=0.1)
+    expected = F.cross_entropy(logits, labels, "sum", 0.1, 1)
+    assert loss(logits, labels).item() == expected.item()
+
+
+def test_batch_norm_has_pytorchs_options():
+    x = mr.tensor(np.random.default_rng(0).standard_normal((3, 2, 4, 4)).astype(np.float32))
+    plain = nn.BatchNorm2d(2, affine=False, track_running_stats=False).eval()
+    assert not list(plain.state_dict())
+    assert abs(float(plain(x).mean())) <= 1e-6  # 96 float32 numbers of size one, by the batch's own mean
+    mean = nn.BatchNorm2d(2, momentum=None)
+    for scale in (1.0, 3.0):
+        mean(x * scale)
+    assert mean.running_mean.numpy() == pytest.approx(2 * x.numpy().mean((0, 2, 3)), rel=1e-5)
