@@ -8,10 +8,11 @@ from minires.functional.conv import conv2d
 from minires.functional.creation import from_dlpack, ones, tensor, zeros
 from minires.functional.dropout import dropout
 from minires.functional.elementary import absolute, clip, exp, log, sqrt
+from minires.functional.joining import concatenate, stack
 from minires.functional.linear import linear
 from minires.functional.matmul import matmul
 from minires.functional.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
-from minires.functional.shape import broadcast_to, concatenate, pad, stack, sum_to
+from minires.functional.shape import broadcast_to, pad, sum_to
 from minires.functional.softmax import cross_entropy, log_softmax, softmax
 
 __all__ = [

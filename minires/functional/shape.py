@@ -1,4 +1,4 @@
-"""Shapes: broadcasting, reordering, reading parts of tensors and joining them.
+"""Shapes: broadcasting, reordering, padding, and reading parts of tensors.
 
 Operations come in pairs of adjoints: what one spreads, the gradient of it gathers. Broadcasting and summing are
 such a pair, reading and putting another; reshaping and permuting are undone by themselves.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -109,38 +109,6 @@ class Pad(KernelOp):
     def backward(self, gy: Tensor) -> Any:
         """Cut the border off."""
         return gy[self.constants[0]]
-
-
-class Concatenate(KernelOp):
-    """Tensors one after another along an axis."""
-
-    def forward(self, *arrays: Array, dim: int) -> Any:
-        """Join."""
-        y = self.kernels.concatenate(arrays, dim)
-        before, ends = (slice(None),) * (dim % y.ndim), np.cumsum([a.shape[dim] for a in arrays])
-        self.save_constant(*((*before, slice(end - a.shape[dim], end)) for a, end in zip(arrays, ends, strict=True)))
-        return y
-
-    def backward(self, gy: Tensor) -> Any:
-        """Take apart again."""
-        return tuple(
-            gy[piece] if needed else None for piece, needed in zip(self.constants, self.needs_grad, strict=True)
-        )
-
-
-class Stack(KernelOp):
-    """Tensors of one shape along a new axis."""
-
-    def forward(self, *arrays: Array, dim: int) -> Any:
-        """Join."""
-        y = self.kernels.stack(arrays, dim)
-        self.save_constant((slice(None),) * (dim % y.ndim))
-        return y
-
-    def backward(self, gy: Tensor) -> Any:
-        """Take apart again."""
-        (before,) = self.constants
-        return tuple(gy[(*before, i)] if needed else None for i, needed in enumerate(self.needs_grad))
 
 
 def lengths(caller: str, given: tuple[Any, ...]) -> tuple[int, ...]:
@@ -268,35 +236,6 @@ def pad(a: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.
     pairs = list(zip(given[::2], given[1::2], strict=True))
     widths = (*[(0, 0)] * (a.ndim - len(pairs)), *reversed(pairs))
     return Pad.apply(a, widths=widths, value=value)  # type: ignore[no-any-return]
-
-
-def concatenate(tensors: Iterable[Tensor], dim: int = 0) -> Tensor:
-    """Tensors one after another along an axis that they have.
-
-    Raises
-    ------
-    ShapeError : if there are none, or their shapes differ on another axis.
-    DtypeError, DeviceError : if dtypes or devices differ.
-    """
-    return Concatenate.apply(*_some("concatenate", tensors), dim=operator.index(dim))  # type: ignore[no-any-return]
-
-
-def stack(tensors: Iterable[Tensor], dim: int = 0) -> Tensor:
-    """Tensors of one shape along a new axis.
-
-    Raises
-    ------
-    ShapeError : if there are none, or their shapes differ.
-    DtypeError, DeviceError : if dtypes or devices differ.
-    """
-    return Stack.apply(*_some("stack", tensors), dim=operator.index(dim))  # type: ignore[no-any-return]
-
-
-def _some(caller: str, tensors: Iterable[Tensor]) -> list[Tensor]:
-    given = list(tensors)
-    if not given:
-        raise ShapeError(f"{caller} needs at least one tensor")
-    return given
 
 
 def _axis(caller: str, dim: int, ndim: int) -> int:

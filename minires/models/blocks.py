@@ -28,6 +28,10 @@ class BasicBlock(Module):
     channels_in, width : channels of the input and of both convolutions
     stride : of the first convolution
     shortcut : what stands beside them where the shape changes; None for the identity, "none" for no shortcut
+
+    Raises
+    ------
+    ValueError : for another string.
     """
 
     expansion = 1
@@ -39,6 +43,8 @@ class BasicBlock(Module):
         self.conv2 = conv3x3(width, width)
         self.bn2 = BatchNorm2d(width)
         self.relu = ReLU()
+        if isinstance(shortcut, str) and shortcut != "none":
+            raise ValueError(f"shortcut {shortcut!r} is not a module, None or 'none'")
         self.plain = shortcut == "none"
         self.downsample = shortcut if isinstance(shortcut, Module) else None
 
@@ -67,7 +73,7 @@ class Bottleneck(Module):
         channels_in: int,
         width: int,
         stride: int = 1,
-        shortcut: Module | str | None = None,
+        shortcut: Module | None = None,
         stride_first: bool = False,
     ) -> None:
         super().__init__()
@@ -78,7 +84,7 @@ class Bottleneck(Module):
         self.conv3 = conv1x1(width, width * self.expansion)
         self.bn3 = BatchNorm2d(width * self.expansion)
         self.relu = ReLU()
-        self.downsample = shortcut if isinstance(shortcut, Module) else None
+        self.downsample = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, 4 · width, H / stride, W / stride)."""

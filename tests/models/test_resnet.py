@@ -61,3 +61,5 @@ def test_impossible_depths_and_shortcuts_are_named():
         models.CifarResNet(21)
     with pytest.raises(ValueError, match="shortcut 'C' is not"):
         models.resnet20(shortcut="C")
+    with pytest.raises(ValueError, match="shortcut 'B' is not a module, None or 'none'"):
+        models.BasicBlock(2, 2, shortcut="B")
