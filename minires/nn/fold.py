@@ -24,6 +24,7 @@ from minires.autograd.tensor import Tensor, Version
 from minires.device import Array, xp_of
 from minires.errors import ShapeError
 from minires.functional.creation import tensor
+from minires.nn.containers import Identity
 from minires.nn.layers import BatchNorm2d, Conv2d
 from minires.nn.module import Module
 from minires.nn.parameter import Parameter
@@ -63,17 +64,8 @@ def fold_batch_norm(model: Module, example: Tensor | None = None) -> Module:
     return folded.eval()
 
 
-class FoldedBatchNorm(Module):
-    """Stands where a batch norm was, and has the same methods; the convolution before it does the work."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x."""
-        return x
-
-    def act(self, x: Tensor, relu: Module, shortcut: Tensor | None = None) -> Tensor:
-        """relu(x + shortcut), as `BatchNorm2d.act` without the batch norm."""
-        y = self(x)
-        return relu(y if shortcut is None else y + shortcut)  # type: ignore[no-any-return]
+class FoldedBatchNorm(Identity):
+    """Stands where a batch norm was; the convolution before it does the work."""
 
 
 def _copy(model: Module) -> Module:

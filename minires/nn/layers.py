@@ -133,17 +133,10 @@ class BatchNorm2d(Module):
         """relu(self(x) + shortcut), in one pass over memory unless somebody wants to see what is between.
 
         The parts are called one after the other if one of them has a hook or a forward pass of its own.
-
-        Parameters
-        ----------
-        x : (N, C, H, W)
-        relu : a `ReLU`; another module is called as it is
-        shortcut : (N, C, H, W) or None
         """
         if _as_written_here(self, BatchNorm2d) and _as_written_here(relu, ReLU):
             return self._normalise(x, shortcut, relu=True)
-        y = self(x)
-        return relu(y if shortcut is None else y + shortcut)  # type: ignore[no-any-return]
+        return super().act(x, relu, shortcut)
 
     def _normalise(self, x: Tensor, shortcut: Tensor | None, relu: bool) -> Tensor:
         counts, momentum = self.training and self.track_running_stats, self.momentum

@@ -63,3 +63,10 @@ def test_impossible_depths_and_shortcuts_are_named():
         models.resnet20(shortcut="C")
     with pytest.raises(ValueError, match="shortcut 'B' is not a module, None or 'none'"):
         models.BasicBlock(2, 2, shortcut="B")
+
+
+def test_any_module_may_take_a_batch_norms_place():
+    block, x = models.BasicBlock(2, 2), mr.ones(1, 2, 4, 4)
+    block.bn1 = block.bn2 = mr.nn.Identity()
+    y = mr.functional.relu(block.conv2(mr.functional.relu(block.conv1(x))) + x)
+    assert np.array_equal(block(x).numpy(), y.numpy())
