@@ -84,7 +84,7 @@ class Tensor(Values):
         return f"op={type(self._op).__name__}" if self._op else "requires_grad=True" if self.requires_grad else ""
 
     def detach(self) -> Tensor:
-        """The same values without the history. The memory is shared, and so is its version."""
+        """The same values without the history. The memory is shared, so `assign_` there writes here, and counts."""
         return Tensor(self._array, self._version)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:

@@ -11,7 +11,7 @@ from minires.autograd.backward import grad
 from minires.autograd.op import recording
 from minires.autograd.tensor import Tensor
 from minires.device import Array, asarray, same_device, same_dtype, xp_of
-from minires.errors import GraphError, ShapeError
+from minires.errors import DtypeError, GraphError, ShapeError
 from minires.functional.activation import ReluGrad
 from minires.functional.kernel_op import KernelOp
 
@@ -195,6 +195,8 @@ def batch_norm_act(
     if x.ndim != 4:
         raise ShapeError(f"batch norm expects an input of shape (N, C, H, W), got {x.shape}")
     C = x.shape[1]
+    if x.dtype.kind not in "fc":
+        raise DtypeError(f"batch norm needs a float tensor, got {x.dtype}: convert with .to(dtype)")
     if not eps >= 0:
         raise ValueError(f"eps must not be negative, got {eps!r}")
     given = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from minires.autograd.tensor import Tensor
 from minires.device import Array
+from minires.errors import ShapeError
 from minires.functional.kernel_op import KernelOp
 from minires.functional.shape import broadcast_to
 
@@ -152,6 +153,11 @@ def _extremum(a: Tensor, kernel: str, dim: int | None, keepdim: bool) -> Any:
 
 def _dims(dim: Any) -> Any:
     """One axis as an int, several as a tuple of ints, None as it is."""
-    if dim is None or hasattr(dim, "__index__"):
-        return dim if dim is None else operator.index(dim)
-    return tuple(operator.index(axis) for axis in dim) or None  # no axes stand for all, as in PyTorch
+    if dim is None:
+        return None
+    try:
+        if hasattr(dim, "__index__"):
+            return operator.index(dim)
+        return tuple(operator.index(axis) for axis in dim) or None  # no axes stand for all, as in PyTorch
+    except TypeError:
+        raise ShapeError(f"dim must be an integer, several, or None, got {dim!r}") from None

@@ -40,9 +40,9 @@ class BasicBlock(Module):
         super().__init__()
         self.conv1 = conv3x3(channels_in, width, stride)
         self.bn1 = BatchNorm2d(width)
+        self.relu = ReLU()
         self.conv2 = conv3x3(width, width)
         self.bn2 = BatchNorm2d(width)
-        self.relu = ReLU()
         if isinstance(shortcut, str) and shortcut != "none":
             raise ValueError(f"shortcut {shortcut!r} is not a module, None or 'none'")
         self.plain = shortcut == "none"

@@ -180,31 +180,31 @@ class Module:
         """This module and all inside it, each once."""
         return (module for _, module in self.named_modules())
 
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """All parameters with their paths, each once."""
+    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
+        """All parameters with their paths, each once; without ``recurse``, this module's own."""
         return each_once(
             (f"{path}.{name}" if path else name, value)
-            for path, module in self.named_modules()
+            for path, module in (self.named_modules(prefix=prefix) if recurse else [(prefix, self)])
             for name, value in vars(module).items()
             if isinstance(value, Parameter)
         )
 
-    def parameters(self) -> Iterator[Parameter]:
-        """All parameters, each once."""
-        return (parameter for _, parameter in self.named_parameters())
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """All parameters, each once; without ``recurse``, this module's own."""
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
 
-    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
-        """All buffers with their paths, each once."""
+    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """All buffers with their paths, each once; without ``recurse``, this module's own."""
         return each_once(
             (f"{path}.{name}" if path else name, value)
-            for path, module in self.named_modules()
+            for path, module in (self.named_modules(prefix=prefix) if recurse else [(prefix, self)])
             for name, value in module._buffers.items()
             if value is not None
         )
 
-    def buffers(self) -> Iterator[Tensor]:
-        """All buffers, each once."""
-        return (buffer for _, buffer in self.named_buffers())
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """All buffers, each once; without ``recurse``, this module's own."""
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
     def apply(self: M, function: Callable[[Module], object]) -> M:
         """Call ``function`` with every module once, the inner ones first."""

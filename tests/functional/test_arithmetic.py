@@ -63,3 +63,9 @@ def test_a_number_that_the_dtype_cannot_hold_is_refused():
 def test_two_numbers_alone_have_no_dtype():
     with pytest.raises(TypeError, match=r"one of 1.0 and 2.0 must be a Tensor"):
         mr.where(mr.tensor([True]), 1.0, 2.0)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh"])
+def test_integers_have_no_smooth_switch(name):
+    with pytest.raises(DtypeError, match=f"{name} needs a float array, got int64"):
+        getattr(F, name)(mr.tensor([1, 2]))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import minires as mr
-from minires.errors import GraphError, ShapeError
+from minires.errors import DtypeError, GraphError, ShapeError
 
 F = mr.functional
 
@@ -82,6 +82,8 @@ def test_options_and_operands_that_are_impossible_are_named():
     x = mr.tensor(np.ones((2, 1, 2, 2)))
     with pytest.raises(ValueError, match="eps must not be negative, got -1"):
         F.batch_norm(x, None, None, training=True, eps=-1)
+    with pytest.raises(DtypeError, match="batch norm needs a float tensor, got int64"):
+        F.batch_norm(x.to("int64"), None, None, training=True)
     with pytest.raises(TypeError, match="running_mean must be a Tensor, not a ndarray"):
         F.batch_norm(x, np.zeros(1), np.ones(1))
 

@@ -53,3 +53,5 @@ def test_axes_may_be_lists_and_numpys_integers():
     assert x.sum(()).item() == 24.0
     assert x.sum(np.int64(0)).shape == x.mean((np.int64(0),)).shape == x.max(np.int64(0)).values.shape == (3, 4)
     assert mr.functional.softmax(x, np.int64(1)).shape == (2, 3, 4)
+    with pytest.raises(ShapeError, match=r"dim must be an integer, several, or None, got 0\.5"):
+        x.sum(0.5)

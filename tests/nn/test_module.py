@@ -273,3 +273,10 @@ def test_the_text_of_a_module_is_pytorchs_tree():
 def test_a_module_can_be_pickled_without_running_its_constructor():
     net = pickle.loads(pickle.dumps(nn.Sequential(nn.ReLU(), nn.Flatten())))
     assert [type(m) for m in net] == [nn.ReLU, nn.Flatten]
+
+
+def test_parameters_may_be_a_modules_own_and_have_a_prefix():
+    net = Net()
+    assert list(net.parameters(recurse=False)) == list(net.buffers(recurse=False)) == []
+    assert [name for name, _ in net.fc.named_parameters("fc", recurse=False)] == ["fc.weight", "fc.bias"]
+    assert next(net.named_buffers(prefix="net"))[0] == "net.body.1.running_mean"

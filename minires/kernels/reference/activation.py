@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minires.device import Array, xp_of
-from minires.errors import ShapeError
+from minires.errors import DtypeError, ShapeError
 
 
 def relu(x: Array) -> Array:
@@ -69,8 +69,13 @@ def sigmoid(x: Array) -> Array:
     -------
     y : shape, dtype and memory order of x; NaN stays NaN
 
+    Raises
+    ------
+    DtypeError : for integers.
+
     Identities that test it: sigmoid(x) + sigmoid(−x) = 1; the derivative is y · (1 − y).
     """
+    _need_float("sigmoid", x)
     xp = xp_of(x)
     negative = x.real < 0
     z = xp.exp(xp.where(negative, x, -x))
@@ -89,7 +94,17 @@ def tanh(x: Array) -> Array:
     -------
     y : shape, dtype and memory order of x
 
+    Raises
+    ------
+    DtypeError : for integers.
+
     Identities that test it: tanh(−x) = −tanh(x); tanh(x) = 2 · sigmoid(2x) − 1; the derivative is 1 − y².
     """
+    _need_float("tanh", x)
     xp = xp_of(x)
     return xp.tanh(x, out=xp.empty_like(x))  # type: ignore[no-any-return]
+
+
+def _need_float(name: str, x: Array) -> None:
+    if x.dtype.kind not in "fc":
+        raise DtypeError(f"{name} needs a float array, got {x.dtype}: convert with .to(dtype)")
