@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minires.device import Array
-from minires.errors import ShapeError
+from minires.kernels.checks import check_gradient
 from minires.kernels.fast.layout import blocks
 from minires.threads import parallel, scratch
 
@@ -54,8 +54,7 @@ def relu_grad(gy: Array, y: Array) -> Array:
 
     Identity that tests it: equal to the reference, exactly.
     """
-    if gy.shape != y.shape:
-        raise ShapeError(f"a gradient of shape {gy.shape} does not fit an output of shape {y.shape}")
+    check_gradient(gy, y, "output")
     return _elementwise(lambda b, a, out: rectifier_mask(a, b, out), y, gy)
 
 

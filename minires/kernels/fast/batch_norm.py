@@ -19,6 +19,7 @@ import numpy as np
 
 from minires.device import Array, same_dtype
 from minires.errors import ShapeError
+from minires.kernels.checks import check_batch_norm, check_gradient, check_shortcut
 from minires.kernels.fast.activation import rectifier_mask
 from minires.kernels.fast.channels import FAR, ChannelRows
 from minires.threads import parallel, single_threaded_blas
@@ -88,8 +89,8 @@ def batch_norm_grads(gy: Array, x: Array, gamma: Array, mean: Array, inv_std: Ar
 
     Identity that tests it: Σ gx = 0; equal to the reference, within rounding.
     """
-    _check_shapes(x, gamma, mean, inv_std)
-    _check_gradient(gy, x, "input")
+    check_batch_norm(x, gamma, mean, inv_std)
+    check_gradient(gy, x, "input")
     same_dtype(gy, x, gamma, mean, inv_std)
     return _grads(gy, None, x, gamma, mean, inv_std, False)[:3]
 
@@ -119,8 +120,8 @@ def batch_norm_act(
 
     Identity that tests it: equal to the reference, within rounding.
     """
-    _check_shortcut(shortcut, x)
-    M = _check_shapes(x, gamma, beta)
+    check_shortcut(shortcut, x)
+    M = check_batch_norm(x, gamma, beta)
     if M < 2:
         raise ShapeError(f"batch norm needs more than one value per channel when training, got shape {x.shape}")
     dtype = same_dtype(x, gamma, beta)
@@ -152,8 +153,8 @@ def batch_norm_act_inference(
 
     Identity that tests it: equal to the reference, within rounding.
     """
-    _check_shortcut(shortcut, x)
-    _check_shapes(x, gamma, beta, mean, var)
+    check_shortcut(shortcut, x)
+    check_batch_norm(x, gamma, beta, mean, var)
     same_dtype(x, gamma, beta, mean, var)
     inv_std = 1 / np.sqrt(var.astype(np.float64) + eps)
     return _apply(ChannelRows(x), gamma * inv_std, beta, mean, _centre(mean, inv_std), shortcut, relu)
@@ -184,10 +185,10 @@ def batch_norm_act_grads(
 
     Identity that tests it: Σ gx = 0 in each channel; equal to the reference, within rounding.
     """
-    _check_shapes(x, gamma, mean, inv_std)
+    check_batch_norm(x, gamma, mean, inv_std)
     if relu:
-        _check_gradient(gy, y, "output")
-    _check_gradient(gy, x, "input")
+        check_gradient(gy, y, "output")
+    check_gradient(gy, x, "input")
     same_dtype(gy, x, gamma, mean, inv_std)
     gx, ggamma, gbeta, gz = _grads(gy, y if relu else None, x, gamma, mean, inv_std, wants_shortcut)
     return gx, ggamma, gbeta, gz
@@ -259,28 +260,3 @@ def _grads(
 def _centre(mean: Array, inv_std: Array) -> Array | None:
     """The mean where it is large beside the deviation, so that x is taken around it, otherwise None."""
     return mean if bool(((mean * inv_std) ** 2 > FAR).any()) else None
-
-
-def _check_shapes(x: Array, *per_channel: Array) -> int:
-    """M, the number of values per channel, once the shapes agree."""
-    if x.ndim != 4:
-        raise ShapeError(f"batch norm expects an input of shape (N, C, H, W), got {x.shape}")
-    for array in per_channel:
-        if array.shape != (x.shape[1],):
-            raise ShapeError(f"an input of shape {x.shape} needs ({x.shape[1]},) values per channel, got {array.shape}")
-    return int(x.shape[0] * x.shape[2] * x.shape[3])
-
-
-def _check_gradient(gradient: Array, array: Array, name: str) -> None:
-    if gradient.shape != array.shape:
-        raise ShapeError(f"a gradient of shape {gradient.shape} does not fit an {name} of shape {array.shape}")
-
-
-def _check_shortcut(shortcut: Array | None, x: Array) -> None:
-    if shortcut is None:
-        return
-    if shortcut.shape != x.shape:
-        raise ShapeError(
-            f"a shortcut of shape {shortcut.shape} cannot be added to an output of shape {x.shape}: project it first"
-        )
-    same_dtype(x, shortcut)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from minires.device import Array, xp_of
-from minires.errors import DtypeError, ShapeError
+from minires.errors import DtypeError
+from minires.kernels.checks import check_gradient
 
 
 def relu(x: Array) -> Array:
@@ -46,8 +47,7 @@ def relu_grad(gy: Array, y: Array) -> Array:
 
     Identity that tests it: linear in gy, and applying it twice changes nothing more.
     """
-    if gy.shape != y.shape:
-        raise ShapeError(f"a gradient of shape {gy.shape} does not fit an output of shape {y.shape}")
+    check_gradient(gy, y, "output")
     xp = xp_of(y)
     gx: Array = xp.empty_like(y, dtype=gy.dtype)
     gx[...] = xp.where(y <= 0, gy.dtype.type(0), gy)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from minires.device import Array, same_dtype, xp_of
 from minires.errors import ShapeError
+from minires.kernels.checks import check_batch_norm, check_gradient
 from minires.kernels.reference import reduction
 
 AXES = (0, 2, 3)
@@ -49,7 +50,7 @@ def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, 
     a shift of x changes nothing.
     Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1.
     """
-    M = _check(x, gamma, beta)
+    M = check_batch_norm(x, gamma, beta)
     if M < 2:
         raise ShapeError(f"batch norm needs more than one value per channel when training, got shape {x.shape}")
     same_dtype(x, gamma, beta)
@@ -92,8 +93,8 @@ def batch_norm_grads(gy: Array, x: Array, gamma: Array, mean: Array, inv_std: Ar
     just a little, Σ gx · x_hat = gamma · inv_std · ggamma · eps / (var + eps).
     Source: Ioffe & Szegedy 2015, arXiv:1502.03167, section 3; derivation in docs/derivations/batch_norm.md.
     """
-    M = _check(x, gamma, mean, inv_std)
-    _same_shape(gy, x)
+    M = check_batch_norm(x, gamma, mean, inv_std)
+    check_gradient(gy, x, "input")
     same_dtype(gy, x, gamma, mean, inv_std)
     x_hat = (x - _wide(mean)) * _wide(inv_std)
     gbeta = _total(gy)  # (1)
@@ -133,9 +134,9 @@ def batch_norm_grads_grads(
     Identity that tests it: `batch_norm_grads` is linear in gy, and (1) is its transpose.
     Source: derivation in docs/derivations/batch_norm.md.
     """
-    M = _check(x, gamma, mean, inv_std, gggamma, ggbeta)
-    _same_shape(gy, x)
-    _same_shape(ggx, x)
+    M = check_batch_norm(x, gamma, mean, inv_std, gggamma, ggbeta)
+    check_gradient(gy, x, "input")
+    check_gradient(ggx, x, "input")
     same_dtype(ggx, gggamma, ggbeta, gy, x, gamma, mean, inv_std)
     xp = xp_of(x)
     x_hat = (x - _wide(mean)) * _wide(inv_std)
@@ -178,7 +179,7 @@ def batch_norm_inference(x: Array, gamma: Array, beta: Array, mean: Array, var: 
     Identity that tests it: with the batch's own mean and variance it is `batch_norm`.
     Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 2.
     """
-    _check(x, gamma, beta, mean, var)
+    check_batch_norm(x, gamma, beta, mean, var)
     same_dtype(x, gamma, beta, mean, var)
     xp = xp_of(x)
     scale = gamma / xp.sqrt(var + eps)
@@ -213,8 +214,8 @@ def batch_norm_inference_grads(
 
     Identity that tests it: ⟨gy, y⟩ = ⟨gx, x − mean⟩ + ⟨gbeta, beta⟩ = ⟨ggamma, gamma⟩ + ⟨gbeta, beta⟩.
     """
-    _check(x, gamma, mean, inv_std)
-    _same_shape(gy, x)
+    check_batch_norm(x, gamma, mean, inv_std)
+    check_gradient(gy, x, "input")
     same_dtype(gy, x, gamma, mean, inv_std)
     xp = xp_of(x)
     x_hat = (x - _wide(mean)) * _wide(inv_std)
@@ -230,18 +231,3 @@ def _total(a: Array) -> Array:
 def _wide(per_channel: Array) -> Array:
     """(C,) -> (1, C, 1, 1)."""
     return per_channel.reshape(1, -1, 1, 1)
-
-
-def _check(x: Array, *per_channel: Array) -> int:
-    """M, the number of values per channel, once the shapes agree."""
-    if x.ndim != 4:
-        raise ShapeError(f"batch norm expects an input of shape (N, C, H, W), got {x.shape}")
-    for array in per_channel:
-        if array.shape != (x.shape[1],):
-            raise ShapeError(f"an input of shape {x.shape} needs ({x.shape[1]},) values per channel, got {array.shape}")
-    return int(x.shape[0] * x.shape[2] * x.shape[3])
-
-
-def _same_shape(gradient: Array, x: Array) -> None:
-    if gradient.shape != x.shape:
-        raise ShapeError(f"a gradient of shape {gradient.shape} does not fit an input of shape {x.shape}")

@@ -8,8 +8,8 @@ make one pass of the three; this file says what that pass has to give, by callin
 
 from __future__ import annotations
 
-from minires.device import Array, same_dtype
-from minires.errors import ShapeError
+from minires.device import Array
+from minires.kernels.checks import check_shortcut
 from minires.kernels.reference import activation
 from minires.kernels.reference.arithmetic import add
 from minires.kernels.reference.batch_norm import batch_norm, batch_norm_grads, batch_norm_inference
@@ -43,7 +43,7 @@ def batch_norm_act(
     Identity that tests it: with shortcut None and relu False it is `batch_norm`.
     Source: He et al. 2015, arXiv:1512.03385, figure 2; derivation in docs/derivations/residual_add.md.
     """
-    _check_shortcut(shortcut, x)
+    check_shortcut(shortcut, x)
     y, mean, var, inv_std = batch_norm(x, gamma, beta, eps)
     return _finish(y, shortcut, relu), mean, var, inv_std
 
@@ -69,7 +69,7 @@ def batch_norm_act_inference(
 
     Identity that tests it: with shortcut None and relu False it is `batch_norm_inference`.
     """
-    _check_shortcut(shortcut, x)
+    check_shortcut(shortcut, x)
     return _finish(batch_norm_inference(x, gamma, beta, mean, var, eps), shortcut, relu)
 
 
@@ -106,16 +106,6 @@ def batch_norm_act_grads(
     gz = activation.relu_grad(gy, y) if relu else gy  # (1)
     gx, ggamma, gbeta = batch_norm_grads(gz, x, gamma, mean, inv_std)  # (2)
     return gx, ggamma, gbeta, gz if wants_shortcut else None  # (3)
-
-
-def _check_shortcut(shortcut: Array | None, x: Array) -> None:
-    if shortcut is None:
-        return
-    if shortcut.shape != x.shape:
-        raise ShapeError(
-            f"a shortcut of shape {shortcut.shape} cannot be added to an output of shape {x.shape}: project it first"
-        )
-    same_dtype(x, shortcut)
 
 
 def _finish(y: Array, shortcut: Array | None, relu: bool) -> Array:

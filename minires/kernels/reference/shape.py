@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from minires.device import Array, same_dtype, xp_of
+from minires.device import Array, frozen, same_dtype, xp_of
 from minires.errors import IndexingError, ShapeError
 
 Shape = tuple[int, ...]
@@ -65,7 +65,7 @@ def reshape(a: Array, shape: int | Sequence[int]) -> Array:
     ShapeError : if the shape does not hold as many elements.
     """
     try:
-        return _read_only(a.reshape(shape))
+        return frozen(a.reshape(shape))
     except ValueError:
         raise ShapeError(f"cannot reshape an array of shape {a.shape} ({a.size} elements) to {shape}") from None
 
@@ -84,7 +84,7 @@ def transpose(a: Array, axes: Sequence[int] | None = None) -> Array:
     order = tuple(range(a.ndim))[::-1] if axes is None else tuple(axes)
     if sorted(normalized_axis("transpose", axis, a.ndim) for axis in order) != list(range(a.ndim)):
         raise ShapeError(f"transpose: axes {order} are not a permutation of those of shape {a.shape}")
-    return _read_only(a.transpose(order))
+    return frozen(a.transpose(order))
 
 
 def broadcast_to(a: Array, shape: Sequence[int]) -> Array:
@@ -102,7 +102,7 @@ def broadcast_to(a: Array, shape: Sequence[int]) -> Array:
     """
     shape = tuple(shape)
     try:
-        return _read_only(xp_of(a).broadcast_to(a, shape))
+        return frozen(xp_of(a).broadcast_to(a, shape))
     except ValueError:
         raise ShapeError(f"cannot broadcast an array of shape {a.shape} to {shape}") from None
 
@@ -151,7 +151,7 @@ def getitem(a: Array, index: Any) -> Array:
     IndexingError : if the index is out of range or does not fit the shape of a.
     """
     try:
-        return _read_only(a[_with_ellipsis(index)])
+        return frozen(a[_with_ellipsis(index)])
     except IndexError as error:
         raise IndexingError(f"cannot index an array of shape {a.shape}: {error}") from error
 
@@ -236,7 +236,7 @@ def split(a: Array, sizes: Sequence[int], axis: int = 0) -> tuple[Array, ...]:
     axis = normalized_axis("split", axis, a.ndim)
     if any(size < 0 for size in sizes) or sum(sizes) != a.shape[axis]:
         raise ShapeError(f"split: sizes {list(sizes)} do not add up to axis {axis} of shape {a.shape}")
-    return tuple(_read_only(a[piece]) for piece in _pieces(sizes, axis))
+    return tuple(frozen(a[piece]) for piece in _pieces(sizes, axis))
 
 
 def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
@@ -279,12 +279,6 @@ def _may_repeat(item: Any) -> bool:
     if isinstance(item, list):
         item = np.asarray(item)
     return getattr(item, "ndim", 0) > 0 and item.dtype != np.bool_
-
-
-def _read_only(view: Array) -> Array:
-    if isinstance(view, np.ndarray):
-        view.setflags(write=False)
-    return view
 
 
 def _listed(shapes: Sequence[Shape]) -> str:

@@ -1,0 +1,38 @@
+"""What kernels of several sets ask of their operands' shapes, and say when it is not so."""
+
+from __future__ import annotations
+
+from minires.device import Array, same_dtype
+from minires.errors import ShapeError
+
+
+def check_batch_norm(x: Array, *per_channel: Array) -> int:
+    """M, the number of values per channel of x (N, C, H, W), once each of ``per_channel`` has shape (C,).
+
+    Raises
+    ------
+    ShapeError : if it has not.
+    """
+    if x.ndim != 4:
+        raise ShapeError(f"batch norm expects an input of shape (N, C, H, W), got {x.shape}")
+    for array in per_channel:
+        if array.shape != (x.shape[1],):
+            raise ShapeError(f"an input of shape {x.shape} needs ({x.shape[1]},) values per channel, got {array.shape}")
+    return int(x.shape[0] * x.shape[2] * x.shape[3])
+
+
+def check_gradient(gradient: Array, array: Array, name: str) -> None:
+    """Raise ShapeError unless the gradient has the shape of ``array``, the "input" or "output"."""
+    if gradient.shape != array.shape:
+        raise ShapeError(f"a gradient of shape {gradient.shape} does not fit an {name} of shape {array.shape}")
+
+
+def check_shortcut(shortcut: Array | None, x: Array) -> None:
+    """Raise ShapeError or DtypeError unless the shortcut, if there is one, is like x."""
+    if shortcut is None:
+        return
+    if shortcut.shape != x.shape:
+        raise ShapeError(
+            f"a shortcut of shape {shortcut.shape} cannot be added to an output of shape {x.shape}: project it first"
+        )
+    same_dtype(x, shortcut)
