@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from gradient_cases import operations as ops
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,7 +46,7 @@ def test_an_error_in_one_element_is_found(dtype, seed):
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_a_convolution_is_proved(ops, stride):
+def test_a_convolution_is_proved(stride):
     x = strategies.array((2, 2, 5, 6), 0, "integers", np.float32, "HWNC")
     w = strategies.array((3, 2, 3, 3), 1, "integers", np.float32)
     testing.check_exact(
@@ -54,7 +55,7 @@ def test_a_convolution_is_proved(ops, stride):
 
 
 @pytest.mark.parametrize("error", [lambda g: -g, lambda g: g[..., ::-1], lambda g: g.swapaxes(2, 3), lambda g: 2 * g])
-def test_a_wrong_convolution_is_caught(ops, error):
+def test_a_wrong_convolution_is_caught(error):
     def vjp(gy, x, w):
         gx, gw = ops.conv_vjp(gy, x, w, 1, 1)
         return gx, error(gw)
