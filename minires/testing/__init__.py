@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+from minires.testing.complex_step import check_complex_step
 from minires.testing.exact import check_exact
 from minires.testing.layouts import MEMORY_ORDERS, lay_out
 from minires.testing.report import GradientError, GradientReport, Inconclusive
@@ -21,6 +22,7 @@ __all__ = [
     "GradientError",
     "GradientReport",
     "Inconclusive",
+    "check_complex_step",
     "check_exact",
     "check_gradient",
     "check_vjp",

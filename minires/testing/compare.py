@@ -16,6 +16,7 @@ from minires.testing.ladder import EPS, Derivatives, Line, differentiate
 from minires.testing.layouts import copy_in_order
 from minires.testing.pair import Pair
 
+_MANY = 1 << 14  # numbers for which correct rounding would take milliseconds
 RESOLVED = 1e-4  # a comparison that could not have seen an error of this relative size proves nothing
 
 
@@ -70,16 +71,16 @@ class Probe:
         used = gy != 0
         weights, value, bars = gy[used], slopes.value[used], slopes.bar[used]
         numerical = exact_dot(weights, value)
-        bar = math.fsum(np.abs(weights) * bars) + EPS * math.fsum(np.abs(weights * value))
+        bar = exact_dot(np.abs(weights), bars) + EPS * exact_sum(np.abs(weights * value))
         products = self._products(number, d, gy, self.pair.arrays)
-        claimed, size = _sum(products), math.fsum(np.abs(products))
+        claimed, size = exact_sum(products), exact_sum(np.abs(products))
         rounding = 16 * EPS * size
         if size:
-            moves = (_sum(self._moved_products(number, d, gy)) - claimed for _ in range(3))
+            moves = (exact_sum(self._moved_products(number, d, gy)) - claimed for _ in range(3))
             rounding += 4 * max(abs(move) for move in moves)
-        rounding += self.contract.nonrepeatability * math.fsum(np.abs(d).ravel())
+        rounding += self.contract.nonrepeatability * exact_sum(np.abs(d))
         scale = max(float(np.linalg.norm(weights * value)), float(np.linalg.norm(products)))
-        reach = math.fsum(np.abs(weights) * np.maximum(np.abs(self.contract.base), slopes.variation)[used])
+        reach = exact_dot(np.abs(weights), np.maximum(np.abs(self.contract.base), slopes.variation)[used])
         if size <= 64 * EPS * reach:  # vjp claims zero, to the outputs' last digit: measure against the outputs
             scale = max(scale, reach)
         bound = bar + rounding
@@ -118,11 +119,17 @@ class Probe:
 
 
 def exact_dot(a: Array, b: Array) -> float:
-    """Σ a b with correctly rounded summation."""
-    return _sum(a * b)
+    """Σ a b, each product rounded once."""
+    return exact_sum(a * b)
 
 
-def _sum(values: Array) -> float:
-    if not np.isfinite(values).all():
-        return math.nan
-    return math.fsum(values.ravel())
+def exact_sum(values: Array) -> float:
+    """Σ values, correctly rounded; NaN if one of them is not finite.
+
+    Very many are first folded in two, again and again: each time costs one rounding, half an ulp of Σ |values|.
+    """
+    values = values.ravel()
+    while values.size > _MANY:
+        half = values.size // 2
+        values = np.append(values[:half] + values[half : 2 * half], values[2 * half :])
+    return math.fsum(values) if np.isfinite(values).all() else math.nan

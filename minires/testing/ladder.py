@@ -14,19 +14,21 @@ For every output at once, with C(h) = (f(h) − f(−h)) / 2h:
    before. A kink, a fast oscillation or an overflow ends the walk of the outputs it touches and spoils
    nothing that was accepted. A kink at the very point shows in E, which then doubles instead of quadrupling.
 3. *A second ladder* at other steps must lead to the same derivative within the two bars.
+
+All outputs are walked together, in blocks that fit the cache: of a million outputs, each step is evaluated once.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from minires.device import Array
-from minires.testing.report import DISAGREEMENT, KINK, NOT_FINITE, RESOLUTION
+from minires.testing.report import CAUSES, DISAGREEMENT, KINK, NOT_FINITE, RESOLUTION
 
 EPS = 2.0**-52
 Line = Callable[[float], Array]  # step -> outputs; NaN where the function cannot be evaluated
@@ -34,21 +36,21 @@ Line = Callable[[float], Array]  # step -> outputs; NaN where the function canno
 FINEST, COARSEST = -30, -3  # powers of two: a little over eight decades
 WINDOW = 2.0**-21  # noise is measured at steps up to here
 BLUNT = 1e-5  # an output is of use if its bar is below this part of the largest variation
+LADDERS = (
+    (2.0, tuple(2.0**k for k in range(FINEST, COARSEST + 1))),
+    (4.0, tuple(0.75 * 2.0**k for k in range(FINEST + 1, COARSEST + 1, 2))),
+)
+_BLOCK = 1 << 14  # outputs
 
-
-class Point(NamedTuple):
-    """f at ±h, as odd and even part; ``size`` is the largest |f| of the three values."""
-
-    h: float
-    odd: Array
-    even: Array
-    size: Array
-    moves: tuple[Array, Array]
+_RESOLUTION, _KINK, _DISAGREEMENT, _NOT_FINITE = map(CAUSES.index, (RESOLUTION, KINK, DISAGREEMENT, NOT_FINITE))
 
 
 @dataclass
 class Derivatives:
-    """Derivatives along a line, one per output, with bars; ``cause`` says why a blunt one is blunt."""
+    """Derivatives along a line, one per output, with bars; ``cause`` says why a blunt one is blunt.
+
+    ``cause`` holds indices into `CAUSES`.
+    """
 
     value: Array
     bar: Array
@@ -60,8 +62,13 @@ class Derivatives:
 
     def left_out(self) -> dict[str, int]:
         """How many outputs are blunt, by cause."""
-        causes, counts = np.unique(self.cause[~self.sharp], return_counts=True)
-        return {str(cause): int(count) for cause, count in zip(causes, counts, strict=True)}
+        return count_causes(self.cause[~self.sharp])
+
+
+def count_causes(cause: Array) -> dict[str, int]:
+    """How often each cause occurs among indices into `CAUSES`, those that do."""
+    counts = np.bincount(cause, minlength=len(CAUSES)).tolist()
+    return {name: count for name, count in zip(CAUSES, counts, strict=True) if count}
 
 
 def differentiate(line: Line, base: Array, floor: Array | float = 0.0) -> Derivatives:
@@ -82,30 +89,43 @@ def differentiate(line: Line, base: Array, floor: Array | float = 0.0) -> Deriva
 
 
 def _differentiate(line: Line, base: Array, floor: Array | float) -> Derivatives:
-    ladders = [
-        (2.0, [2.0**k for k in range(FINEST, COARSEST + 1)]),
-        (4.0, [0.75 * 2.0**k for k in range(FINEST + 1, COARSEST + 1, 2)]),
-    ]
-    noise = np.maximum(floor, EPS * np.abs(base))
-    starts = []
-    for ratio, steps in ladders:
-        start = [_point(line, base, h) for h in steps if h <= WINDOW]
-        noise = np.maximum(noise, _noise(start, ratio))
-        starts.append(start)
+    blocks = [slice(start, start + _BLOCK) for start in range(0, max(base.size, 1), _BLOCK)]
+    floors = np.broadcast_to(floor, base.shape)
+    starts = [[(h, line(h), line(-h)) for h in steps if h <= WINDOW] for _, steps in LADDERS]
     walks = []
-    for (ratio, steps), start in zip(ladders, starts, strict=True):
-        later = (_point(line, base, h) for h in steps[len(start) :])
-        walks.append(_Walk(base, noise, ratio, start).walk(later))
-    return _combine(walks, base, noise)
+    for block in blocks:
+        points = [[_point(h, plus[block], minus[block], base[block]) for h, plus, minus in start] for start in starts]
+        noise = np.maximum(floors[block], EPS * np.abs(base[block]))
+        for (ratio, _), start in zip(LADDERS, points, strict=True):
+            noise = np.maximum(noise, _noise(start, ratio))
+        walks.append([_Walk(noise, ratio, start) for (ratio, _), start in zip(LADDERS, points, strict=True)])
+    del starts
+    for number, (_, steps) in enumerate(LADDERS):
+        for h in steps:
+            if h > WINDOW:
+                plus, minus = line(h), line(-h)
+                for block, pair in zip(blocks, walks, strict=True):
+                    pair[number].advance(_point(h, plus[block], minus[block], base[block]))
+    found = [_combine(first, second, base[block]) for block, (first, second) in zip(blocks, walks, strict=True)]
+    return _judge(_Found(*map(np.concatenate, zip(*found, strict=True))))
 
 
-def _point(line: Line, base: Array, h: float) -> Point:
-    plus, minus = line(h), line(-h)
+class _Point(NamedTuple):
+    """f at ±h, as odd and even part; ``size`` is the largest |f| of the three values, ``moves`` where f ≠ f(0)."""
+
+    h: float
+    odd: Array
+    even: Array
+    size: Array
+    moves: tuple[Array, Array]
+
+
+def _point(h: float, plus: Array, minus: Array, base: Array) -> _Point:
     size = np.maximum(np.maximum(np.abs(plus), np.abs(minus)), np.abs(base))
-    return Point(h, plus - minus, (plus - base) + (minus - base), size, (plus != base, minus != base))
+    return _Point(h, plus - minus, (plus - base) + (minus - base), size, (plus != base, minus != base))
 
 
-def _noise(points: Sequence[Point], ratio: float) -> Array:
+def _noise(points: Sequence[_Point], ratio: float) -> Array:
     """The largest misfit of the finest steps, leaving out a misfit that grows as truncation does."""
     worst = np.zeros_like(points[0].odd)
     for part, growth in (("odd", ratio), ("even", ratio**2)):
@@ -131,11 +151,11 @@ def _noise(points: Sequence[Point], ratio: float) -> Array:
 
 
 class _Walk:
-    """One ladder, walked from fine to coarse by all outputs together."""
+    """One ladder, walked from fine to coarse by the outputs of a block together."""
 
-    def __init__(self, base: Array, noise: Array, ratio: float, start: Sequence[Point]) -> None:
+    def __init__(self, noise: Array, ratio: float, start: Sequence[_Point]) -> None:
         first, second = start[0], start[1]
-        self.noise, self.ratio, self.start = noise, ratio, start
+        self.noise, self.ratio = noise, ratio
         self.value = first.odd / (2 * first.h)
         self.bar = (
             2 * noise / first.h + np.abs(self.value - second.odd / (2 * second.h)) + np.abs(first.even) / (2 * first.h)
@@ -145,33 +165,29 @@ class _Walk:
         self.step = np.full_like(self.value, first.h)
         self.active = self.finite.copy()
         self.kinked = np.zeros_like(self.active)
-        self.still = np.ones_like(self.active)  # did not move at all up to the end of the window
         self.moved = (np.zeros_like(self.active), np.zeros_like(self.active))
         self.variation = np.zeros_like(self.value)
+        self._points: list[_Point] = []
+        self._extrapolated: Array | None = None
+        for point in start:
+            self.advance(point)
+        self.still = ~(self.moved[0] | self.moved[1])  # did not move at all up to the end of the window
 
-    def walk(self, later: Iterator[Point]) -> _Walk:
-        points: list[Point] = []
-        extrapolated: Array | None = None
-        for level, point in enumerate((*self.start, *later)):
-            self._watch(point, early=level < len(self.start))
-            points.append(point)
-            if len(points) > 1:
-                fine, coarse = (p.odd / (2 * p.h) for p in points[-2:])
-                before, extrapolated = extrapolated, fine + (fine - coarse) / (self.ratio**2 - 1)
-                if before is not None and self.active.any():
-                    best = before + (before - extrapolated) / (self.ratio**4 - 1)
-                    self._accept(best, extrapolated, points[-3:])
-            points = points[-2:]
-        return self
-
-    def _watch(self, point: Point, early: bool) -> None:
-        if early:
-            self.still &= ~(point.moves[0] | point.moves[1])
+    def advance(self, point: _Point) -> None:
+        """Go on to the next coarser step."""
         for side, moves in zip(self.moved, point.moves, strict=True):
             side |= moves
         self.variation = np.fmax(self.variation, (np.abs(point.odd) + np.abs(point.even)) / 2)
+        self._points.append(point)
+        if len(self._points) > 1:
+            fine, coarse = (p.odd / (2 * p.h) for p in self._points[-2:])
+            before, self._extrapolated = self._extrapolated, fine + (fine - coarse) / (self.ratio**2 - 1)
+            if before is not None and self.active.any():
+                best = before + (before - self._extrapolated) / (self.ratio**4 - 1)
+                self._accept(best, self._extrapolated, self._points)
+        self._points = self._points[-2:]
 
-    def _accept(self, best: Array, rough: Array, points: Sequence[Point]) -> None:
+    def _accept(self, best: Array, rough: Array, points: Sequence[_Point]) -> None:
         finest, middle, coarsest = points
         noise = np.maximum(self.noise, EPS * coarsest.size)
         bar = 3.4 * noise / finest.h + np.abs(best - rough)
@@ -188,8 +204,20 @@ class _Walk:
         self.step = np.where(accepted, finest.h, self.step)
 
 
-def _combine(walks: Sequence[_Walk], base: Array, noise: Array) -> Derivatives:
-    a, b = walks
+class _Found(NamedTuple):
+    """What two walks found of each output."""
+
+    value: Array
+    bar: Array
+    step: Array
+    noise: Array
+    variation: Array
+    cause: Array
+    usable: Array
+    flat: Array
+
+
+def _combine(a: _Walk, b: _Walk, base: Array) -> _Found:
     a_wins = a.bar <= b.bar
     value, bar = np.where(a_wins, a.value, b.value), np.where(a_wins, a.bar, b.bar)
     distance = np.abs(a.value - b.value)
@@ -201,12 +229,19 @@ def _combine(walks: Sequence[_Walk], base: Array, noise: Array) -> Derivatives:
     still = a.still & b.still
     # Flat at fine steps and moving to both sides at coarse ones: as likely coarse rounding as a true plateau.
     stairs = still & moved[0] & moved[1]
-    largest = float(np.max(np.fmax(np.abs(value), variation)[finite & agree], initial=0.0))
-    flat = variation <= 8 * noise
-    sharp = finite & agree & ~stairs & ((bar <= BLUNT * largest) | flat | still)
-    cause = np.full(value.shape, RESOLUTION, dtype=object)
-    cause[a.kinked | b.kinked] = KINK
-    cause[stairs] = RESOLUTION
-    cause[~agree] = DISAGREEMENT
-    cause[~finite] = NOT_FINITE
-    return Derivatives(value, bar, np.where(a_wins, a.step, b.step), noise, variation, sharp, cause)
+    cause = np.full(value.shape, _RESOLUTION, np.int8)
+    cause[a.kinked | b.kinked] = _KINK
+    cause[stairs] = _RESOLUTION
+    cause[~agree] = _DISAGREEMENT
+    cause[~finite] = _NOT_FINITE
+    flat = (variation <= 8 * a.noise) | still
+    step = np.where(a_wins, a.step, b.step)
+    return _Found(value, bar, step, a.noise, variation, cause, finite & agree & ~stairs, flat)
+
+
+def _judge(found: _Found) -> Derivatives:
+    """Sharp is what has a bar that is small beside the largest variation of all outputs, or does not vary at all."""
+    finite = (found.cause != _NOT_FINITE) & (found.cause != _DISAGREEMENT)
+    largest = float(np.max(np.fmax(np.abs(found.value), found.variation)[finite], initial=0.0))
+    sharp = found.usable & ((found.bar <= BLUNT * largest) | found.flat)
+    return Derivatives(found.value, found.bar, found.step, found.noise, found.variation, sharp, found.cause)

@@ -14,7 +14,7 @@ import numpy as np
 from minires.device import Array, asarray, asnumpy, device_of
 from minires.errors import DtypeError, ShapeError
 from minires.testing.layouts import copy_in_order
-from minires.testing.report import GradientError
+from minires.testing.report import RESOLUTION, GradientError, Inconclusive
 
 Gradients = list[Array | None]
 
@@ -35,6 +35,17 @@ def as_arrays(arrays: Sequence[Any]) -> list[Array]:
     return converted
 
 
+def need_float64(pair: Pair) -> None:
+    """Raise DtypeError if an input whose gradient is checked is a float other than float64."""
+    for number in pair.checked:
+        dtype = pair.arrays[number].dtype
+        if dtype.kind in "fc" and dtype != np.float64:
+            raise DtypeError(
+                f"input {number} is {dtype}, but derivatives need float64: cast it with .astype(np.float64), "
+                "use check_exact (for linear maps in float32), or leave it out with argnums"
+            )
+
+
 def choose_arguments(arrays: Sequence[Array], argnums: int | Sequence[int] | None) -> list[int]:
     """The arguments whose gradients are checked: all of them, or those in ``argnums``.
 
@@ -49,6 +60,11 @@ def choose_arguments(arrays: Sequence[Array], argnums: int | Sequence[int] | Non
         if not -len(arrays) <= number < len(arrays):
             raise ValueError(f"argnums has {number}, but there are {len(arrays)} inputs")
     return sorted({number % len(arrays) for number in chosen})
+
+
+def seed_of(rng: int | np.random.Generator | None) -> int:
+    """The seed that makes a check again; None is 0."""
+    return int(rng.integers(2**32)) if isinstance(rng, np.random.Generator) else int(rng or 0)
 
 
 class Pair:
@@ -127,6 +143,23 @@ class Pair:
         self._untouched("function", arrays, passed)
         return self._flatten(returned), passed, cache
 
+    def evaluate_complex(self, number: int, d: Array, arrays: Sequence[Array]) -> Array:
+        """All float outputs at complex inputs, of which input ``number`` is shifted by i·d."""
+        moved = [
+            x + 1j * d if n == number else x.astype(complex) if x.dtype.kind == "f" else x for n, x in enumerate(arrays)
+        ]
+        self.evaluations += 1
+        try:
+            returned = self.function(*(asarray(x, home) for x, home in zip(moved, self.homes, strict=True)))
+        except (TypeError, DtypeError) as error:
+            raise Inconclusive(f"function does not take complex numbers: {error}", RESOLUTION) from error
+        returned = returned[0] if self.has_cache else returned
+        outputs = [asnumpy(output) for output in (returned if self.is_tuple else (returned,)) if output is not None]
+        parts = [output.reshape(-1) for output in outputs if output.dtype.kind in "fc"]
+        if any(part.dtype.kind == "f" and part.size for part in parts):
+            raise Inconclusive("function drops the imaginary part of complex numbers: use check_vjp", RESOLUTION)
+        return np.concatenate(parts)
+
     def _flatten(self, returned: Any) -> Array:
         self.is_tuple = isinstance(returned, tuple | list)
         outputs: list[tuple[tuple[int, ...], np.dtype[Any]] | None] = []
@@ -145,7 +178,7 @@ class Pair:
         self._outputs = outputs
         if not parts:
             raise DtypeError("function returns no float array: there is nothing to differentiate")
-        return np.concatenate(parts)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     @property
     def output_dtypes(self) -> set[np.dtype[Any]]:
@@ -204,4 +237,7 @@ class Pair:
 
 
 def _same(a: Array, b: Array) -> bool:
-    return bool(a.shape == b.shape and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"))
+    """Equal, NaNs too; they are looked at only where plain equality fails, for that is rare and costs more."""
+    if a.shape != b.shape:
+        return False
+    return bool((a == b).all()) or (a.dtype.kind in "fc" and np.array_equal(a, b, equal_nan=True))

@@ -13,6 +13,7 @@ KINK = "kink"
 RESOLUTION = "resolution"
 DISAGREEMENT = "disagreement"
 NOT_FINITE = "not finite"
+CAUSES = (RESOLUTION, KINK, DISAGREEMENT, NOT_FINITE)  # why a derivative can be of no use
 
 EXPLANATIONS = {
     KINK: "the function has a kink (or a step) closer to this point than the finest step used",
@@ -27,7 +28,9 @@ class Finding:
     """One wrong derivative: the smallest thing that shows the error.
 
     ``index`` is the input's offending element, or None where only a whole direction shows it. ``claimed`` is
-    ⟨vjp(gy), d⟩ and ``numerical`` is the derivative of ⟨gy, function⟩ along d, where d is 1 at ``index``.
+    ⟨vjp(gy), d⟩ and ``numerical`` is the derivative of ⟨gy, function⟩ along d, where d is 1 at ``index``. The
+    difference allowed is ``bar``, for the numerical side, plus ``rounding``, for vjp's. ``oracle`` says how
+    ``numerical`` was found.
     """
 
     argument: int
@@ -39,6 +42,7 @@ class Finding:
     step: float
     hint: str = ""
     snippet: str = ""
+    oracle: str = "finite differences"
 
     @property
     def bound(self) -> float:
@@ -48,8 +52,12 @@ class Finding:
     def __str__(self) -> str:
         where = "along a random direction" if self.index is None else f"at index {self.index}"
         difference = abs(self.claimed - self.numerical)
-        why = f"{self.bar:.2g} for the finite differences, from the measured noise of the function and the spread of "
-        why += f"extrapolations; {self.rounding:.2g} for the measured rounding of vjp"
+        measured = {
+            "finite differences": "from the measured noise of the function and the spread of extrapolations",
+            "complex step": "from its measured rounding",
+        }
+        why = f"{self.bar:.2g} for the {self.oracle}, {measured.get(self.oracle, '')}; "
+        why += f"{self.rounding:.2g} for the measured rounding of vjp"
         lines = [
             f"the gradient of input {self.argument} is wrong {where}",
             f"  claimed by vjp : {self.claimed:.15g}",

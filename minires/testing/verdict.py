@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 
 from minires.device import Array
 from minires.testing.compare import RESOLVED, Comparison, Probe
 from minires.testing.directions import FURTHER, USUAL, direction
-from minires.testing.ladder import Derivatives
+from minires.testing.ladder import Derivatives, count_causes
 from minires.testing.localise import find_kinks, localise
 from minires.testing.report import (
+    CAUSES,
     DISAGREEMENT,
     KINK,
     NOT_FINITE,
@@ -20,6 +19,8 @@ from minires.testing.report import (
     InputReport,
     inconclusive,
 )
+
+_RESOLUTION, _KINK, _NOT_FINITE = map(CAUSES.index, (RESOLUTION, KINK, NOT_FINITE))
 
 
 def check_input(probe: Probe, number: int, at_kinks: str) -> InputReport:
@@ -39,7 +40,7 @@ class _Verdict:
         self.x = probe.pair.arrays[number]
         self.left_out = np.zeros(self.x.shape, bool)
         self.unseen = np.ones(probe.contract.base.size, bool)
-        self.cause = np.full(probe.contract.base.size, RESOLUTION, dtype=object)
+        self.cause = np.full(probe.contract.base.size, _RESOLUTION, np.int8)
         self.resolution = np.inf
         self.directions = 0
 
@@ -54,19 +55,19 @@ class _Verdict:
         for kind in FURTHER:
             if not self.resolved:
                 self._try(kind)
-        causes = Counter(map(str, self.cause[self.unseen]))
+        causes = count_causes(self.cause[self.unseen])
         if not self.resolved:
-            cause = causes.most_common(1)[0][0] if causes else RESOLUTION
+            cause = max(causes, key=lambda name: causes[name]) if causes else RESOLUTION
             raise inconclusive(self.number, cause, self.unseen.size, best_resolution=self.resolution)
-        if at_kinks == "raise" and (causes[KINK] or self.left_out.any()):
+        if at_kinks == "raise" and (KINK in causes or self.left_out.any()):
             raise inconclusive(self.number, KINK, self.unseen.size)
         elements = tuple(tuple(map(int, index)) for index in np.argwhere(self.left_out))
-        return InputReport(self.number, self.x.shape, self.directions, self.resolution, dict(causes), elements)
+        return InputReport(self.number, self.x.shape, self.directions, self.resolution, causes, elements)
 
     @property
     def resolved(self) -> bool:
         """Whether enough was seen: sharply once, and no more than half of the outputs hidden by noise."""
-        hidden = self.unseen & (self.cause != KINK) & (self.cause != NOT_FINITE)
+        hidden = self.unseen & (self.cause != _KINK) & (self.cause != _NOT_FINITE)
         return self.resolution <= RESOLVED and 2 * int(hidden.sum()) <= hidden.size
 
     def _try(self, kind: str) -> None:
@@ -130,7 +131,7 @@ class _Verdict:
             raise inconclusive(self.number, NOT_FINITE, self.unseen.size)
 
     def _leave_out_kinks(self) -> None:
-        if not (self.cause[self.unseen] == KINK).any():
+        if not (self.cause[self.unseen] == _KINK).any():
             return
         for kind in ("array", "element"):
             d = self._draw(kind)

@@ -17,11 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from minires.errors import DtypeError
 from minires.testing.compare import Probe
 from minires.testing.contract import check_contract
 from minires.testing.directions import snap
-from minires.testing.pair import Pair, as_arrays
+from minires.testing.pair import Pair, as_arrays, need_float64, seed_of
 from minires.testing.report import GradientReport
 from minires.testing.verdict import check_input
 
@@ -69,23 +68,13 @@ def check_vjp(
     """
     if at_kinks not in ("skip", "raise"):
         raise ValueError(f"at_kinks must be 'skip' or 'raise', got {at_kinks!r}")
-    seed = int(rng.integers(2**32)) if isinstance(rng, np.random.Generator) else int(rng or 0)
+    seed = seed_of(rng)
     generator = np.random.default_rng(seed)
     pair = Pair(function, vjp, as_arrays(arrays), has_cache=has_cache, argnums=argnums)
-    _check_dtypes(pair)
+    need_float64(pair)
     for array in pair.arrays:
         snap(array)
     contract = check_contract(pair, generator, deterministic)
     probe = Probe(pair, contract, generator, seed)
     inputs = tuple(check_input(probe, number, at_kinks) for number in pair.varied)
     return GradientReport(inputs, pair.evaluations, pair.gradients, seed, contract.nonrepeatability)
-
-
-def _check_dtypes(pair: Pair) -> None:
-    for number in pair.checked:
-        dtype = pair.arrays[number].dtype
-        if dtype.kind in "fc" and dtype != np.float64:
-            raise DtypeError(
-                f"input {number} is {dtype}, but finite differences need float64: cast it with .astype(np.float64), "
-                "use check_exact (for linear maps in float32), or leave it out with argnums"
-            )

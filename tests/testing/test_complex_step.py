@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+from gradient_cases import operations as ops
+from hypothesis import given
+
+from minires import testing
+from minires.errors import DtypeError
+from minires.testing import strategies
+
+
+def batch_norm(x, gamma, beta):
+    """`ops.batch_norm` without np.var, which takes the modulus."""
+    centred = x - x.mean((0, 2, 3), keepdims=True)
+    var = (centred * centred).mean((0, 2, 3), keepdims=True)
+    return gamma[:, None, None] * centred / np.sqrt(var + 1e-5) + beta[:, None, None]
+
+
+@given(strategies.shapes(min_side=0), strategies.seeds())
+def test_an_elementwise_gradient_is_confirmed_to_the_last_digits(shape, seed):
+    x = strategies.array(shape, seed)
+    report = testing.check_complex_step(np.sin, lambda gy, x: (gy * np.cos(x),), x, rng=seed)
+    assert report.resolution <= 1e-12
+    assert report.method == "a complex step"
+
+
+@given(strategies.seeds())
+def test_batch_norm_is_confirmed_and_an_error_of_one_in_a_hundred_million_is_found(seed):
+    x, gamma, beta = (strategies.array(shape, seed, stream=n) for n, shape in enumerate([(3, 2, 4, 4), (2,), (2,)]))
+    testing.check_complex_step(batch_norm, ops.batch_norm_vjp, x, gamma, beta, rng=seed)
+    with pytest.raises(testing.GradientError, match="input 0") as caught:
+        testing.check_complex_step(
+            batch_norm, lambda gy, *a: ops.batch_norm_vjp(gy, *a, var_term=1 + 1e-8), x, gamma, beta, rng=seed
+        )
+    assert not isinstance(caught.value, testing.Inconclusive)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_wrong_element_is_named(seed):
+    def vjp(gy, x):
+        return (gy * np.cos(x) * np.where(x == x[2, 1], 1 + 1e-9, 1),)
+
+    x = np.random.default_rng(seed).standard_normal((4, 3))
+    with pytest.raises(testing.GradientError, match="complex step") as caught:
+        testing.check_complex_step(np.sin, vjp, x, rng=seed)
+    found = caught.value.finding
+    assert found.index == (2, 1)
+    assert found.claimed == pytest.approx(found.numerical * (1 + 1e-9), rel=1e-13)
+
+
+def test_several_outputs_a_cache_and_integer_inputs_are_handed_through():
+    def function(x, n):
+        return (np.exp(x), np.arange(int(n)), 3 * x), x
+
+    def vjp(gy, x):
+        assert gy[1] is None
+        return gy[0] * np.exp(x) + 3 * gy[2], None
+
+    report = testing.check_complex_step(function, vjp, np.array([0.1, -2.0]), np.array(2), has_cache=True)
+    assert [part.argument for part in report.inputs] == [0]
+
+
+@pytest.mark.parametrize("function", [np.abs, lambda x: x.real + 0.0, lambda x: x * np.abs(x)])
+def test_a_function_that_is_not_analytic_is_inconclusive_whatever_the_gradient(function):
+    def slope(x):
+        return (function(x + 1e-6) - function(x - 1e-6)) / 2e-6
+
+    with pytest.raises(testing.Inconclusive, match="use check_vjp"):
+        testing.check_complex_step(function, lambda gy, x: (gy * slope(x),), np.array([0.5, -2.0]))
+
+
+def test_what_cannot_be_checked_is_inconclusive_or_refused():
+    with pytest.raises(testing.Inconclusive, match="not finite"):
+        testing.check_complex_step(np.sqrt, lambda gy, x: (gy * 0.5 / np.sqrt(x),), np.array([-1.0]))
+    with pytest.raises(testing.Inconclusive, match="does not take complex numbers"):
+        testing.check_complex_step(np.floor, lambda gy, x: (0 * gy,), np.array([0.5]))
+    with pytest.raises(DtypeError, match="float32"):
+        testing.check_complex_step(np.sin, lambda gy, x: (gy * np.cos(x),), np.ones(3, np.float32))
