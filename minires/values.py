@@ -7,6 +7,7 @@ when it is imported: the one place in the house where a lower floor calls a high
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -17,7 +18,16 @@ from minires.errors import ShapeError
 
 T = TypeVar("T", bound="Values")
 
-METHODS: dict[str, Callable[..., Any]] = {}
+
+class _Methods(dict[str, Callable[..., Any]]):
+    """Filled by functional/methods.py, which the first look-up imports where nobody else did before."""
+
+    def __missing__(self, name: str) -> Callable[..., Any]:
+        importlib.import_module("minires.functional.methods")
+        return dict(self)[name]  # not self[name], which would ask here again for a name that nobody knows
+
+
+METHODS = _Methods()
 
 
 class Values:

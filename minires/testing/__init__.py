@@ -5,17 +5,31 @@
 `strategies` (needs Hypothesis) draws shapes, geometry, memory orders and values for property tests.
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-import importlib
-from types import ModuleType
+from minires.lazy import lazily
 
-from minires.testing.complex_step import check_complex_step
-from minires.testing.exact import check_exact
-from minires.testing.layouts import MEMORY_ORDERS, lay_out
-from minires.testing.report import GradientError, GradientReport, Inconclusive
-from minires.testing.tensors import check_gradient
-from minires.testing.vjp import check_vjp
+if TYPE_CHECKING:  # why the names come twice: see minires/__init__.py
+    from minires.testing import strategies
+    from minires.testing.complex_step import check_complex_step
+    from minires.testing.exact import check_exact
+    from minires.testing.layouts import MEMORY_ORDERS, lay_out
+    from minires.testing.report import GradientError, GradientReport, Inconclusive
+    from minires.testing.tensors import check_gradient
+    from minires.testing.vjp import check_vjp
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        modules=("strategies",),
+        names={
+            "complex_step": ("check_complex_step",),
+            "exact": ("check_exact",),
+            "layouts": ("MEMORY_ORDERS", "lay_out"),
+            "report": ("GradientError", "GradientReport", "Inconclusive"),
+            "tensors": ("check_gradient",),
+            "vjp": ("check_vjp",),
+        },
+    )
 
 __all__ = [
     "MEMORY_ORDERS",
@@ -29,9 +43,3 @@ __all__ = [
     "lay_out",
     "strategies",
 ]
-
-
-def __getattr__(name: str) -> ModuleType:
-    if name == "strategies":  # imported when asked for: it needs Hypothesis
-        return importlib.import_module("minires.testing.strategies")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
