@@ -24,8 +24,11 @@ def as_arrays(arrays: Sequence[Any]) -> list[Array]:
 
     Raises
     ------
+    ValueError : without any argument.
     DtypeError : for an argument that is not numeric.
     """
+    if not arrays:
+        raise ValueError("there is no array to check a gradient at: give one for each argument of the function")
     converted = [array if hasattr(array, "dtype") else np.asarray(array) for array in arrays]
     for number, array in enumerate(converted):
         if array.dtype.kind not in "biufc":

@@ -1,25 +1,17 @@
-"""A few lines of Python that show a wrong derivative without minires."""
+"""A few lines of Python that show a wrong derivative in a fresh interpreter."""
 
 from __future__ import annotations
 
-import base64
-import functools
-import inspect
-import textwrap
-import zlib
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minires.device import Array
 from minires.testing.report import Finding
+from minires.testing.source import definitions, literal
 
 if TYPE_CHECKING:
     from minires.testing.compare import Probe
-
-_PRINTED = 60  # elements; larger arrays are compressed
-_CARRIED = 20_000  # elements; larger arrays are left to the reader
 
 
 def snippet(probe: Probe, number: int, d: Array | None, gy: Array, finding: Finding) -> str:
@@ -31,9 +23,17 @@ def snippet(probe: Probe, number: int, d: Array | None, gy: Array, finding: Find
     pair = probe.pair
     names = [f"x{index}" for index in range(len(pair.arrays))]
     lines = ["import numpy as np", ""]
-    lines += _source("function", pair.function) + _source("vjp", pair.vjp)
     lines += [f"{name} = {literal(x)}" for name, x in zip(names, pair.arrays, strict=True)]
-    lines.append(f"arrays = [{', '.join(names)}]")
+    lines += [f"arrays = [{', '.join(names)}]", ""]
+    owner = getattr(pair.function, "__self__", None)
+    lines += [
+        *(
+            owner.reproduction()
+            if hasattr(owner, "reproduction")
+            else definitions(function=pair.function, vjp=pair.vjp)
+        ),
+        "",
+    ]
     parts = pair.split(gy)
     lines.append(f"gy = [{', '.join('None' if part is None else literal(part) for part in parts)}]")
     if d is None:
@@ -60,44 +60,6 @@ def snippet(probe: Probe, number: int, d: Array | None, gy: Array, finding: Find
         f"assert abs(claimed - numerical) <= {abs(finding.claimed - finding.numerical) / 2:.3g}",
     ]
     return "\n".join(lines)
-
-
-def literal(array: Array) -> str:
-    """Python source that makes ``array`` again, bit for bit."""
-    shape, dtype = tuple(map(int, array.shape)), array.dtype.name
-    if array.size > _CARRIED:
-        return f"...  # the array of shape {shape} that was checked"
-    if array.size <= _PRINTED:
-        values = ", ".join(_number(value) for value in array.ravel().tolist())
-        return f"np.array([{values}], np.{_name(dtype)}).reshape({shape})"
-    packed = base64.b85encode(zlib.compress(np.ascontiguousarray(array).tobytes(), 9)).decode()
-    unpacked = f"__import__('zlib').decompress(__import__('base64').b85decode({packed!r}))"
-    return f"np.frombuffer({unpacked}, np.{_name(dtype)}).reshape({shape}).copy()"
-
-
-def _number(value: Any) -> str:
-    return repr(value) if np.isfinite(value) else f"float('{value}')"
-
-
-def _name(dtype: str) -> str:
-    return "bool_" if dtype == "bool" else dtype
-
-
-def _source(name: str, function: Callable[..., Any]) -> list[str]:
-    """Lines that define ``name``: an import where there is one, the source where it can be read."""
-    inner = function.func if isinstance(function, functools.partial) else function
-    module, qualified = getattr(inner, "__module__", None), getattr(inner, "__qualname__", "<unknown>")
-    plain = function is inner and "<" not in qualified
-    if plain and module not in (None, "__main__"):
-        root, *rest = qualified.split(".")
-        return [f"from {module} import {root}", f"{name} = {'.'.join([root, *rest])}", ""]
-    try:
-        source = textwrap.dedent(inspect.getsource(inner))
-    except (OSError, TypeError):
-        source = ""
-    if function is inner and source.startswith("def ") and not inner.__closure__:
-        return [source.rstrip(), f"{name} = {inner.__name__}", ""]
-    return [f"{name} = ...  # {qualified} of {module}: put the {name} that was checked here", ""]
 
 
 def _best_step(probe: Probe, number: int, d: Array, gy: Array, finding: Finding) -> float:

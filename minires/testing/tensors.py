@@ -10,7 +10,10 @@ import numpy as np
 from minires.autograd.backward import grad
 from minires.device import Array
 from minires.functional.creation import tensor
+from minires.testing.complex_step import check_complex_step
+from minires.testing.pair import choose_arguments, seed_of
 from minires.testing.report import GradientReport
+from minires.testing.source import definitions
 from minires.testing.vjp import check_vjp
 
 
@@ -20,6 +23,7 @@ def check_gradient(
     order: int = 1,
     rng: int | np.random.Generator | None = None,
     argnums: int | Sequence[int] | None = None,
+    method: str = "finite differences",
     at_kinks: str = "skip",
     deterministic: bool = True,
 ) -> GradientReport:
@@ -32,6 +36,8 @@ def check_gradient(
     function : Tensors -> Tensor or tuple of Tensors
     tensors : the point; float64 where a gradient is checked, integers (labels) are handed through
     order : 2 checks (x, gy) ↦ grad(function, gy) in the same way, too: the gradient of the gradient
+    method : "finite differences"; or "complex step", for functions whose operations run on complex128 (all
+        reference kernels do) and that have no corners: two evaluations instead of two hundred
     rng, argnums, at_kinks : as for `check_vjp`; by default the tensors that require a gradient, or all float
         tensors where none does
     deterministic : equal calls must give equal bits (True: minires promises it)
@@ -43,91 +49,134 @@ def check_gradient(
     Raises
     ------
     GradientError, Inconclusive, DtypeError : as `check_vjp` does.
-    ValueError : for another order than 1 or 2.
+    ValueError : for another order or method.
     """
     if order not in (1, 2):
         raise ValueError(f"order must be 1 or 2, got {order!r}")
-    seed = int(rng.integers(2**32)) if isinstance(rng, np.random.Generator) else int(rng or 0)
+    if method not in ("finite differences", "complex step"):
+        raise ValueError(f"method must be 'finite differences' or 'complex step', got {method!r}")
+    seed = seed_of(rng)
+
+    def check(pair: Any, arrays: Sequence[Array], numbers: Sequence[int]) -> GradientReport:
+        if method == "complex step":
+            return check_complex_step(pair.forward, pair.vjp, *arrays, argnums=numbers, rng=seed)
+        options: dict[str, Any] = {"at_kinks": at_kinks, "deterministic": deterministic}
+        return check_vjp(pair.forward, pair.vjp, *arrays, argnums=numbers, rng=seed, **options)
+
     arrays = [tensor.numpy() for tensor in tensors]
-    wanted = [n for n, tensor in enumerate(tensors) if tensor.requires_grad]
     if argnums is None:
+        wanted = [n for n, tensor in enumerate(tensors) if tensor.requires_grad]
         argnums = wanted or [n for n, array in enumerate(arrays) if array.dtype.kind == "f"]
-    chosen = [argnums] if isinstance(argnums, int) else list(argnums)
-    adapter = _Adapter(function, [n % max(len(arrays), 1) for n in chosen], [tensor.device for tensor in tensors])
-    options: dict[str, Any] = {"rng": seed, "at_kinks": at_kinks, "deterministic": deterministic}
-    report = check_vjp(adapter.forward, adapter.vjp, *arrays, argnums=chosen, **options)
+    chosen = choose_arguments(arrays, argnums)
+    pair = TensorPair(function, chosen, [tensor.device for tensor in tensors])
+    report = check(pair, arrays, chosen)
     if order == 1:
         return report
     generator = np.random.default_rng(seed)
-    gys = [generator.standard_normal(shape) for shape in adapter.output_shapes(arrays)]
-    second = _SecondOrder(adapter, len(arrays), arrays, gys)
-    numbers = [*chosen, *range(len(arrays), len(arrays) + len(gys))]
-    return check_vjp(second.forward, second.vjp, *arrays, *gys, argnums=numbers, **options)
+    gys = [generator.standard_normal(shape) for shape in pair.output_shapes(arrays)]
+    everything = [*arrays, *gys]
+    numbers = [*chosen, *range(len(arrays), len(everything))]
+    return check(SecondOrder(pair, everything), everything, numbers)
 
 
-class _Adapter:
-    """A function of Tensors as a function of arrays with its vjp."""
+class TensorPair:
+    """A function of Tensors as a function of arrays, with its vjp.
+
+    Parameters
+    ----------
+    function : Tensors -> Tensor or a sequence of Tensors
+    argnums : the inputs that require a gradient
+    devices : where each input lives
+    """
 
     def __init__(self, function: Callable[..., Any], argnums: Sequence[int], devices: Sequence[str]) -> None:
-        self.function, self.argnums, self.devices = function, list(argnums), devices
+        self.function, self.argnums, self.devices = function, list(argnums), list(devices)
 
     def tensors(self, arrays: Sequence[Array]) -> list[Any]:
-
+        """The inputs as new tensors."""
         return [
             tensor(array, requires_grad=number in self.argnums, device=device)
             for number, (array, device) in enumerate(zip(arrays, self.devices, strict=True))
         ]
 
     def outputs(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
+        """What the function returns, as a tuple."""
         returned = self.function(*tensors)
         return tuple(returned) if isinstance(returned, tuple | list) else (returned,)
 
     def output_shapes(self, arrays: Sequence[Array]) -> list[tuple[int, ...]]:
+        """The shapes of the float outputs."""
         return [output.shape for output in self.outputs(self.tensors(arrays)) if output.dtype.kind == "f"]
 
     def forward(self, *arrays: Array) -> tuple[Array, ...]:
+        """The outputs' arrays."""
         return tuple(output.numpy() for output in self.outputs(self.tensors(arrays)))
 
     def vjp(self, gy: tuple[Array | None, ...], *arrays: Array) -> list[Array | None]:
+        """The inputs' gradients, as the engine computes them."""
         tensors = self.tensors(arrays)
-        outputs = self.outputs(tensors)
-        pairs = [(y, g) for y, g in zip(outputs, gy, strict=True) if g is not None]
+        pairs = [(y, g) for y, g in zip(self.outputs(tensors), gy, strict=True) if g is not None]
         return _grad([y for y, _ in pairs], tensors, [g for _, g in pairs])
 
+    def reproduction(self) -> list[str]:
+        """Source that defines ``function`` and ``vjp`` of arrays again."""
+        return [
+            "from minires.testing.tensors import TensorPair",
+            *definitions(of_tensors=self.function),
+            f"pair = TensorPair(of_tensors, {self.argnums}, {self.devices})",
+            "function, vjp = pair.forward, pair.vjp",
+        ]
 
-class _SecondOrder:
-    """(x, gy) ↦ vjp(gy, x), with the gradients that the engine records."""
 
-    def __init__(self, first: _Adapter, inputs: int, arrays: Sequence[Array], gys: Sequence[Array]) -> None:
-        self.first, self.inputs = first, inputs
-        _, gradients = self._gradients([*arrays, *gys])
+class SecondOrder:
+    """(x, gy) ↦ vjp(gy, x), with the gradients that the engine records: the pair whose vjp is the second derivative.
+
+    Parameters
+    ----------
+    first : the pair to differentiate
+    arrays : the point: the inputs, then one gy for each float output
+    """
+
+    def __init__(self, first: TensorPair, arrays: Sequence[Array]) -> None:
+        self.first = first
+        _, gradients = self._gradients(arrays)
         self.present = [gradient is not None for gradient in gradients]
 
     def _gradients(self, arrays: Sequence[Array]) -> tuple[list[Any], list[Any]]:
-
-        tensors = self.first.tensors(arrays[: self.inputs])
-        gys = [tensor(gy, requires_grad=True, device=self.first.devices[0]) for gy in arrays[self.inputs :]]
-        outputs = [y for y in self.first.outputs(tensors) if y.dtype.kind == "f"]
-        used = [(y, gy) for y, gy in zip(outputs, gys, strict=True) if y.requires_grad]
+        inputs, gys = arrays[: len(self.first.devices)], arrays[len(self.first.devices) :]
+        tensors = self.first.tensors(inputs)
+        outputs = [y for y in self.first.outputs(tensors) if y.dtype.kind in "fc"]
+        seeds = [tensor(gy, requires_grad=True, device=y.device) for y, gy in zip(outputs, gys, strict=True)]
+        used = [(y, gy) for y, gy in zip(outputs, seeds, strict=True) if y.requires_grad]
         wanted = [tensors[number] for number in self.first.argnums]
         gradients = grad([y for y, _ in used], wanted, [gy for _, gy in used], create_graph=True, allow_unused=True)
-        return [*tensors, *gys], list(gradients)
+        return [*tensors, *seeds], list(gradients)
 
     def _present(self, gradients: Sequence[Any]) -> list[Any]:
         return [g for g, present in zip(gradients, self.present, strict=True) if present]
 
     def forward(self, *arrays: Array) -> tuple[Array, ...]:
+        """The first derivatives."""
         _, gradients = self._gradients(arrays)
         return tuple(gradient.numpy() for gradient in self._present(gradients))
 
     def vjp(self, ggx: tuple[Array, ...], *arrays: Array) -> list[Array | None]:
+        """What the first derivatives owe to the inputs and to gy."""
         tensors, gradients = self._gradients(arrays)
         return _grad(self._present(gradients), tensors, ggx)
+
+    def reproduction(self) -> list[str]:
+        """Source that defines ``function`` and ``vjp`` again, of ``arrays``."""
+        return [
+            *self.first.reproduction(),
+            "from minires.testing.tensors import SecondOrder",
+            "pair = SecondOrder(pair, arrays)",
+            "function, vjp = pair.forward, pair.vjp",
+        ]
 
 
 def _grad(outputs: Sequence[Any], tensors: Sequence[Any], gy: Sequence[Array]) -> list[Array | None]:
     """Gradients with respect to the tensors that require one, None for the others."""
-
     used = [(y, tensor(g, device=y.device)) for y, g in zip(outputs, gy, strict=True) if y.requires_grad]
     wanted = [number for number, tensor in enumerate(tensors) if tensor.requires_grad]
     gradients: list[Array | None] = [None] * len(tensors)

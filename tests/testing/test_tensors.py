@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -82,3 +85,31 @@ def test_float32_is_refused():
 def test_another_order_is_refused():
     with pytest.raises(ValueError, match="order must be 1 or 2, got 3"):
         testing.check_gradient(lambda x: x * x, *tensors((3,)), order=3)
+
+
+def test_a_complex_step_proves_both_orders_and_finds_small_errors():
+    with mr.kernels.using("reference"):
+        for order in (1, 2):
+            report = testing.check_gradient(
+                lambda x, w: (x @ w).exp() / (1 + w * w), *tensors((3, 3), (3, 3)), order=order, method="complex step"
+            )
+            assert report.resolution < 1e-12
+        with pytest.raises(testing.GradientError, match="complex step"):
+            testing.check_gradient(lambda x: Cube.apply(x, error=1e-10), *tensors((4,)), method="complex step")
+        with pytest.raises(testing.GradientError, match="input 0"):
+            testing.check_gradient(Detached.apply, *tensors((4,)), order=2, method="complex step")
+
+
+def test_another_method_is_refused():
+    with pytest.raises(ValueError, match="'complex step', got 'forward mode'"):
+        testing.check_gradient(lambda x: x * x, *tensors((3,)), method="forward mode")
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_snippet_of_a_wrong_operation_fails_in_a_fresh_interpreter(order):
+    function = Detached.apply if order == 2 else lambda x: Cube.apply(x, error=0.003)
+    with pytest.raises(testing.GradientError) as caught:
+        testing.check_gradient(function, *tensors((2, 3)), order=order)
+    done = subprocess.run([sys.executable, "-c", caught.value.finding.snippet], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "AssertionError" in done.stderr
