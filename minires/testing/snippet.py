@@ -25,15 +25,8 @@ def snippet(probe: Probe, number: int, d: Array | None, gy: Array, finding: Find
     lines = ["import numpy as np", ""]
     lines += [f"{name} = {literal(x)}" for name, x in zip(names, pair.arrays, strict=True)]
     lines += [f"arrays = [{', '.join(names)}]", ""]
-    owner = getattr(pair.function, "__self__", None)
-    lines += [
-        *(
-            owner.reproduction()
-            if hasattr(owner, "reproduction")
-            else definitions(function=pair.function, vjp=pair.vjp)
-        ),
-        "",
-    ]
+    reproduction = getattr(getattr(pair.function, "__self__", None), "reproduction", None)
+    lines += [*(reproduction() if reproduction else definitions(function=pair.function, vjp=pair.vjp)), ""]
     parts = pair.split(gy)
     lines.append(f"gy = [{', '.join('None' if part is None else literal(part) for part in parts)}]")
     if d is None:

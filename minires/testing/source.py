@@ -101,8 +101,12 @@ class _Writer:
             source = textwrap.dedent(inspect.getsource(value))
         except (OSError, TypeError):
             return []
-        unnamed = isinstance(value, types.FunctionType) and value.__name__ == "<lambda>"
-        text = _lambda(source, value) if unnamed else _statement(source, value.__name__)
+        unnamed = value.__name__ == "<lambda>"
+        text = (
+            _lambda(source, value.__code__)
+            if isinstance(value, types.FunctionType) and unnamed
+            else _statement(source, value.__name__)
+        )
         if text is None:
             return []
         self.written[value.__name__] = value
@@ -181,12 +185,12 @@ def _statement(source: str, name: str) -> str | None:
     return "\n".join(source.splitlines()[node.lineno - 1 :]).rstrip()
 
 
-def _lambda(source: str, function: types.FunctionType) -> str | None:
-    """The one lambda in ``source`` that compiles to ``function``, or None."""
+def _lambda(source: str, code: types.CodeType) -> str | None:
+    """The one lambda in ``source`` that compiles to ``code``, or None."""
     for start in range(len(source)):  # a lambda may begin in the middle of a statement that does not stand alone
         if source.startswith("lambda", start):
             node = _longest_expression(source[start:])
-            if node is not None and _same_code(node, function):
+            if node is not None and _same_code(node, code):
                 return ast.unparse(node)
     return None
 
@@ -203,12 +207,11 @@ def _longest_expression(text: str) -> ast.expr | None:
     return None
 
 
-def _same_code(node: ast.expr, function: types.FunctionType) -> bool:
-    free = ", ".join(function.__code__.co_freevars)
+def _same_code(node: ast.expr, wanted: types.CodeType) -> bool:
+    free = ", ".join(wanted.co_freevars)
     wrapper = f"def outer({free}):\n return {ast.unparse(node)}"
     outer = compile(wrapper, "<lambda>", "exec").co_consts[0]
     codes = [constant for constant in outer.co_consts if isinstance(constant, types.CodeType)]
-    wanted = function.__code__
     return any(
         (code.co_code, code.co_names, code.co_varnames) == (wanted.co_code, wanted.co_names, wanted.co_varnames)
         and [c for c in code.co_consts if not isinstance(c, types.CodeType)]
