@@ -62,7 +62,7 @@ def _walk(
     if len(gradients) != len(outputs):
         raise GraphError(f"{len(gradients)} grad_outputs were given for {len(outputs)} outputs")
     start = [(y._place("backward"), _initial(y, gy)) for y, gy in zip(outputs, gradients, strict=True)]
-    order = _inputs_first(outputs)
+    order = inputs_first(outputs)
     wanted = _wanted(order, targets)
     for op in order:
         if op.freed or any(node in wanted for _, node in op.inputs):
@@ -134,7 +134,7 @@ def _checked(gradient: Any, node: Node, giver: str) -> Tensor:
     return gradient
 
 
-def _inputs_first(outputs: list[Tensor]) -> list[Op]:
+def inputs_first(outputs: list[Tensor]) -> list[Op]:
     """All operations that the outputs depend on, each after the operations that made its inputs."""
     order: list[Op] = []
     seen: set[Op] = set()

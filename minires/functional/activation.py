@@ -18,6 +18,10 @@ class Relu(KernelOp):
         self.save(y)
         return y
 
+    def branches(self) -> tuple[Any, ...]:
+        """Who passed."""
+        return (self.saved[0].array > 0,)
+
     def backward(self, gy: Tensor) -> Any:
         """0 where y ≤ 0, else gy."""
         return ReluGrad.apply(gy, self.saved[0].detach())
@@ -30,6 +34,10 @@ class ReluGrad(KernelOp):
         """Mask gy."""
         self.save(y)
         return self.kernels.relu_grad(gy, y)
+
+    def branches(self) -> tuple[Any, ...]:
+        """Who passed."""
+        return (self.saved[0].array > 0,)
 
     def backward(self, ggx: Tensor) -> Any:
         """The same mask again."""

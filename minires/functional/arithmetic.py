@@ -99,9 +99,14 @@ class Maximum(_Binary):
 
     kernel = "maximum"
 
+    def branches(self) -> tuple[Any, ...]:
+        """The share of each operand."""
+        a, b = (operand.array for operand in self.saved)
+        return self.kernels.maximum_mask(a, b), self.kernels.maximum_mask(b, a)
+
     def derivatives(self, gy: Tensor, a: Tensor, b: Tensor) -> tuple[Any, Any]:
         """gy to whom is larger."""
-        shares = (self.kernels.maximum_mask(a.array, b.array), self.kernels.maximum_mask(b.array, a.array))
+        shares = self.branches()
         return gy * Tensor(shares[0]), gy * Tensor(shares[1])
 
 

@@ -18,7 +18,15 @@ from minires.functional.kernel_op import KernelOp
 _AXES = (0, 2, 3)
 
 
-class BatchNormAct(KernelOp):
+class _Rectified(KernelOp):
+    """An operation that may end in a rectifier, and then keeps its output as the third of what it saves."""
+
+    def branches(self) -> tuple[Any, ...]:
+        """Who passed the rectifier."""
+        return tuple(y.array > 0 for y in self.saved[2:])
+
+
+class BatchNormAct(_Rectified):
     """y = relu(gamma · x_hat + beta + shortcut) by the batch's own statistics; shortcut and relu may be missing."""
 
     def forward(
@@ -89,7 +97,7 @@ def _grads(gy: Tensor, x: Tensor, gamma: Tensor, eps: float) -> tuple[Tensor, Te
     return gx, ggamma.reshape(-1), gbeta.reshape(-1)
 
 
-class BatchNormActInference(KernelOp):
+class BatchNormActInference(_Rectified):
     """y = relu(gamma · (x − mean) · inv_std + beta + shortcut) by given statistics."""
 
     def forward(

@@ -70,9 +70,13 @@ class Absolute(KernelOp):
         self.save(a)
         return self.kernels.absolute(a)
 
+    def branches(self) -> tuple[Any, ...]:
+        """The signs."""
+        return (self.kernels.sign(self.saved[0].array),)
+
     def backward(self, gy: Tensor) -> Any:
         """gy · sign a, which is 0 at 0."""
-        return gy * Tensor(self.kernels.sign(self.saved[0].array))
+        return gy * Tensor(self.branches()[0])
 
 
 class Clip(KernelOp):
@@ -84,9 +88,13 @@ class Clip(KernelOp):
         self.save_constant(low, high)
         return self.kernels.clip(a, low, high)
 
+    def branches(self) -> tuple[Any, ...]:
+        """Who lay inside."""
+        return (self.kernels.clip_mask(self.saved[0].array, *self.constants),)
+
     def backward(self, gy: Tensor) -> Any:
         """gy where a lay inside, the limits included."""
-        return gy * Tensor(self.kernels.clip_mask(self.saved[0].array, *self.constants))
+        return gy * Tensor(self.branches()[0])
 
 
 def negative(a: Tensor) -> Tensor:

@@ -21,6 +21,13 @@ class KernelOp(Op):
 
     kernels: kernels.KernelSet
 
+    def branches(self) -> tuple[Any, ...]:
+        """The choices made in the forward pass (masks, indices): as long as they stay, the outputs are smooth.
+
+        A gradient check compares them from point to point: where they differ, there is a kink in between.
+        """
+        return ()
+
     def run_forward(self, *arrays: Any, **options: Any) -> Any:
         """Choose the kernel set, then call ``forward``."""
         self.kernels = kernels.choose(*(array for array in arrays if array is not None))

@@ -5,13 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from minires.autograd.tensor import Tensor
-from minires.device import Array, Size
+from minires.device import Array, Size, xp_of
 from minires.errors import ShapeError
 from minires.functional.kernel_op import KernelOp
 from minires.geometry import Geometry, pair
 
 
-class MaxPool2d(KernelOp):
+class _MaxPool(KernelOp):
+    """What the three operations of max pooling share: the input and the geometry that say who won."""
+
+    def branches(self) -> tuple[Any, ...]:
+        """The places of the winners, in row-major order over the whole input."""
+        (x,), (geometry,) = self.saved, self.constants
+        xp = xp_of(x.array)
+        places = xp.arange(x.size, dtype=x.dtype).reshape(x.shape)
+        return (self.kernels.max_pool2d_gather(places, x.array, geometry),)
+
+
+class MaxPool2d(_MaxPool):
     """The largest value of each window."""
 
     def forward(self, x: Array, *, geometry: Geometry) -> Any:
@@ -25,7 +36,7 @@ class MaxPool2d(KernelOp):
         return MaxPool2dGrad.apply(gy, self.saved[0].detach(), geometry=self.constants[0])
 
 
-class MaxPool2dGrad(KernelOp):
+class MaxPool2dGrad(_MaxPool):
     """gy at the places where x won: linear in gy, and flat in x wherever it has a derivative."""
 
     def forward(self, gy: Array, x: Array, *, geometry: Geometry) -> Any:
@@ -39,7 +50,7 @@ class MaxPool2dGrad(KernelOp):
         return MaxPool2dGather.apply(ggx, self.saved[0], geometry=self.constants[0]), None
 
 
-class MaxPool2dGather(KernelOp):
+class MaxPool2dGather(_MaxPool):
     """v read where x won."""
 
     def forward(self, v: Array, x: Array, *, geometry: Geometry) -> Any:

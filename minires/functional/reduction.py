@@ -71,11 +71,14 @@ class Extremum(_Reduction):
         self.save_constant(kernel, dim)
         return y if dim is None else (y, getattr(self.kernels, f"arg{kernel}")(a, dim, keepdim))
 
+    def branches(self) -> tuple[Any, ...]:
+        """Each element's share."""
+        kernel, dim = self.constants
+        return (getattr(self.kernels, f"a{kernel}_share")(self.saved[0].array, dim),)
+
     def backward(self, gy: Tensor, _: Any = None) -> Any:
         """gy to whom is first along the axis; shared evenly by all that are equal over the whole tensor."""
-        kernel, dim = self.constants
-        share = getattr(self.kernels, f"a{kernel}_share")(self.saved[0].array, dim)
-        return Tensor(share) * gy.reshape(self.kept)
+        return Tensor(self.branches()[0]) * gy.reshape(self.kept)
 
 
 class ValuesAndIndices(NamedTuple):

@@ -15,6 +15,7 @@ from minires.testing.directions import move_by_ulps, power_of_two, signed
 from minires.testing.ladder import EPS, Derivatives, Line, differentiate
 from minires.testing.layouts import copy_in_order
 from minires.testing.pair import Pair
+from minires.testing.report import CAUSES, KINK, NOT_FINITE
 
 _MANY = 1 << 14  # numbers for which correct rounding would take milliseconds
 RESOLVED = 1e-4  # a comparison that could not have seen an error of this relative size proves nothing
@@ -41,25 +42,40 @@ class Probe:
 
     def __init__(self, pair: Pair, contract: Contract, rng: np.random.Generator, seed: int) -> None:
         self.pair, self.contract, self.rng, self.seed = pair, contract, rng, seed
+        self.crossed = False  # whether the last line met a kink that the function told of
 
     def line(self, number: int, d: Array) -> Line:
-        """t -> outputs at x + t d, with x the input of that number; NaN where the function refuses."""
+        """t -> outputs at x + t d, with x the input of that number.
+
+        NaN where the function refuses, and where it says that it took other branches than at x itself: between
+        the two points lies a kink.
+        """
 
         def at(t: float) -> Array:
             moved = copy_in_order(self.pair.arrays[number])
             moved += t * d
             try:
-                return self.pair.evaluate(self._with(number, moved))
+                outputs = self.pair.evaluate(self._with(number, moved))
             except MiniresError:  # ShapeError, say, which is a ValueError
                 raise
             except (ArithmeticError, ValueError):  # outside the function's domain
                 return np.full_like(self.contract.base, np.nan)
+            if self.pair.branches != self.contract.branches:
+                self.crossed = True
+                return np.full_like(outputs, np.nan)
+            return outputs
 
         return at
 
     def derivatives(self, number: int, d: Array) -> Derivatives:
         """The derivative of every output when input ``number`` moves along ``d``."""
-        return differentiate(self.line(number, d), self.contract.base, self.contract.floor)
+        self.crossed = False
+        slopes = differentiate(self.line(number, d), self.contract.base, self.contract.floor)
+        if self.crossed:  # what looks as if it were not finite was not used because of a kink
+            slopes.cause[(slopes.cause == CAUSES.index(NOT_FINITE)) & np.isfinite(self.contract.base)] = CAUSES.index(
+                KINK
+            )
+        return slopes
 
     def comparisons(self, number: int, d: Array, slopes: Derivatives) -> Iterator[Comparison]:
         """Claimed against numerical for every choice of gy that these derivatives are sharp enough for."""

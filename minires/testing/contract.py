@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,9 +19,11 @@ _SCALES = (2.0**30, 2.0**-30)
 
 
 class Contract(NamedTuple):
-    """What was measured on the way: the outputs, how far equal calls differ, the gradient for a random gy."""
+    """What was measured on the way: the outputs, the branches that the function took (None if it does not tell),
+    how far equal calls differ, the gradient for a random gy."""
 
     base: Array
+    branches: Any
     floor: Array
     nonrepeatability: float
     gradients: Gradients
@@ -44,12 +46,12 @@ def check_contract(pair: Pair, rng: np.random.Generator, deterministic: bool) ->
         names = ", ".join(sorted(map(str, pair.output_dtypes)))
         raise DtypeError(f"function returns {names} for float64 inputs: finite differences need float64, cast to it")
     with np.errstate(all="ignore"):
-        return _Contract(pair, base, rng).check(deterministic)
+        return _Contract(pair, base, pair.branches, rng).check(deterministic)
 
 
 class _Contract:
-    def __init__(self, pair: Pair, base: Array, rng: np.random.Generator) -> None:
-        self.pair, self.base, self.rng = pair, base, rng
+    def __init__(self, pair: Pair, base: Array, branches: Any, rng: np.random.Generator) -> None:
+        self.pair, self.base, self.branches, self.rng = pair, base, branches, rng
         self.gy = signed(base.size, rng)
         self.g = pair.gradient(self.gy)
         self.noise = [0.0] * len(pair.arrays)
@@ -62,7 +64,7 @@ class _Contract:
             self.noise = [max(a, b) for a, b in zip(self.noise, noises, strict=True)]
         self._linear()
         self._orders()
-        return Contract(self.base, floor, nonrepeatability, self.g)
+        return Contract(self.base, self.branches, floor, nonrepeatability, self.g)
 
     def _repeat(self, deterministic: bool) -> tuple[Array, float]:
         floor = np.nan_to_num(np.abs(self.pair.evaluate() - self.base), nan=0.0)

@@ -13,6 +13,7 @@ from minires.device import Array
 
 # Tried for every input; the others only if these leave a doubt.
 USUAL = ("array", "element", "small")
+PARTIAL = ("small",)  # these move some elements only
 FURTHER = ("finer", "spread", "coarser")
 _SMALL = 2.0**-16
 

@@ -184,6 +184,11 @@ class Pair:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     @property
+    def branches(self) -> Any:
+        """The choices that the last evaluation made, if the function belongs to an object that tells; else None."""
+        return getattr(getattr(self.function, "__self__", None), "branches", None)
+
+    @property
     def output_dtypes(self) -> set[np.dtype[Any]]:
         """The dtypes of the float outputs of the last call."""
         return {output[1] for output in self._outputs if output is not None}

@@ -10,6 +10,7 @@ import numpy as np
 from minires.autograd.backward import grad
 from minires.device import Array
 from minires.functional.creation import tensor
+from minires.testing.branches import fingerprint
 from minires.testing.complex_step import check_complex_step
 from minires.testing.pair import choose_arguments, seed_of
 from minires.testing.report import GradientReport
@@ -91,6 +92,7 @@ class TensorPair:
 
     def __init__(self, function: Callable[..., Any], argnums: Sequence[int], devices: Sequence[str]) -> None:
         self.function, self.argnums, self.devices = function, list(argnums), list(devices)
+        self.branches: bytes | None = None
 
     def tensors(self, arrays: Sequence[Array]) -> list[Any]:
         """The inputs as new tensors."""
@@ -109,8 +111,10 @@ class TensorPair:
         return [output.shape for output in self.outputs(self.tensors(arrays)) if output.dtype.kind == "f"]
 
     def forward(self, *arrays: Array) -> tuple[Array, ...]:
-        """The outputs' arrays."""
-        return tuple(output.numpy() for output in self.outputs(self.tensors(arrays)))
+        """The outputs' arrays; ``branches`` is the fingerprint of the choices made on the way."""
+        outputs = self.outputs(self.tensors(arrays))
+        self.branches = fingerprint(outputs)
+        return tuple(output.numpy() for output in outputs)
 
     def vjp(self, gy: tuple[Array | None, ...], *arrays: Array) -> list[Array | None]:
         """The inputs' gradients, as the engine computes them."""
@@ -139,6 +143,7 @@ class SecondOrder:
 
     def __init__(self, first: TensorPair, arrays: Sequence[Array]) -> None:
         self.first = first
+        self.branches: bytes | None = None
         _, gradients = self._gradients(arrays)
         self.present = [gradient is not None for gradient in gradients]
 
@@ -156,9 +161,10 @@ class SecondOrder:
         return [g for g, present in zip(gradients, self.present, strict=True) if present]
 
     def forward(self, *arrays: Array) -> tuple[Array, ...]:
-        """The first derivatives."""
-        _, gradients = self._gradients(arrays)
-        return tuple(gradient.numpy() for gradient in self._present(gradients))
+        """The first derivatives; ``branches`` as in the first pair."""
+        gradients = self._present(self._gradients(arrays)[1])
+        self.branches = fingerprint(gradients)
+        return tuple(gradient.numpy() for gradient in gradients)
 
     def vjp(self, ggx: tuple[Array, ...], *arrays: Array) -> list[Array | None]:
         """What the first derivatives owe to the inputs and to gy."""

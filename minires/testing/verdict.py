@@ -6,7 +6,7 @@ import numpy as np
 
 from minires.device import Array
 from minires.testing.compare import RESOLVED, Comparison, Probe
-from minires.testing.directions import FURTHER, USUAL, direction
+from minires.testing.directions import FURTHER, PARTIAL, USUAL, direction
 from minires.testing.ladder import Derivatives, count_causes
 from minires.testing.localise import find_kinks, localise
 from minires.testing.report import (
@@ -74,14 +74,14 @@ class _Verdict:
         d = self._draw(kind)
         if d is None:
             return
-        slopes, wrong = self._measure(d)
+        slopes, wrong = self._measure(d, kind)
         if wrong is None:
             return
         confirmed = 0
         for _ in range(2):  # a wrong gradient is wrong along every direction of this kind
             again = self._draw(kind)
             assert again is not None
-            confirmed += self._measure(again)[1] is not None
+            confirmed += self._measure(again, kind)[1] is not None
         if confirmed:
             finding = localise(self.probe, self.number, d, slopes, wrong)
             raise GradientError(str(finding), finding)
@@ -100,15 +100,18 @@ class _Verdict:
             d[self.left_out] = 0
         return d if d is not None and d.any() else None
 
-    def _measure(self, d: Array) -> tuple[Derivatives, Comparison | None]:
+    def _measure(self, d: Array, kind: str) -> tuple[Derivatives, Comparison | None]:
         self.directions += 1
         slopes = self.probe.derivatives(self.number, d)
-        self.unseen &= ~slopes.sharp
-        self.cause[~slopes.sharp] = slopes.cause[~slopes.sharp]
+        whole = kind not in PARTIAL  # what a few elements do not move has not been seen
+        if whole:
+            self.unseen &= ~slopes.sharp
+            self.cause[~slopes.sharp] = slopes.cause[~slopes.sharp]
         for comparison in self.probe.comparisons(self.number, d, slopes):
             if not comparison.agrees:
                 return slopes, comparison
-            self.resolution = min(self.resolution, comparison.resolution)
+            if whole:
+                self.resolution = min(self.resolution, comparison.resolution)
         return slopes, None
 
     def _leave_out_infinite(self) -> None:
