@@ -54,7 +54,7 @@ def conv2d(x: Array, w: Array, geometry: Geometry) -> Array:
     """
     N, K, P, Q = geometry.check_conv(x.shape, w.shape)
     G = geometry.groups
-    y: Array = xp_of(x).zeros((N, G, K // G, P, Q), same_dtype(x, w))
+    y: Array = xp_of(x).zeros_like(x, shape=(N, G, K // G, P, Q), dtype=same_dtype(x, w))
     x, w = _split_groups(x, G), _filters(w, G)
     for tap in geometry.taps(x.shape[3:]):
         y[..., tap.rows_out, tap.cols_out] += _mix(w[..., tap.r, tap.s], x[..., tap.rows_in, tap.cols_in])  # (1)
@@ -91,7 +91,7 @@ def conv2d_input_grad(gy: Array, w: Array, geometry: Geometry, size: Size) -> Ar
     """
     G, C = geometry.groups, w.shape[1] * geometry.groups
     geometry.check_conv_grad(gy.shape, (gy.shape[0], C, *size), w.shape)
-    gx: Array = xp_of(gy).zeros((gy.shape[0], G, C // G, *size), same_dtype(gy, w))
+    gx: Array = xp_of(gy).zeros_like(gy, shape=(gy.shape[0], G, C // G, *size), dtype=same_dtype(gy, w))
     gy, w = _split_groups(gy, G), _filters(w, G)
     for tap in geometry.taps(size):
         wT = w[..., tap.r, tap.s].swapaxes(1, 2)
@@ -130,7 +130,7 @@ def conv2d_weight_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
         raise ShapeError(f"expected gy (N, K, P, Q) and x (N, C, H, W), got {gy.shape} and {x.shape}")
     G, K, C = geometry.groups, gy.shape[1], x.shape[1]
     geometry.check_conv_grad(gy.shape, x.shape, (K, C // G, *geometry.kernel))
-    gw: Array = xp_of(gy).zeros((G, K // G, C // G, *geometry.kernel), same_dtype(gy, x))
+    gw: Array = xp_of(gy).zeros_like(gy, shape=(G, K // G, C // G, *geometry.kernel), dtype=same_dtype(gy, x))
     gy, x = _split_groups(gy, G), _split_groups(x, G)
     for tap in geometry.taps(x.shape[3:]):
         gy_rows = _pixels_last(gy[..., tap.rows_out, tap.cols_out])  # (G, K / G, N·p·q)

@@ -47,5 +47,5 @@ def matmul(a: Array, b: Array) -> Array:
         )
     result_shape(f"matmul of {a.shape} and {b.shape}: the batch", a.shape[:-2], b.shape[:-2])
     xp = xp_of(a)
-    y: Array = xp.asarray(xp.matmul(a, b))
+    y: Array = xp.asanyarray(xp.matmul(a, b))
     return y

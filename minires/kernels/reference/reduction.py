@@ -228,7 +228,7 @@ def _wide_sum(a: Array, axes: Shape, keepdims: bool) -> Any:
 
 def _as_array(result: Any, a: Array, dtype: Any) -> Array:
     """What a reduction of ``a`` gave, as an array of ``dtype``: NumPy gives a scalar if no axis is left."""
-    y: Array = xp_of(a).asarray(result, dtype=dtype)
+    y: Array = xp_of(a).asanyarray(result, dtype=dtype)
     return y
 
 

@@ -256,7 +256,7 @@ def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
         raise ShapeError(f"stack needs arrays of one shape, got shapes {_listed(shapes)}")
     axis = normalized_axis("stack", axis, len(shapes[0]) + 1)
     sizes = (*shapes[0][:axis], len(shapes), *shapes[0][axis:])
-    y: Array = xp_of(arrays[0]).empty(sizes, same_dtype(*arrays))
+    y: Array = xp_of(arrays[0]).empty_like(arrays[0], shape=sizes, dtype=same_dtype(*arrays), order="C")
     for i, array in enumerate(arrays):
         y[(slice(None),) * axis + (i,)] = array
     return y

@@ -109,7 +109,7 @@ def cross_entropy(logits: Array, labels: Array, label_smoothing: float, ignore_i
     loss = xp.where(counts, loss, zero)
     if reduction == "none":
         return loss  # type: ignore[no-any-return]
-    total = xp.asarray(loss.sum())
+    total = xp.asanyarray(loss.sum())
     if reduction == "sum":
         return total  # type: ignore[no-any-return]
     rows = counts.sum().astype(logits.real.dtype)
@@ -152,7 +152,7 @@ def cross_entropy_grad(
     if reduction == "mean":
         gy = gy / xp.maximum(counts.sum().astype(logits.real.dtype), 1)
     glogits = softmax(logits, 1)
-    glogits -= (1 - label_smoothing) * is_label.astype(logits.real.dtype)
+    glogits[...] = xp.where(is_label, glogits - (1 - label_smoothing), glogits)
     glogits -= label_smoothing / logits.shape[1]
     glogits *= gy.reshape(-1, 1)  # (1)
     glogits[...] = xp.where(counts[:, None], glogits, logits.dtype.type(0))
