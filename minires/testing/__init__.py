@@ -2,6 +2,7 @@
 
 `check_vjp` takes a function and its gradient as plain arrays, `check_gradient` a function of Tensors, and
 `check_exact` proves linear, bilinear and piecewise linear maps with integers, without any tolerance.
+`check_rounding` compares a kernel in float32 with its reference in float64, within a bound that is derived.
 `strategies` (needs Hypothesis) draws shapes, geometry, memory orders and values for property tests.
 """
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:  # why the names come twice: see minires/__init__.py
     from minires.testing.exact import check_exact
     from minires.testing.layouts import MEMORY_ORDERS, lay_out
     from minires.testing.report import GradientError, GradientReport, Inconclusive
+    from minires.testing.rounding import RoundingError, RoundingReport, check_rounding
     from minires.testing.tensors import check_gradient
     from minires.testing.vjp import check_vjp
 else:
@@ -26,6 +28,7 @@ else:
             "exact": ("check_exact",),
             "layouts": ("MEMORY_ORDERS", "lay_out"),
             "report": ("GradientError", "GradientReport", "Inconclusive"),
+            "rounding": ("RoundingError", "RoundingReport", "check_rounding"),
             "tensors": ("check_gradient",),
             "vjp": ("check_vjp",),
         },
@@ -36,9 +39,12 @@ __all__ = [
     "GradientError",
     "GradientReport",
     "Inconclusive",
+    "RoundingError",
+    "RoundingReport",
     "check_complex_step",
     "check_exact",
     "check_gradient",
+    "check_rounding",
     "check_vjp",
     "lay_out",
     "strategies",
