@@ -1,0 +1,288 @@
+"""Small random residual networks, drawn as a description: a list of nodes, an input shape and a seed.
+
+Node n of a network reads the value of node n − 1, where the value of node 0 is the input. Windows are padded so that
+a stride s makes ⌈H / s⌉ of H rows, whatever the window; so the values of two nodes fit each other, by way of a
+shortcut with the product of the strides between them, for images of any size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from hypothesis import strategies as st
+
+from minires.autograd.tensor import Tensor
+from minires.functional import tensor
+from minires.models.blocks import BasicBlock, Bottleneck, PadShortcut
+from minires.nn import (
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    Identity,
+    Linear,
+    MaxPool2d,
+    Module,
+    ModuleList,
+    ReLU,
+    Sequential,
+)
+from minires.testing.strategies.shape import seeds
+
+KERNELS = ((1, 1), (3, 3), (1, 3), (3, 1))
+STRIDES = ((1, 1), (2, 2), (2, 1), (1, 2))
+BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
+POOLS = {"max_pool": MaxPool2d, "avg_pool": AvgPool2d}
+
+
+class Node(NamedTuple):
+    """A node of a residual graph: relu(norm(conv(x)) + shortcut), a block of models/, or a pooling.
+
+    ``kind`` is "conv", "basic", "bottleneck" (the blocks), "max_pool" or "avg_pool". ``width`` is a convolution's
+    channels, or a block's width. ``skip`` is (number of an earlier node, how its value is made to fit), the latter
+    being "identity", "pad" (option A) or "projection" (option B); a block's is the node before it, or None for
+    a basic block without a shortcut. ``norm``, ``relu`` and ``groups`` are for "conv" alone.
+    """
+
+    kind: str = "conv"
+    width: int = 1
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    groups: int = 1
+    norm: bool = False
+    relu: bool = False
+    skip: tuple[int, str] | None = None
+
+    def __repr__(self) -> str:
+        usual = self._field_defaults
+        told = [f"{name}={value!r}" for name, value in self._asdict().items() if value != usual[name]]
+        return f"Node({', '.join(told)})"
+
+
+class Value(NamedTuple):
+    """What a node computes: its channels, and the strides on the way to it."""
+
+    channels: int
+    stride: tuple[int, int] = (1, 1)
+
+    def after(self, node: Node) -> Value:
+        """The value of a node that reads this one."""
+        channels = self.channels if node.kind in POOLS else node.width * (4 if node.kind == "bottleneck" else 1)
+        return Value(channels, (self.stride[0] * node.stride[0], self.stride[1] * node.stride[1]))
+
+    def stride_to(self, later: Value) -> tuple[int, int]:
+        """The strides between this value and a later one."""
+        return later.stride[0] // self.stride[0], later.stride[1] // self.stride[1]
+
+    def shortcuts_to(self, later: Value) -> list[str]:
+        """The kinds of shortcuts by which this value can be added to a later one."""
+        down, across = self.stride_to(later)
+        grown = later.channels - self.channels
+        return [
+            *(["identity"] if down == across == 1 and grown == 0 else []),
+            *(["pad"] if down == across and grown >= 0 else []),
+            "projection",
+        ]
+
+
+class ResidualGraph(Module):
+    """The network that a description stands for: its nodes, the mean of each channel, a linear layer.
+
+    Its ``repr`` is the call that makes it again. Parameters and running statistics are float64, and drawn from the
+    seed, none of them at the values where layers usually begin.
+
+    Parameters
+    ----------
+    shape : of the input, (N, C, H, W)
+    nodes : in the order in which they are computed
+    classes : the outputs of the linear layer
+    seed : of the weights and of `input`
+    """
+
+    def __init__(self, shape: Sequence[int], nodes: Sequence[Node] = (), classes: int = 1, seed: int = 0) -> None:
+        super().__init__()
+        self.shape, self.nodes, self.classes, self.seed = tuple(shape), tuple(nodes), classes, seed
+        values = [Value(self.shape[1])]
+        self.layers, self.shortcuts = ModuleList(), ModuleList()
+        for node in self.nodes:
+            values.append(values[-1].after(node))
+            inner = node.kind in BLOCKS
+            source = values[node.skip[0]] if node.skip else values[-1]
+            shortcut = _shortcut(node.skip[1] if node.skip else "identity", source, values[-1])
+            self.layers.append(_layer(node, values[-2], shortcut))
+            self.shortcuts.append(Identity() if inner or shortcut is None else shortcut)
+        self.pool = AdaptiveAvgPool2d(1)
+        self.fc = Linear(values[-1].channels, classes)
+        self.to(np.float64)
+        self._draw()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, classes)."""
+        values = [x]
+        for node, layer, shortcut in zip(self.nodes, self.layers, self.shortcuts, strict=True):
+            beside = shortcut(values[node.skip[0]]) if node.skip and node.kind not in BLOCKS else None
+            values.append(layer(values[-1]) if beside is None else layer(values[-1], beside))
+        return self.fc(self.pool(values[-1]).flatten(1))  # type: ignore[no-any-return]
+
+    def input(self) -> Tensor:
+        """A float64 input, drawn from the seed; it requires a gradient."""
+        values = np.random.default_rng([self.seed, 0]).standard_normal(self.shape)
+        return tensor(values, requires_grad=True)
+
+    def at(self, x: Tensor, *parameters: Tensor) -> Tensor:
+        """The output with other tensors in place of the parameters: the network as a function of them.
+
+        ``check_gradient(model.at, model.input(), *model.parameters())`` checks each of its gradients.
+        """
+        places = [
+            (vars(module), name, parameter)
+            for module in self.modules()
+            for name, parameter in module.named_parameters(recurse=False)
+        ]
+        for (attributes, name, _), value in zip(places, parameters, strict=True):
+            attributes[name] = value
+        try:
+            return self(x)  # type: ignore[no-any-return]
+        finally:
+            for attributes, name, own in places:
+                attributes[name] = own
+
+    def vector(self) -> Tensor:
+        """The input and the parameters, one after the other, as one vector that requires a gradient."""
+        parts = [self.input(), *self.parameters()]
+        return tensor(np.concatenate([part.numpy().reshape(-1) for part in parts]), requires_grad=True)
+
+    def of_vector(self, vector: Tensor) -> Tensor:
+        """The output as a function of `vector`.
+
+        ``check_gradient(model.of_vector, model.vector())`` checks all of its gradients together, at the cost of one.
+        """
+        parts, start = [], 0
+        for shape in (self.shape, *(parameter.shape for parameter in self.parameters())):
+            stop = start + math.prod(shape)
+            parts.append(vector[start:stop].reshape(shape))
+            start = stop
+        return self.at(*parts)
+
+    def __repr__(self) -> str:
+        return f"ResidualGraph({self.shape}, {list(self.nodes)}, classes={self.classes}, seed={self.seed})"
+
+    def _draw(self) -> None:
+        for place, module in enumerate(self.modules(), start=1):
+            rng = np.random.default_rng([self.seed, place])
+            for name, value in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
+                if name == "weight" and value.ndim > 1:
+                    value.assign_(rng.standard_normal(value.shape) / math.sqrt(math.prod(value.shape[1:])))
+                elif name in ("weight", "running_var"):
+                    value.assign_(rng.uniform(0.5, 1.5, value.shape))
+                elif name in ("bias", "running_mean"):
+                    value.assign_(rng.standard_normal(value.shape) / 2)
+
+
+class _Convolution(Module):
+    """relu(norm(conv(x)) + shortcut), of which norm, relu and the shortcut may be missing."""
+
+    def __init__(self, node: Node, channels: int) -> None:
+        super().__init__()
+        padding = (node.kernel[0] // 2, node.kernel[1] // 2)
+        self.conv = Conv2d(channels, node.width, node.kernel, node.stride, padding, groups=node.groups)
+        self.norm = BatchNorm2d(node.width) if node.norm else Identity()
+        self.relu = ReLU() if node.relu else Identity()
+
+    def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
+        return self.norm.act(self.conv(x), self.relu, shortcut)
+
+
+class _Pool(Module):
+    """A pooling beside which a shortcut may stand."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__()
+        self.pool = POOLS[node.kind](node.kernel, node.stride, (node.kernel[0] // 2, node.kernel[1] // 2))
+
+    def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
+        y = self.pool(x)
+        return y if shortcut is None else y + shortcut  # type: ignore[no-any-return]
+
+
+def _layer(node: Node, source: Value, shortcut: Module | None) -> Module:
+    if node.kind == "basic":
+        return BasicBlock(source.channels, node.width, node.stride[0], shortcut if node.skip else "none")
+    if node.kind == "bottleneck":
+        return Bottleneck(source.channels, node.width, node.stride[0], shortcut)
+    return _Pool(node) if node.kind in POOLS else _Convolution(node, source.channels)
+
+
+def _shortcut(how: str, source: Value, target: Value) -> Module | None:
+    """What makes one value fit another; None where it does so by itself."""
+    stride = source.stride_to(target)
+    if how == "pad":
+        return PadShortcut(source.channels, target.channels, stride[0])
+    if how == "projection":
+        conv = Conv2d(source.channels, target.channels, 1, stride, bias=False)
+        return Sequential(conv, BatchNorm2d(target.channels))
+    return None
+
+
+def networks(
+    max_depth: int = 4, max_width: int = 3, max_batch: int = 5, max_side: int = 6
+) -> st.SearchStrategy[ResidualGraph]:
+    """Small residual networks with their input shapes; the smallest is one linear layer on one pixel.
+
+    Convolutions (dense, grouped, depthwise; square and not), batch norms, ReLUs, the blocks of `models`, pooling;
+    shortcuts from any earlier node, by identity, zero padding or projection; chains without any.
+
+    Parameters
+    ----------
+    max_depth : of nodes
+    max_width : of channels, a block's too (a bottleneck has four times its width)
+    max_batch : at least 4, which is the smallest batch where there is a batch norm: of two values per channel it
+        would make 1 and −1, whatever they are
+    max_side : of images
+    """
+    return st.composite(_network)(max_depth, max_width, max_batch, max_side)
+
+
+def _network(draw: st.DrawFn, max_depth: int, max_width: int, max_batch: int, max_side: int) -> ResidualGraph:
+    channels = draw(st.integers(1, max_width))
+    values, nodes = [Value(channels)], []
+    for _ in range(draw(st.integers(0, max_depth))):
+        nodes.append(_node(draw, values, max_width))
+        values.append(values[-1].after(nodes[-1]))
+    side = st.integers(1, max_side)
+    batch = st.integers(4 if any(map(_normalises, nodes)) else 1, max_batch)
+    shape = draw(batch), channels, draw(side), draw(side)
+    return ResidualGraph(shape, nodes, draw(st.integers(1, 3)), draw(seeds()))
+
+
+def _node(draw: st.DrawFn, values: list[Value], max_width: int) -> Node:
+    kind, channels = draw(st.sampled_from(("conv", *POOLS, *BLOCKS))), values[-1].channels
+    width, stride = max(1, channels // 4) if kind == "bottleneck" else channels, STRIDES[0]
+    if draw(st.booleans()):  # half of the nodes keep the shape, so that identities fit often
+        width, stride = draw(st.integers(1, max_width)), draw(st.sampled_from(STRIDES))
+    if kind in BLOCKS:
+        node = Node(kind, width, stride=(stride[0], stride[0]))
+    elif kind in POOLS:
+        node = Node(kind, kernel=draw(st.sampled_from(KERNELS)), stride=stride)
+    else:
+        common = [n for n in range(1, max_width + 1) if width % n == channels % n == 0]
+        kernel, groups = draw(st.sampled_from(KERNELS)), draw(st.sampled_from(common))
+        node = Node(kind, width, kernel, stride, groups, norm=draw(st.booleans()), relu=draw(st.booleans()))
+    return node._replace(skip=_skip(draw, node, values))
+
+
+def _skip(draw: st.DrawFn, node: Node, values: list[Value]) -> tuple[int, str] | None:
+    """A shortcut that ends at the node: none if it may have none, then from as near as possible."""
+    last = len(values) - 1
+    sources = [last] if node.kind in BLOCKS else range(last, -1, -1)
+    source = draw(st.sampled_from([*sources] if node.kind == "bottleneck" else [None, *sources]))
+    if source is None:
+        return None
+    return source, draw(st.sampled_from(values[source].shortcuts_to(values[-1].after(node))))
+
+
+def _normalises(node: Node) -> bool:
+    return node.norm or node.kind in BLOCKS or (node.skip is not None and node.skip[1] == "projection")

@@ -1,0 +1,160 @@
+"""Values: what stands in an array, of which dtype, and in which memory order."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+from hypothesis import strategies as st
+
+from minires.device import Array
+from minires.testing.layouts import MEMORY_ORDERS, lay_out
+from minires.testing.strategies.shape import seeds, shapes
+
+T = TypeVar("T")
+Shape: TypeAlias = tuple[int, ...]
+
+KINDS = ("smooth", "integers", "near_kinks", "tied", "near_ties", "apart", "positive")
+
+
+def dtypes() -> st.SearchStrategy[np.dtype[np.floating]]:
+    """The float dtypes that kernels work in, float64 first."""
+    return st.sampled_from([np.dtype("float64"), np.dtype("float32")])
+
+
+def memory_orders() -> st.SearchStrategy[str]:
+    """Names for `lay_out`: C order first."""
+    return st.sampled_from(MEMORY_ORDERS)
+
+
+def kinds() -> st.SearchStrategy[str]:
+    """Kinds of values for `array`."""
+    return st.sampled_from(KINDS)
+
+
+def labels(batch: int, classes: int, ignore_index: int | None = None) -> st.SearchStrategy[Array]:
+    """An int64 array (batch,) of class numbers; some are ``ignore_index``, if there is one."""
+    return st.composite(_labels)(batch, classes, ignore_index)
+
+
+def _labels(draw: st.DrawFn, batch: int, classes: int, ignore_index: int | None) -> Array:
+    rng = np.random.default_rng(draw(seeds()))
+    drawn = rng.integers(0, classes, batch)
+    if ignore_index is not None:
+        drawn[rng.random(batch) < draw(st.sampled_from([0.0, 0.3, 1.0]))] = ignore_index
+    return drawn
+
+
+def array(
+    shape: Shape,
+    seed: int,
+    kind: str = "smooth",
+    dtype: Any = "float64",
+    order: str = "C",
+    stream: int = 0,
+) -> Array:
+    """Values from a seed; not a strategy itself, so that examples stay small.
+
+    Parameters
+    ----------
+    shape : any
+    seed : a drawn seed
+    kind : what the values are like, seen from zero and from each other:
+        "smooth" (normal numbers),
+        "integers" (−8 … 8, so that sums of products are exact),
+        "near_kinks" (normal numbers, a third of them within 1e-12 … 1e-3 of zero, some exactly zero),
+        "tied" (integers −1, 0, 1: maxima that are reached more than once),
+        "near_ties" (the same, moved by 1e-12 … 1e-3, so that they are all different but hardly so),
+        "apart" (n different halves, at least ½ from zero and 1 from each other: no kink and no tie is near),
+        "positive" (1e-3 … 1e3, evenly on a logarithmic scale, for logarithms, roots and denominators)
+    dtype : of the result; an integer dtype cuts fractions off
+    order : a memory order for `lay_out`
+    stream : another one gives other values for the same seed
+
+    Raises
+    ------
+    ValueError : for another kind or order.
+    """
+    rng = np.random.default_rng([seed, stream])
+    values: Array
+    if kind == "smooth":
+        values = rng.standard_normal(shape)
+    elif kind == "integers":
+        values = rng.integers(-8, 9, shape).astype(float)
+    elif kind == "near_kinks":
+        values = rng.standard_normal(shape)
+        close = rng.random(shape) < 1 / 3
+        values = np.where(close, np.sign(values) * 10.0 ** rng.uniform(-12, -3, shape), values)
+        values = np.where(rng.random(shape) < 1 / 12, 0.0, values)
+    elif kind == "tied":
+        values = rng.integers(-1, 2, shape).astype(float)
+    elif kind == "near_ties":
+        values = rng.integers(-1, 2, shape) + rng.choice([-1.0, 1.0], shape) * 10.0 ** rng.uniform(-12, -3, shape)
+    elif kind == "apart":
+        n = int(np.prod(shape))
+        values = (rng.permutation(n) - n // 2 + 0.5).reshape(shape)
+    elif kind == "positive":
+        values = 10.0 ** rng.uniform(-3, 3, shape)
+    else:
+        raise ValueError(f"kind {kind!r} is not one of {', '.join(KINDS)}")
+    return lay_out(np.asarray(values).astype(dtype), order)
+
+
+def arrays(
+    shape: Shape | st.SearchStrategy[Shape] | None = None,
+    kinds: str | Sequence[str] | st.SearchStrategy[str] = KINDS,
+    dtype: Any = "float64",
+    orders: str | Sequence[str] | st.SearchStrategy[str] = MEMORY_ORDERS,
+) -> st.SearchStrategy[Array]:
+    """NumPy arrays, drawn as a shape, a kind, a memory order and a seed: what `array` makes of them.
+
+    A failing example shows them as calls of `array`, such as ``x=array(shape=(2, 1), seed=0, kind='tied')``, or by
+    their values where these are shorter. Arrays of one example that have the same seed still differ: they have
+    different streams.
+
+    Parameters
+    ----------
+    shape : a shape or a strategy of shapes; by default `shapes()`, 0-d to 4-d, none of them empty
+    kinds : one kind of values, several, or a strategy of them; see `array`
+    dtype : a dtype or a strategy of dtypes
+    orders : one memory order, several, or a strategy of them
+
+    Raises
+    ------
+    ValueError : for a kind or order that there is not.
+    """
+    for names, known in ((kinds, KINDS), (orders, MEMORY_ORDERS)):
+        if not isinstance(names, st.SearchStrategy):
+            unknown = set([names] if isinstance(names, str) else names) - set(known)
+            if unknown:
+                raise ValueError(f"{sorted(unknown)[0]!r} is not one of {', '.join(known)}")
+    shape = shapes() if shape is None else shape if isinstance(shape, st.SearchStrategy) else st.just(tuple(shape))
+    dtype = dtype if isinstance(dtype, st.SearchStrategy) else st.just(dtype)
+    return st.composite(_array)(shape, _one_of(kinds), dtype, _one_of(orders))
+
+
+def _one_of(names: str | Sequence[str] | st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    if isinstance(names, st.SearchStrategy):
+        return names
+    return st.sampled_from([names] if isinstance(names, str) else list(names))
+
+
+def _array(
+    draw: st.DrawFn,
+    shape: st.SearchStrategy[Shape],
+    kind: st.SearchStrategy[str],
+    dtype: st.SearchStrategy[Any],
+    order: st.SearchStrategy[str],
+) -> Array:
+    usual = {"kind": "smooth", "dtype": "float64", "order": "C", "stream": 0}
+    drawn = {"shape": draw(shape), "kind": draw(kind), "dtype": np.dtype(draw(dtype)).name, "order": draw(order)}
+    drawn |= {"seed": draw(seeds()), "stream": next(draw(_STREAMS))}
+    told = {name: st.just(drawn[name]) for name in ("shape", "seed")}
+    told |= {name: st.just(drawn[name]) for name in usual if drawn[name] != usual[name]}
+    made: Array = draw(st.builds(array, **told))  # Hypothesis shows what `builds` made as the call that made it
+    return made
+
+
+_STREAMS = st.shared(st.builds(itertools.count), key="streams of minires.testing.strategies.arrays")

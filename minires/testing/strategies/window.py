@@ -1,0 +1,99 @@
+"""The windows of convolution and pooling, with the images that they fit."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from hypothesis import strategies as st
+
+from minires.geometry import Geometry
+
+
+class ConvCase(NamedTuple):
+    """The shapes of a convolution: x (N, C, H, W), w (K, C / groups, R, S), and its geometry."""
+
+    x: tuple[int, int, int, int]
+    w: tuple[int, int, int, int]
+    geometry: Geometry
+
+
+class PoolCase(NamedTuple):
+    """The shape of a pooling's input (N, C, H, W) and its window."""
+
+    x: tuple[int, int, int, int]
+    geometry: Geometry
+
+
+class AdaptiveCase(NamedTuple):
+    """The shape of an adaptive pooling's input (N, C, H, W) and its grid of windows."""
+
+    x: tuple[int, int, int, int]
+    grid: tuple[int, int]
+
+
+def conv_cases(
+    max_batch: int = 3, max_channels: int = 3, max_kernel: int = 3, min_batch: int = 1
+) -> st.SearchStrategy[ConvCase]:
+    """Every legal combination of kernel, stride, padding, dilation, groups and image, rectangular ones too.
+
+    Stride and padding go up to one more than the largest kernel, so both may exceed the kernel; dilation and groups
+    go up to 3. Images are from the smallest that fits, which padding can make smaller than the kernel, to five pixels
+    more, and need not be a whole number of steps. ``max_channels`` bounds the channels of one group. The batch is
+    empty only with ``min_batch=0``.
+    """
+    return st.composite(_conv_case)(min_batch, max_batch, max_channels, max_kernel)
+
+
+def _conv_case(draw: st.DrawFn, min_batch: int, max_batch: int, max_channels: int, max_kernel: int) -> ConvCase:
+    side = st.integers(1, max_kernel)
+    kernel = draw(side), draw(side)
+    stride = draw(st.integers(1, max_kernel + 1)), draw(st.integers(1, max_kernel + 1))
+    padding = draw(st.integers(0, max_kernel + 1)), draw(st.integers(0, max_kernel + 1))
+    dilation = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    groups = draw(st.integers(1, 3))
+    geometry = Geometry(kernel, stride, padding, dilation, groups)
+    size = _sizes(draw, geometry)
+    channels = st.integers(1, max_channels)
+    C, K = draw(channels), draw(channels)
+    x = (draw(st.integers(min_batch, max_batch)), C * groups, *size)
+    return ConvCase(x, (K * groups, C, *kernel), geometry)
+
+
+def pool_cases(
+    max_batch: int = 2, max_channels: int = 3, max_kernel: int = 3, min_batch: int = 1
+) -> st.SearchStrategy[PoolCase]:
+    """Every legal pooling window: padding smaller than the window, strides that overlap, meet or leave gaps.
+
+    The batch is empty only with ``min_batch=0``.
+    """
+    return st.composite(_pool_case)(min_batch, max_batch, max_channels, max_kernel)
+
+
+def _pool_case(draw: st.DrawFn, min_batch: int, max_batch: int, max_channels: int, max_kernel: int) -> PoolCase:
+    kernel = draw(st.integers(1, max_kernel)), draw(st.integers(1, max_kernel))
+    stride = draw(st.integers(1, max_kernel + 1)), draw(st.integers(1, max_kernel + 1))
+    padding = draw(st.integers(0, kernel[0] - 1)), draw(st.integers(0, kernel[1] - 1))
+    geometry = Geometry(kernel, stride, padding)
+    size = _sizes(draw, geometry)
+    return PoolCase((draw(st.integers(min_batch, max_batch)), draw(st.integers(1, max_channels)), *size), geometry)
+
+
+def adaptive_cases(
+    max_batch: int = 2, max_channels: int = 3, max_grid: int = 4, max_side: int = 6, min_batch: int = 1
+) -> st.SearchStrategy[AdaptiveCase]:
+    """Grids of windows over images: windows that meet, that share a row, and more windows than pixels."""
+    return st.composite(_adaptive_case)(min_batch, max_batch, max_channels, max_grid, max_side)
+
+
+def _adaptive_case(
+    draw: st.DrawFn, min_batch: int, max_batch: int, max_channels: int, max_grid: int, max_side: int
+) -> AdaptiveCase:
+    grid = draw(st.integers(1, max_grid)), draw(st.integers(1, max_grid))
+    size = draw(st.integers(1, max_side)), draw(st.integers(1, max_side))
+    return AdaptiveCase((draw(st.integers(min_batch, max_batch)), draw(st.integers(1, max_channels)), *size), grid)
+
+
+def _sizes(draw: st.DrawFn, geometry: Geometry) -> tuple[int, int]:
+    """An image at least as large as the window needs, and up to five pixels larger."""
+    least = [max(1, extent - 2 * pad) for extent, pad in zip(geometry.extent, geometry.padding, strict=True)]
+    return least[0] + draw(st.integers(0, 5)), least[1] + draw(st.integers(0, 5))
