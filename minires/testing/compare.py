@@ -12,8 +12,9 @@ from minires.device import Array
 from minires.errors import MiniresError
 from minires.testing.contract import Contract
 from minires.testing.directions import move_by_ulps, power_of_two, signed
-from minires.testing.ladder import EPS, Derivatives, Line, differentiate
+from minires.testing.ladder import Derivatives, Line, differentiate
 from minires.testing.layouts import copy_in_order
+from minires.testing.noise import EPS, TINY
 from minires.testing.pair import Pair
 from minires.testing.report import CAUSES, KINK, NOT_FINITE
 
@@ -77,30 +78,33 @@ class Probe:
             )
         return slopes
 
-    def comparisons(self, number: int, d: Array, slopes: Derivatives) -> Iterator[Comparison]:
+    def comparisons(self, number: int, d: Array, slopes: Derivatives, tied: bool = False) -> Iterator[Comparison]:
         """Claimed against numerical for every choice of gy that these derivatives are sharp enough for."""
         for gy in self._choices(slopes):
-            yield self.compare(number, d, slopes, gy)
+            yield self.compare(number, d, slopes, gy, tied)
 
-    def compare(self, number: int, d: Array, slopes: Derivatives, gy: Array) -> Comparison:
-        """Claimed against numerical for one gy, which must be 0 where ``slopes`` is blunt."""
+    def compare(self, number: int, d: Array, slopes: Derivatives, gy: Array, tied: bool = False) -> Comparison:
+        """Claimed against numerical for one gy, which must be 0 where ``slopes`` is blunt.
+
+        With ``tied``, ties stay ties where the rounding of vjp is measured.
+        """
         used = gy != 0
         weights, value, bars = gy[used], slopes.value[used], slopes.bar[used]
         numerical = exact_dot(weights, value)
         bar = exact_dot(np.abs(weights), bars) + EPS * exact_sum(np.abs(weights * value))
         products = self._products(number, d, gy, self.pair.arrays)
         claimed, size = exact_sum(products), exact_sum(np.abs(products))
-        rounding = 16 * EPS * size
+        rounding = 16 * EPS * size + products.size * TINY
         if size:
-            moves = (exact_sum(self._moved_products(number, d, gy)) - claimed for _ in range(3))
+            moves = (exact_sum(self._moved_products(number, d, gy, tied)) - claimed for _ in range(3))
             rounding += 4 * max(abs(move) for move in moves)
         rounding += self.contract.nonrepeatability * exact_sum(np.abs(d))
-        scale = max(float(np.linalg.norm(weights * value)), float(np.linalg.norm(products)))
+        scale = max(_norm(weights * value), _norm(products))
         reach = exact_dot(np.abs(weights), np.maximum(np.abs(self.contract.base), slopes.variation)[used])
         if size <= 64 * EPS * reach:  # vjp claims zero, to the outputs' last digit: measure against the outputs
             scale = max(scale, reach)
         bound = bar + rounding
-        resolution = bound / scale if scale else (0.0 if bound == 0 else math.inf)
+        resolution = bound / scale if scale else (0.0 if claimed == numerical == 0 else math.inf)
         return Comparison(gy, claimed, numerical, bar, rounding, resolution)
 
     def _choices(self, slopes: Derivatives) -> Iterator[Array]:
@@ -118,9 +122,9 @@ class Probe:
         if relative.any() and largest > 2.0**10 * float(np.min(size[relative])):
             yield np.where(relative, gy * power_of_two(largest) / power_of_two(size), 0.0)
 
-    def _moved_products(self, number: int, d: Array, gy: Array) -> Array:
+    def _moved_products(self, number: int, d: Array, gy: Array, tied: bool) -> Array:
         varied = set(self.pair.varied)
-        arrays = [move_by_ulps(x, self.rng) if index in varied else x for index, x in enumerate(self.pair.arrays)]
+        arrays = [move_by_ulps(x, self.rng, tied) if index in varied else x for index, x in enumerate(self.pair.arrays)]
         return self._products(number, d, move_by_ulps(gy, self.rng), arrays)
 
     def _products(self, number: int, d: Array, gy: Array, arrays: Sequence[Array]) -> Array:
@@ -132,6 +136,12 @@ class Probe:
 
     def _with(self, number: int, moved: Array) -> list[Array]:
         return [moved if index == number else x for index, x in enumerate(self.pair.arrays)]
+
+
+def _norm(values: Array) -> float:
+    """√Σ values², also where the squares would underflow."""
+    largest = float(np.max(np.abs(values), initial=0.0))
+    return largest * float(np.linalg.norm(values / largest)) if 0 < largest < math.inf else largest
 
 
 def exact_dot(a: Array, b: Array) -> float:

@@ -1,8 +1,11 @@
 """Where to move the inputs, and how far: directions whose steps are exact in floating point.
 
-A direction's elements are ± m · 2^e with m of five bits, steps are powers of two (or three quarters of one),
-and the point itself has its two lowest bits cleared: x ± h d then carries no rounding error where h d is
-smaller than x, and one of relative size 2⁻⁵³ in h d where it is larger.
+A direction's elements are ± m · 2^e with m of few bits, steps are powers of two (or three quarters of one), and
+the point itself has its two lowest bits cleared: x ± h d then carries no rounding error where h d is smaller than
+x (unless x is hundreds of times d), and one of relative size 2⁻⁵³ in h d where it is larger.
+
+The lowest bit of m is always set. A function that rounds to a grid, as exp(x) − 1 does near 0, would make the same
+error at every step that is a multiple of the grid's, and would look as if it made none.
 """
 
 from __future__ import annotations
@@ -13,9 +16,12 @@ from minires.device import Array
 
 # Tried for every input; the others only if these leave a doubt.
 USUAL = ("array", "element", "small")
-PARTIAL = ("small",)  # these move some elements only
-FURTHER = ("finer", "spread", "coarser")
-_SMALL = 2.0**-16
+PARTIAL = ("small", "gentle", "tied", "edge")  # these move some elements only, or not independently
+FURTHER = ("finer", "spread", "coarser", "finest", "coarsest")
+SMALL = 2.0**-16
+_FACTORS = {"array": 1.0, "edge": 1.0, "finer": 2.0**-10, "finest": 2.0**-20, "coarser": 2.0**10, "coarsest": 2.0**20}
+_BITS = 12  # of a direction's elements: two are alike in one draw of 2¹⁰
+_FEW = 6  # the same, where steps are so fine that more bits would be rounded away
 
 
 def snap(array: Array) -> Array:
@@ -26,9 +32,10 @@ def snap(array: Array) -> Array:
     return array
 
 
-def signed(size: int | tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Random numbers of either sign with magnitudes in [½, 1), of five bits."""
-    return np.asarray(rng.integers(16, 32, size) / 32 * rng.choice([-1.0, 1.0], size))
+def signed(size: int | tuple[int, ...], rng: np.random.Generator, bits: int = _BITS) -> Array:
+    """Random numbers of either sign with magnitudes in [½, 1), of so many bits, of which the lowest is set."""
+    odd = 2 * rng.integers(2 ** (bits - 2), 2 ** (bits - 1), size) + 1
+    return np.asarray(odd / 2.0**bits * rng.choice([-1.0, 1.0], size))
 
 
 def power_of_two(value: Array | float) -> Array:
@@ -45,34 +52,45 @@ def direction(kind: str, x: Array, rng: np.random.Generator) -> Array | None:
     ----------
     kind : "array" (every element moves by the rms of x), "element" (every element moves by its own size, zeros
         by the rms), "small" (as "element", but only the elements that "array" and "element" drown),
-        "finer" and "coarser" (a thousandth, and a thousand times, of "array"), "spread" (by the standard
-        deviation of x)
+        "finer" and "coarser" (a thousandth, and a thousand times, of "array"), "finest" and "coarsest" (a
+        millionth, and a million times), "spread" (by the standard deviation of x), "tied" (as "array", but
+        elements that are equal move equally)
     x : the point
     """
+    if kind == "tied":
+        values, index = np.unique(x, return_inverse=True)
+        return _usual(x) * signed(values.size, rng)[index.reshape(x.shape)] if values.size < x.size else None
     scale = _scale(kind, x)
-    return None if scale is None else np.asarray(signed(x.shape, rng) * scale)
+    bits = _FEW if kind in ("finer", "finest") else _BITS
+    return None if scale is None else np.asarray(signed(x.shape, rng, bits) * scale)
 
 
 def _scale(kind: str, x: Array) -> Array | None:
-    finite = np.abs(x[np.isfinite(x)])
-    largest = float(np.max(finite, initial=0.0))
-    rms = largest * float(np.sqrt(np.mean((finite / largest) ** 2))) if largest else 1.0
-    usual = power_of_two(rms)
-    if kind == "array":
-        return usual
+    usual = _usual(x)
+    if kind in _FACTORS:
+        return usual * _FACTORS[kind]
     if kind == "element":
         return np.where(x == 0, usual, power_of_two(x)) if x.size > 1 else None
     if kind == "small":
-        small = (np.abs(x) < _SMALL * rms) & (x != 0)
+        small = (np.abs(x) < SMALL * usual) & (x != 0)
         return np.where(small, power_of_two(x), 0) if small.any() else None
-    if kind == "finer":
-        return usual * 2.0**-10
-    if kind == "coarser":
-        return usual * 2.0**10
     spread = float(np.std(x)) if x.size > 1 else 0.0
-    return power_of_two(spread) if 0 < spread < 0.25 * rms else None
+    return power_of_two(spread) if 0 < spread < 0.25 * usual else None
 
 
-def move_by_ulps(x: Array, rng: np.random.Generator) -> Array:
-    """``x`` with every element moved by up to two units in the last place; zeros stay zeros."""
+def _usual(x: Array) -> Array:
+    """The rms of x as a power of two; 1 where that is zero."""
+    finite = np.abs(x[np.isfinite(x)])
+    largest = float(np.max(finite, initial=0.0))
+    return power_of_two(largest * float(np.sqrt(np.mean((finite / largest) ** 2))) if largest else 0.0)
+
+
+def move_by_ulps(x: Array, rng: np.random.Generator, tied: bool = False) -> Array:
+    """``x`` with every element moved by up to two units in the last place, equal ones equally if ``tied``.
+
+    Zeros stay zeros.
+    """
+    if tied:
+        values, index = np.unique(x, return_inverse=True)
+        return np.asarray(move_by_ulps(values, rng)[index.reshape(x.shape)])
     return np.asarray(x * (1 + rng.integers(-2, 3, x.shape) * 2.0**-52))

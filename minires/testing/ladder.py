@@ -20,7 +20,6 @@ All outputs are walked together, in blocks that fit the cache: of a million outp
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -28,13 +27,16 @@ from typing import NamedTuple
 import numpy as np
 
 from minires.device import Array
+from minires.testing.noise import EPS, TINY, Point, noise_of, point_at, stands_apart
 from minires.testing.report import CAUSES, DISAGREEMENT, KINK, NOT_FINITE, RESOLUTION
 
-EPS = 2.0**-52
 Line = Callable[[float], Array]  # step -> outputs; NaN where the function cannot be evaluated
 
 FINEST, COARSEST = -30, -3  # powers of two: a little over eight decades
 WINDOW = 2.0**-21  # noise is measured at steps up to here
+ULTRAFINE = -38
+ROUGH = 2.0**-20  # noise above this part of the outputs is looked at again at the ultrafine step
+GRAINY = 64 * EPS  # noise above this part of the outputs is more than the rounding of a result
 BLUNT = 1e-5  # an output is of use if its bar is below this part of the largest variation
 LADDERS = (
     (2.0, tuple(2.0**k for k in range(FINEST, COARSEST + 1))),
@@ -49,7 +51,9 @@ _RESOLUTION, _KINK, _DISAGREEMENT, _NOT_FINITE = map(CAUSES.index, (RESOLUTION, 
 class Derivatives:
     """Derivatives along a line, one per output, with bars; ``cause`` says why a blunt one is blunt.
 
-    ``cause`` holds indices into `CAUSES`.
+    ``cause`` holds indices into `CAUSES`. An output that is ``still`` did not move at all at fine steps; if it did
+    so to both sides at coarse ones, it is on ``stairs``. One that is ``grainy`` has more noise than the rounding of
+    a result, so it may stand still where it has a slope.
     """
 
     value: Array
@@ -59,6 +63,9 @@ class Derivatives:
     variation: Array
     sharp: Array
     cause: Array
+    still: Array
+    stairs: Array
+    grainy: Array
 
     def left_out(self) -> dict[str, int]:
         """How many outputs are blunt, by cause."""
@@ -90,71 +97,60 @@ def differentiate(line: Line, base: Array, floor: Array | float = 0.0) -> Deriva
 
 def _differentiate(line: Line, base: Array, floor: Array | float) -> Derivatives:
     blocks = [slice(start, start + _BLOCK) for start in range(0, max(base.size, 1), _BLOCK)]
-    floors = np.broadcast_to(floor, base.shape)
+    floors, reach = np.broadcast_to(floor, base.shape), _largest(base)
     starts = [[(h, line(h), line(-h)) for h in steps if h <= WINDOW] for _, steps in LADDERS]
     walks = []
     for block in blocks:
-        points = [[_point(h, plus[block], minus[block], base[block]) for h, plus, minus in start] for start in starts]
-        noise = np.maximum(floors[block], EPS * np.abs(base[block]))
+        points = [[point_at(h, plus[block], minus[block], base[block]) for h, plus, minus in start] for start in starts]
+        noise = np.maximum(floors[block], EPS * np.abs(base[block]) + TINY)
         for (ratio, _), start in zip(LADDERS, points, strict=True):
-            noise = np.maximum(noise, _noise(start, ratio))
-        walks.append([_Walk(noise, ratio, start) for (ratio, _), start in zip(LADDERS, points, strict=True)])
+            noise = np.maximum(noise, noise_of(start, ratio))
+        walks.append([Walk(noise, ratio, start, reach) for (ratio, _), start in zip(LADDERS, points, strict=True)])
     del starts
     for number, (_, steps) in enumerate(LADDERS):
         for h in steps:
             if h > WINDOW:
                 plus, minus = line(h), line(-h)
                 for block, pair in zip(blocks, walks, strict=True):
-                    pair[number].advance(_point(h, plus[block], minus[block], base[block]))
-    found = [_combine(first, second, base[block]) for block, (first, second) in zip(blocks, walks, strict=True)]
-    return _judge(_Found(*map(np.concatenate, zip(*found, strict=True))))
+                    pair[number].advance(point_at(h, plus[block], minus[block], base[block]))
+    parts = [_combine(first, second, base[block]) for block, (first, second) in zip(blocks, walks, strict=True)]
+    found = _Found(*map(np.concatenate, zip(*parts, strict=True)))
+    doubtful = found.usable & (found.noise > ROUGH * np.fmax(np.abs(base), found.variation))
+    if doubtful.any():
+        _tell_structure_from_noise(line, base, found, doubtful)
+    return _judge(found, np.fmax(reach, found.variation))
 
 
-class _Point(NamedTuple):
-    """f at ±h, as odd and even part; ``size`` is the largest |f| of the three values, ``moves`` where f ≠ f(0)."""
+def _tell_structure_from_noise(line: Line, base: Array, found: _Found, doubtful: Array) -> None:
+    """Noise is as large at any step, however fine; what vanishes there was the function's own structure.
 
-    h: float
-    odd: Array
-    even: Array
-    size: Array
-    moves: tuple[Array, Array]
-
-
-def _point(h: float, plus: Array, minus: Array, base: Array) -> _Point:
-    size = np.maximum(np.maximum(np.abs(plus), np.abs(minus)), np.abs(base))
-    return _Point(h, plus - minus, (plus - base) + (minus - base), size, (plus != base, minus != base))
-
-
-def _noise(points: Sequence[_Point], ratio: float) -> Array:
-    """The largest misfit of the finest steps, leaving out a misfit that grows as truncation does."""
-    worst = np.zeros_like(points[0].odd)
-    for part, growth in (("odd", ratio), ("even", ratio**2)):
-        scale = np.sqrt(2 * (1 + growth**2)) * (1 if part == "odd" else np.sqrt(2))
-        values = [getattr(point, part) for point in points]
-        misfits = [np.abs(b - growth * a) / scale for a, b in itertools.pairwise(values)]
-        sure = 4 if ratio < 3 else 2
-        for k, misfit in enumerate(misfits):
-            if k < sure:
-                counted = misfit
-            elif k + 1 < len(misfits):
-                counted = np.where(misfits[k + 1] < 0.75 * ratio**2 * misfit, misfit, 0)
-            else:
-                break
-            worst = np.fmax(worst, counted)
-    still = np.ones(worst.shape, bool)
-    for point in points:  # an output that stands still at first and then jumps is rounded to steps of that size
-        moves = point.moves[0] | point.moves[1]
-        jump = np.maximum(np.abs(point.odd), np.abs(point.even))
-        worst = np.fmax(worst, np.where(still & moves & (point is not points[0]), jump, 0))
-        still &= ~moves
-    return worst
+    Steps that cannot follow it are no evidence against the slope that the finest of all shows.
+    """
+    h = 2.0**ULTRAFINE
+    plus, minus = line(h), line(-h)
+    moves = np.maximum(np.abs(plus - base), np.abs(minus - base))
+    distance = np.abs((plus - minus) / (2 * h) - found.value)
+    structure = doubtful & (moves < found.noise / 16) & (distance > found.bar)
+    found.bar[structure] = 2 * distance[structure]
+    found.flat[structure] = False
+    found.cause[structure] = _RESOLUTION
 
 
-class _Walk:
-    """One ladder, walked from fine to coarse by the outputs of a block together."""
+def _largest(values: Array) -> float:
+    return float(np.max(np.abs(values), initial=0.0, where=np.isfinite(values)))
 
-    def __init__(self, noise: Array, ratio: float, start: Sequence[_Point]) -> None:
+
+class Walk:
+    """One ladder, walked from fine to coarse by the outputs of a block together.
+
+    Attributes
+    ----------
+    value, bar, step : of each output: the best derivative so far, how far it may be off, and where it was found
+    """
+
+    def __init__(self, noise: Array, ratio: float, start: Sequence[Point], reach: float = 0.0) -> None:
         first, second = start[0], start[1]
+        self.reach = reach
         self.noise, self.ratio = noise, ratio
         self.value = first.odd / (2 * first.h)
         self.bar = (
@@ -164,17 +160,21 @@ class _Walk:
         self.bar[~self.finite] = np.inf
         self.step = np.full_like(self.value, first.h)
         self.active = self.finite.copy()
-        self.kinked = np.zeros_like(self.active)
+        self.apart = stands_apart(start)
+        self.kinked = self.apart.copy()
         self.moved = (np.zeros_like(self.active), np.zeros_like(self.active))
         self.variation = np.zeros_like(self.value)
-        self._points: list[_Point] = []
+        self.error = np.zeros_like(self.value)
+        self.jump = np.zeros_like(self.value)
+        self._points: list[Point] = []
         self._extrapolated: Array | None = None
         for point in start:
             self.advance(point)
         self.still = ~(self.moved[0] | self.moved[1])  # did not move at all up to the end of the window
 
-    def advance(self, point: _Point) -> None:
+    def advance(self, point: Point) -> None:
         """Go on to the next coarser step."""
+        self._look_for_a_jump(point)
         for side, moves in zip(self.moved, point.moves, strict=True):
             side |= moves
         self.variation = np.fmax(self.variation, (np.abs(point.odd) + np.abs(point.even)) / 2)
@@ -187,7 +187,19 @@ class _Walk:
                 self._accept(best, self._extrapolated, self._points)
         self._points = self._points[-2:]
 
-    def _accept(self, best: Array, rough: Array, points: Sequence[_Point]) -> None:
+    def _look_for_a_jump(self, point: Point) -> None:
+        """A jump by a few roundings of the largest output, where the function was smooth up to here.
+
+        Something on the way to this output was rounded, and its slope between two jumps is not all of its slope.
+        """
+        h = point.h
+        error = np.abs(point.odd - 2 * h * self.value)
+        expected = 16 * (2 * h * self.bar + self.noise) + 2 * self.ratio**3 * self.error
+        jumps = (self.jump == 0) & (error > expected) & (error < GRAINY * self.reach)
+        self.jump = np.where(jumps, 4 * error / h, self.jump)
+        self.error = error
+
+    def _accept(self, best: Array, rough: Array, points: Sequence[Point]) -> None:
         finest, middle, coarsest = points
         noise = np.maximum(self.noise, EPS * coarsest.size)
         bar = 3.4 * noise / finest.h + np.abs(best - rough)
@@ -215,9 +227,13 @@ class _Found(NamedTuple):
     cause: Array
     usable: Array
     flat: Array
+    still: Array
+    stairs: Array
 
 
-def _combine(a: _Walk, b: _Walk, base: Array) -> _Found:
+def _combine(a: Walk, b: Walk, base: Array) -> _Found:
+    for walk in (a, b):
+        walk.bar = np.maximum(walk.bar, np.maximum(a.jump, b.jump))
     a_wins = a.bar <= b.bar
     value, bar = np.where(a_wins, a.value, b.value), np.where(a_wins, a.bar, b.bar)
     distance = np.abs(a.value - b.value)
@@ -236,12 +252,15 @@ def _combine(a: _Walk, b: _Walk, base: Array) -> _Found:
     cause[~finite] = _NOT_FINITE
     flat = (variation <= 8 * a.noise) | still
     step = np.where(a_wins, a.step, b.step)
-    return _Found(value, bar, step, a.noise, variation, cause, finite & agree & ~stairs, flat)
+    usable = finite & agree & ~stairs & ~(a.apart & b.apart)
+    return _Found(value, bar, step, a.noise, variation, cause, usable, flat, still, stairs)
 
 
-def _judge(found: _Found) -> Derivatives:
+def _judge(found: _Found, reach: Array) -> Derivatives:
     """Sharp is what has a bar that is small beside the largest variation of all outputs, or does not vary at all."""
     finite = (found.cause != _NOT_FINITE) & (found.cause != _DISAGREEMENT)
     largest = float(np.max(np.fmax(np.abs(found.value), found.variation)[finite], initial=0.0))
     sharp = found.usable & ((found.bar <= BLUNT * largest) | found.flat)
-    return Derivatives(found.value, found.bar, found.step, found.noise, found.variation, sharp, found.cause)
+    grainy = found.stairs | (found.noise > GRAINY * reach + TINY) & (found.cause != _KINK)
+    masks = (found.still, found.stairs, grainy)
+    return Derivatives(found.value, found.bar, found.step, found.noise, found.variation, sharp, found.cause, *masks)

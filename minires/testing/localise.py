@@ -13,6 +13,8 @@ from minires.testing.report import Finding
 from minires.testing.snippet import snippet
 
 _NEAR = 2.0**-22  # a kink is looked for at this step
+_ROOM = 2.0**-12  # a direction should stay in the function's domain up to this step
+_CLOSEST = 2.0**-40  # but not for elements that are closer to its end than this
 _PATIENCE = 512  # parts of a direction that are tried for kinks
 
 
@@ -84,6 +86,38 @@ def find_kinks(probe: Probe, number: int, d: Array) -> Array | None:
         else:
             pending += np.array_split(where, 2)
     return found.reshape(d.shape)
+
+
+def find_room(probe: Probe, number: int, d: Array) -> Array | None:
+    """For each element the largest power of two, at most 1, by which it may move along ``d`` and be computable.
+
+    None if nothing is gained, or if it would take too many evaluations.
+    """
+    line_of, expected = probe.line, np.isfinite(probe.contract.base)
+
+    def refused(part: Array) -> bool:
+        line = line_of(number, part)
+        return not all(np.isfinite(line(t)[expected]).all() for t in (_ROOM, -_ROOM))
+
+    flat = d.reshape(-1)
+    room = np.ones(flat.size)
+    pending = [np.flatnonzero(flat)]
+    tried = 0
+    while pending:
+        tried += 1
+        if tried > _PATIENCE:
+            return None
+        where = pending.pop()
+        if not where.size or not refused(_only(flat * room, where, d.shape)):
+            continue
+        if where.size == 1:
+            room[where] /= 16
+            if room[where] < _CLOSEST:
+                return None
+            pending.append(where)
+        else:
+            pending += np.array_split(where, 2)
+    return room.reshape(d.shape) if (room < 1).any() else None
 
 
 def _only(flat: Array, where: Array, shape: tuple[int, ...]) -> Array:

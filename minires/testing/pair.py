@@ -106,19 +106,29 @@ class Pair:
         return outputs
 
     def gradient(
-        self, gy: Array, arrays: Sequence[Array] | None = None, *, twice: bool = False, sliced: bool = False
+        self,
+        gy: Array,
+        arrays: Sequence[Array] | None = None,
+        *,
+        twice: bool = False,
+        sliced: bool = False,
+        between: Sequence[Array] | None = None,
     ) -> Gradients:
         """What ``vjp`` returns for gy, one gradient (or None) per argument.
 
-        ``function`` is called first, as a layer that remembers its last input needs it. With ``twice``, the
-        result is that of a second call with the same arguments (and the same cache). With ``sliced``, gy is
-        not contiguous.
+        ``function`` is called first, as a layer that remembers its last input needs it. With ``twice``, ``vjp``
+        is called for 2 gy before, with the same arguments or cache, and what it returned then must outlive the
+        second call. With ``sliced``, gy is not contiguous. With ``between``, ``function`` is called there before
+        ``vjp``.
         """
         arrays = self.arrays if arrays is None else arrays
         _, passed, cache = self._forward(arrays)
+        if between is not None:
+            self._forward(between)
         result: Gradients = []
-        for _ in range(1 + twice):
-            handed = self.split(gy, sliced)
+        earlier: list[tuple[Any, Gradients]] = []
+        for factor in (2.0, 1.0) if twice else (1.0,):
+            handed = self.split(factor * gy if twice else gy, sliced)
             kept = [None if part is None else part.copy() for part in handed]
             hand = tuple(handed) if self.is_tuple else handed[0]
             self.gradients += 1
@@ -131,6 +141,13 @@ class Pair:
                     raise GradientError(
                         "vjp modifies gy in place; it must leave it as it was, others may still need it: copy first"
                     )
+            for held, then in earlier:
+                for a, b in zip(then, self._gradients(held, arrays), strict=True):
+                    if a is not None and b is not None and not _same(a, b):
+                        raise GradientError(
+                            "vjp changes a gradient that it returned before: each call must return memory of its own"
+                        )
+            earlier.append((returned, result))
         return result
 
     def _forward(self, arrays: Sequence[Array]) -> tuple[Array, list[Array], Any]:

@@ -6,9 +6,9 @@ import numpy as np
 
 from minires.device import Array
 from minires.testing.compare import RESOLVED, Comparison, Probe
-from minires.testing.directions import FURTHER, PARTIAL, USUAL, direction
+from minires.testing.directions import FURTHER, PARTIAL, SMALL, USUAL, direction, signed
 from minires.testing.ladder import Derivatives, count_causes
-from minires.testing.localise import find_kinks, localise
+from minires.testing.localise import find_kinks, find_room, localise
 from minires.testing.report import (
     CAUSES,
     DISAGREEMENT,
@@ -16,6 +16,7 @@ from minires.testing.report import (
     NOT_FINITE,
     RESOLUTION,
     GradientError,
+    Inconclusive,
     InputReport,
     inconclusive,
 )
@@ -42,7 +43,10 @@ class _Verdict:
         self.unseen = np.ones(probe.contract.base.size, bool)
         self.cause = np.full(probe.contract.base.size, _RESOLUTION, np.int8)
         self.resolution = np.inf
-        self.directions = 0
+        self.directions = self.compared = 0
+        self.doubt: Inconclusive | None = None
+        self.grainy, self.stairs = np.zeros((2, probe.contract.base.size), bool)
+        self.room = np.ones(self.x.shape)
 
     def reach(self, at_kinks: str) -> InputReport:
         if not self.x.size or not self.probe.contract.base.size:
@@ -50,11 +54,18 @@ class _Verdict:
         self._leave_out_infinite()
         for kind in USUAL:
             self._try(kind)
+        self._try_gentle()
+        if (self.cause[self.unseen] == _KINK).any():
+            self._try("tied")
+        if not self.resolved:
+            self._keep_in_domain()
         if not self.resolved:
             self._leave_out_kinks()
         for kind in FURTHER:
             if not self.resolved:
                 self._try(kind)
+        if self.doubt is not None:
+            raise self.doubt
         causes = count_causes(self.cause[self.unseen])
         if not self.resolved:
             cause = max(causes, key=lambda name: causes[name]) if causes else RESOLUTION
@@ -77,15 +88,19 @@ class _Verdict:
         slopes, wrong = self._measure(d, kind)
         if wrong is None:
             return
-        confirmed = 0
-        for _ in range(2):  # a wrong gradient is wrong along every direction of this kind
+        confirmed, refuted = False, 0
+        for _ in range(6):  # a wrong gradient is wrong along every direction of this kind
             again = self._draw(kind)
             assert again is not None
-            confirmed += self._measure(again, kind)[1] is not None
+            compared = self.compared
+            confirmed = self._measure(again, kind)[1] is not None
+            refuted += self.compared > compared
+            if confirmed or refuted == 2:
+                break
         if confirmed:
             finding = localise(self.probe, self.number, d, slopes, wrong)
             raise GradientError(str(finding), finding)
-        raise inconclusive(
+        self.doubt = inconclusive(  # other directions may still prove it wrong
             self.number,
             DISAGREEMENT,
             self.unseen.size,
@@ -95,24 +110,72 @@ class _Verdict:
         )
 
     def _draw(self, kind: str) -> Array | None:
-        d = direction(kind, self.x, self.probe.rng)
+        d = direction("array" if kind == "gentle" else kind, self.x, self.probe.rng)
         if d is not None:
             d[self.left_out] = 0
+            d *= self.room
         return d if d is not None and d.any() else None
+
+    def _try_gentle(self) -> None:
+        """Move those elements alone whose claimed gradient is so small that the others drown it; again among them."""
+        contract = self.probe.contract
+        g, other = contract.gradients[self.number], contract.others[self.number]
+        if g is None or other is None:
+            return
+        size = np.nan_to_num(np.maximum(np.abs(g), np.abs(other)), posinf=0.0)
+        while (size := np.where(size < SMALL * np.max(size), size, 0.0)).any():
+            self.room = np.where(size > 0, 1.0, 0.0)
+            self._try("gentle")
+        self.room = np.ones(self.x.shape)
 
     def _measure(self, d: Array, kind: str) -> tuple[Derivatives, Comparison | None]:
         self.directions += 1
         slopes = self.probe.derivatives(self.number, d)
         whole = kind not in PARTIAL  # what a few elements do not move has not been seen
+        self._distrust_stillness(slopes)
         if whole:
             self.unseen &= ~slopes.sharp
             self.cause[~slopes.sharp] = slopes.cause[~slopes.sharp]
-        for comparison in self.probe.comparisons(self.number, d, slopes):
+        for comparison in self.probe.comparisons(self.number, d, slopes, tied=kind == "tied"):
+            self.compared += 1
             if not comparison.agrees:
                 return slopes, comparison
             if whole:
                 self.resolution = min(self.resolution, comparison.resolution)
         return slopes, None
+
+    def _distrust_stillness(self, slopes: Derivatives) -> None:
+        """An output that was seen to be rounded coarsely may stand still and have a slope nevertheless.
+
+        On stairs it is the other way round if vjp claims that it is constant, and then it must not move.
+        """
+        self.grainy |= slopes.grainy
+        self.stairs |= slopes.stairs
+        hidden = self.grainy & slopes.still
+        if (self.stairs & ~slopes.still).any() or hidden.any():
+            gy = np.where(self.grainy, signed(self.grainy.size, self.probe.rng), 0.0)
+            g = self.probe.pair.gradient(gy)[self.number]
+            if g is None or not g.any():
+                hidden = self.stairs & ~slopes.still
+            slopes.sharp &= ~hidden
+            slopes.cause[hidden] = _RESOLUTION
+
+    def _keep_in_domain(self) -> None:
+        """Have elements that lead out of the function's domain move by less."""
+        outside = self.unseen & (self.cause == _NOT_FINITE) & np.isfinite(self.probe.contract.base)
+        d = self._draw("array")
+        if d is None or not outside.any():
+            return
+        found = find_room(self.probe, self.number, d)
+        if found is None:
+            return
+        tight = found < 1
+        if not tight.all():
+            self.room = np.where(tight, 0.0, 1.0)
+            self._try("array")
+        self.room = np.where(tight, found, 0.0)
+        self._try("array" if tight.all() else "edge")
+        self.room = found
 
     def _leave_out_infinite(self) -> None:
         """Elements whose gradient is not finite: an error, unless the function has no derivative there."""
@@ -139,7 +202,7 @@ class _Verdict:
         for kind in ("array", "element"):
             d = self._draw(kind)
             found = None if d is None else find_kinks(self.probe, self.number, d)
-            if found is not None and found.any():
+            if found is not None and found.any() and not found[d != 0].all():
                 self.left_out |= found
                 self._try("array")
                 self._try("element")

@@ -1,5 +1,7 @@
 """The error bars: the true derivative must lie inside them, and they must be narrow."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -70,3 +72,32 @@ def test_the_budget_of_evaluations_is_kept():
     calls = []
     differentiate(lambda t: np.array([calls.append(t) or np.sin(t)]), np.zeros(1))
     assert 60 <= len(calls) <= 130
+
+
+@pytest.mark.parametrize("frequency", [1e8, 1e10])
+def test_an_oscillation_that_no_step_can_follow_is_not_taken_for_noise(frequency):
+    slopes = differentiate(lambda t: np.sin(frequency * (POINTS + t)), np.sin(frequency * POINTS))
+    wrong = np.abs(slopes.value - frequency * np.cos(frequency * POINTS)) > slopes.bar
+    assert not (slopes.sharp & wrong).any()
+
+
+def test_a_spike_at_the_point_is_blunt():
+    slopes = differentiate(lambda t: np.array([1 / (1e-20 + t)]), np.array([1e20]))
+    assert not slopes.sharp.any()
+
+
+def test_the_slope_between_two_roundings_is_not_taken_for_all_of_it():
+    # 1 + erf(x / sqrt 2) is a multiple of 2^-53, so that x Phi(x) has a slope of Phi(x) alone between two roundings.
+    x = np.array([-7.5, -7.0, 1.0])
+    cumulative = np.vectorize(lambda x: 0.5 * (1 + math.erf(x / math.sqrt(2))))
+    slopes = differentiate(lambda t: (x + t * x) * cumulative(x + t * x), x * cumulative(x))
+    true = x * (
+        np.vectorize(lambda x: 0.5 * math.erfc(-x / math.sqrt(2)))(x) + x * np.exp(-x * x / 2) / math.sqrt(math.tau)
+    )
+    assert (np.abs(slopes.value - true) <= slopes.bar).all()
+    assert slopes.sharp.all()
+
+
+def test_numbers_that_underflow_are_noise():
+    slopes = differentiate(lambda t: 1e-310 * (POINTS + t), 1e-310 * POINTS)
+    assert (np.abs(slopes.value - 1e-310) <= slopes.bar).all()

@@ -1,4 +1,6 @@
-"""Every gradient of gradient_cases/right.py is passed by `check_vjp`."""
+"""Every gradient of gradient_cases/right/ is passed by `check_vjp`, under a hundred seeds in the profile thorough."""
+
+import os
 
 import numpy as np
 import pytest
@@ -6,11 +8,14 @@ from gradient_cases.right import RIGHT
 
 from minires import testing
 
+SEEDS = 100 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 3
 
-@pytest.mark.parametrize("seed", range(3))
+
+@pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_right_gradient_passes(name, seed):
-    function, vjp, *arrays = RIGHT[name](np.random.default_rng([seed, len(name)]))
-    report = testing.check_vjp(function, vjp, *arrays, rng=seed, deterministic=True)
+    case = RIGHT[name]
+    function, vjp, *arrays = case(np.random.default_rng([seed, len(name)]))
+    report = testing.check_vjp(function, vjp, *arrays, rng=seed, **{"deterministic": True, **case.options})
     assert report.resolution <= 1e-4
     assert str(report)

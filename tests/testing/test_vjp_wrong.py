@@ -1,4 +1,6 @@
-"""Every gradient of gradient_cases/wrong.py is caught by `check_vjp`."""
+"""Every gradient of gradient_cases/wrong/ is caught by `check_vjp`, under a hundred seeds in the profile thorough."""
+
+import os
 
 import numpy as np
 import pytest
@@ -6,11 +8,14 @@ from gradient_cases.wrong import WRONG
 
 from minires import testing
 
+SEEDS = 100 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 3
 
-@pytest.mark.parametrize("seed", range(3))
+
+@pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_gradient_is_caught(name, seed):
-    function, vjp, *arrays = WRONG[name](np.random.default_rng([seed, len(name)]))
+    case = WRONG[name]
+    function, vjp, *arrays = case(np.random.default_rng([seed, len(name)]))
     with pytest.raises(testing.GradientError) as caught:
-        testing.check_vjp(function, vjp, *arrays, rng=seed)
+        testing.check_vjp(function, vjp, *arrays, rng=seed, **case.options)
     assert not isinstance(caught.value, testing.Inconclusive)
