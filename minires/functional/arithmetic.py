@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minires.autograd.tensor import Tensor
-from minires.device import Array, asarray
+from minires.device import Array, xp_of
 from minires.errors import DtypeError
 from minires.functional.elementary import log
 from minires.functional.kernel_op import KernelOp
@@ -149,7 +149,9 @@ def _lift(value: Any, like: Tensor) -> Tensor:
     inexact = kind in "biu" and (number is None or number != value or (kind == "b" and not _is_bool(value)))
     if number is None or inexact:
         raise DtypeError(f"{value!r} would change the dtype of a {like.dtype} tensor; convert it with .to(dtype)")
-    return Tensor(asarray(number, like.device))
+    made = xp_of(like.array).empty_like(like.array, shape=())  # of the same kind, so that array doubles meet their own
+    made[...] = number
+    return Tensor(made)
 
 
 def _is_bool(value: Any) -> bool:

@@ -35,5 +35,5 @@ class KernelOp(Op):
 
     def run_backward(self, *gradients: Any) -> Any:
         """Call ``backward`` with the kernel set of the forward pass."""
-        with kernels.using(self.kernels.name):
+        with kernels.using(self.kernels.choice):
             return self.backward(*gradients)

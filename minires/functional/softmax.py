@@ -86,7 +86,8 @@ class CrossEntropyGrad(KernelOp):
 def _weights(gy: Tensor, labels: Array, *, ignore_index: int, reduction: str, **_: Any) -> Tensor:
     """(N, 1): what the loss's gradient gives to each row; 0 where the row does not count."""
     xp = xp_of(labels)
-    counts = (labels != ignore_index).astype(gy.dtype)
+    counts = xp.empty_like(gy.array, shape=labels.shape)
+    counts[...] = labels != ignore_index
     if reduction == "mean":
         counts = counts / xp.maximum(counts.sum(), 1)
     return (gy * Tensor(counts)).reshape(-1, 1)

@@ -20,7 +20,7 @@ from minires.errors import DeviceError
 
 NAMES = ("reference", "fast", "cuda")
 _FAST_DTYPES = (np.dtype("float32"), np.dtype("float64"))
-_chosen: contextvars.ContextVar[str | None] = contextvars.ContextVar("minires_kernels", default=None)
+_chosen: contextvars.ContextVar[str | KernelSet | None] = contextvars.ContextVar("minires_kernels", default=None)
 
 
 class KernelSet:
@@ -42,6 +42,11 @@ class KernelSet:
         function: Callable[..., Any] = getattr(module, kernel)
         setattr(self, kernel, function)  # the next look-up is an ordinary attribute
         return function
+
+    @property
+    def choice(self) -> str | KernelSet:
+        """What `using` takes to compute as an operation did that was given this set: itself, if it is nobody else's."""
+        return self.name if _sets.get(self.name) is self else self
 
     def has(self, kernel: str) -> bool:
         """Whether the set has its own version of ``kernel``."""
@@ -69,13 +74,15 @@ def choose(*arrays: Array) -> KernelSet:
     """The set that computes with ``arrays``: fast for NumPy, cuda for CuPy, reference inside ``using``.
 
     The dtypes of floating-point arrays decide; integers beside them (labels, masks) do not. Complex arrays, half
-    precision, and integers alone go to the reference.
+    precision, and integers alone go to the reference. Inside ``using`` of a set of one's own, it is that one.
 
     Raises
     ------
     DeviceError : inside ``using("fast")`` for CUDA arrays, and inside ``using("cuda")`` for NumPy's.
     """
     wanted = _chosen.get()
+    if isinstance(wanted, KernelSet):
+        return wanted
     home = "fast" if device_of(arrays[0]) == "cpu" else "cuda"
     if wanted not in (None, "reference", home):
         raise DeviceError(f"using({wanted!r}) met an array on {device_of(arrays[0])}, which needs {home!r}")
@@ -87,8 +94,8 @@ def choose(*arrays: Array) -> KernelSet:
 
 
 @contextlib.contextmanager
-def using(name: str) -> Iterator[None]:
-    """Compute with one kernel set inside the ``with`` block: "reference", "fast" or "cuda".
+def using(name: str | KernelSet) -> Iterator[None]:
+    """Compute with one kernel set inside the ``with`` block: "reference", "fast", "cuda", or a set of one's own.
 
     Operations applied inside keep their set, so a backward pass that runs later uses it too.
 
@@ -96,7 +103,7 @@ def using(name: str) -> Iterator[None]:
     ------
     ValueError : for another name.
     """
-    if name not in NAMES:
+    if not isinstance(name, KernelSet) and name not in NAMES:
         raise ValueError(f"kernel set {name!r} is not one of {', '.join(NAMES)}")
     token = _chosen.set(name)
     try:

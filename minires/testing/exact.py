@@ -98,6 +98,9 @@ class _Exact:
                 return
             except _Inexact as error:
                 reason = str(error)
+            except Inconclusive as error:  # large steps cross kinks that small ones do not reach
+                if error.cause != KINK or magnitude == _MAGNITUDES[-1]:
+                    raise
         raise Inconclusive(f"the arithmetic is not exact here: {reason}; use smaller integers", RESOLUTION)
 
     def _prove(self, numbers: list[int], magnitude: int) -> None:
@@ -113,8 +116,10 @@ class _Exact:
 
     def _difference(self, u: dict[int, Array]) -> _Difference:
         """The central difference at the first step that crosses no kink."""
+        narrow, narrow_bend = self._at(u, _STEPS[0])
         for step in _STEPS:
-            (wide, wide_bend), (narrow, narrow_bend) = self._at(u, step), self._at(u, step / 2)
+            wide, wide_bend = narrow, narrow_bend
+            narrow, narrow_bend = self._at(u, step / 2)
             if np.array_equal(wide, narrow) and np.array_equal(wide_bend, 4 * narrow_bend):
                 return _Difference(wide, step)
         raise Inconclusive(

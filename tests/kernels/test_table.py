@@ -7,6 +7,7 @@ import types
 import numpy as np
 import pytest
 
+import minires
 from minires import kernels
 from minires.errors import DeviceError
 
@@ -116,6 +117,19 @@ def test_a_name_of_no_set_is_refused_with_the_possible_ones():
     ):
         pass
     assert kernels.choose(np.ones(2)).name == "fast"
+
+
+def test_using_a_set_of_one_s_own_holds_for_the_backward_pass_too():
+    class Doubling(kernels.KernelSet):
+        def multiply(self, a, b):
+            return 2 * a * b
+
+    x = minires.tensor(np.array([3.0]), requires_grad=True)
+    with kernels.using(Doubling("reference")):
+        y = x * x
+    (g,) = minires.grad(y, x, minires.tensor(np.array([1.0])))
+    assert y.numpy().tolist() == [18.0]
+    assert g.numpy().tolist() == [12.0]  # gy · x twice, each one doubled; their sum is the reference's
 
 
 def test_using_is_a_thread_s_own():

@@ -75,3 +75,16 @@ def test_what_cannot_be_checked_is_inconclusive_or_refused():
         testing.check_complex_step(np.floor, lambda gy, x: (0 * gy,), np.array([0.5]))
     with pytest.raises(DtypeError, match="float32"):
         testing.check_complex_step(np.sin, lambda gy, x: (gy * np.cos(x),), np.ones(3, np.float32))
+
+
+def test_a_function_that_is_zero_everywhere_passes():
+    """Its complex evaluation may leave h² in the real part, as log does: no other value, only rounding."""
+
+    def log_softmax_of_one(x):
+        centred = x - x.real
+        return centred - np.log(np.exp(centred))
+
+    report = testing.check_complex_step(log_softmax_of_one, lambda gy, x: (0 * gy,), np.array([0.3]))
+    assert report.resolution < 1e-6
+    with pytest.raises(testing.GradientError, match="input 0 is wrong"):
+        testing.check_complex_step(log_softmax_of_one, lambda gy, x: (1e-6 * gy,), np.array([0.3]))

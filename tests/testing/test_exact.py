@@ -117,3 +117,19 @@ def test_empty_arrays_pass():
 def test_other_floats_are_refused():
     with pytest.raises(DtypeError, match="float32 or float64"):
         testing.check_exact(relu, relu_vjp, np.ones(3, np.float16))
+
+
+def test_a_kink_that_only_large_integers_reach_does_not_hide_the_gradient():
+    """w·x + ¼ changes its sign when w moves by 1/32, far below the smallest step times 511."""
+
+    def function(x, w):
+        return np.maximum(x * w + 0.25, 0)
+
+    def vjp(gy, x, w):
+        gy = np.where(x * w + 0.25 > 0, gy, 0)
+        return gy * w, gy * x
+
+    arrays = np.array([8.0, -8.0, 3.0]), np.array([0.0, 0.0, -1.0])
+    assert testing.check_exact(function, vjp, *arrays).resolution == 0
+    with pytest.raises(testing.GradientError, match="input 1"):
+        testing.check_exact(function, lambda gy, x, w: (vjp(gy, x, w)[0], gy * x), *arrays)

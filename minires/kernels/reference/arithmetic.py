@@ -224,12 +224,12 @@ def _elementwise(name: str, *operands: Any, dtype: Any = None) -> Array:
 
 
 def _allocate(name: str, arrays: list[Any], dtype: Any) -> Array:
-    """An uninitialised result in the memory order of the first array that has the result's shape."""
+    """An uninitialised result of the first array's class, in the order of the first that has the result's shape."""
     shape, xp = result_shape(name, *(array.shape for array in arrays)), xp_of(arrays[0])
     model = next((array for array in arrays if array.shape == shape and 0 not in array.strides), None)
     y: Array = (
         xp.empty_like(arrays[0], shape=shape, dtype=dtype, order="C")
-        if model is None
+        if type(model) is not type(arrays[0])  # none, or a condition beside array doubles
         else xp.empty_like(model, dtype=dtype)
     )
     return y

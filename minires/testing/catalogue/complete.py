@@ -1,0 +1,101 @@
+"""What the catalogue covers, measured: the operations that cases reach, and the names that have no entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from minires import functional
+from minires.autograd.backward import grad
+from minires.autograd.op import Op
+from minires.autograd.tensor import Tensor
+from minires.errors import MiniresError
+from minires.functional.creation import tensor
+from minires.testing.catalogue.entry import Case, Entry
+from minires.testing.catalogue.laid_out import in_order
+from minires.values import METHODS
+
+
+def operations_reached(case: Case) -> set[type[Op]]:
+    """The operations behind the output of a case, behind its gradients, and behind their gradients."""
+    kinds = case.smooth or case.exact
+    assert kinds is not None, f"{case.text} has no values"
+    function = in_order(case.function, "C")
+    inputs = [tensor(array, requires_grad=True) for array in case.values(kinds, seed=0)]
+    y = function(*inputs)
+    gy = _ones_like(y)
+    first = _gradients([y], inputs, [gy])
+    second = _gradients(first, [*inputs, gy], [_ones_like(g) for g in first])
+    return {type(op) for op in _behind([y, *first, *second])}
+
+
+def _ones_like(y: Tensor) -> Tensor:
+    return tensor(np.ones(y.shape), requires_grad=True, device=y.device, dtype=y.dtype)
+
+
+def _gradients(outputs: list[Tensor], inputs: list[Tensor], gys: list[Tensor]) -> list[Tensor]:
+    used = [(y, gy) for y, gy in zip(outputs, gys, strict=True) if y.requires_grad]
+    if not used:
+        return []
+    ys, gys = (list(part) for part in zip(*used, strict=True))
+    return [g for g in grad(ys, inputs, gys, create_graph=True, allow_unused=True) if g is not None]
+
+
+def _behind(tensors: Iterable[Tensor]) -> set[Op]:
+    """Every operation recorded in the graphs of the tensors."""
+    found: set[Op] = set()
+    stack = [t._op for t in tensors]
+    while stack:
+        op = stack.pop()
+        if op is not None and op not in found:
+            found.add(op)
+            stack.extend(made_by for made_by, _ in op.inputs)
+    return found
+
+
+def differentiable_operations() -> list[type[Op]]:
+    """The operations of minires that have a derivative.
+
+    Those are the classes below `Op` that define (or inherit) a ``backward``, which comparisons do not. A class with
+    subclasses in minires is the common part of these and no operation itself.
+    """
+    found, stack = [], [Op]
+    while stack:
+        below = [cls for cls in stack.pop().__subclasses__() if cls.__module__.partition(".")[0] == "minires"]
+        stack += below
+        found += [cls for cls in below if cls.backward is not Op.backward]
+    inner = {base for cls in found for base in cls.__mro__[1:]}
+    return sorted((cls for cls in found if cls not in inner), key=lambda cls: (cls.__module__, cls.__qualname__))
+
+
+def public_functions() -> dict[str, Callable[..., Any]]:
+    """The functions that a user can call by name: of `functional`, and Tensor's operators and methods."""
+    exported = {name: getattr(functional, name) for name in functional.__all__}
+    return {name: function for name, function in {**METHODS, **exported}.items() if callable(function)}
+
+
+def unchecked(entries: Iterable[Entry], reached: set[type[Op]]) -> list[str]:
+    """What no entry checks: operations that were not reached, and public functions that no entry is named after.
+
+    A function needs an entry unless it makes tensors of what is no tensor (functional/creation.py), or answers
+    with booleans, as comparisons do. One that goes by two names needs one entry.
+    """
+    functions = public_functions()
+    names = {entry.operation for entry in entries}
+    covered = {id(function) for name, function in functions.items() if name in names}
+    missing = [f"{cls.__module__}.{cls.__qualname__}" for cls in differentiable_operations() if cls not in reached]
+    for name, function in sorted(functions.items()):
+        if id(function) not in covered and function.__module__ != "minires.functional.creation":
+            missing += [name] * _has_derivative(function)
+    return missing
+
+
+def _has_derivative(function: Callable[..., Any]) -> bool:
+    x = tensor(np.ones(1), requires_grad=True)
+    try:
+        y = function(x, x)
+    except (MiniresError, TypeError, ValueError):
+        return True  # not a comparison
+    return not (isinstance(y, Tensor) and y.dtype.kind == "b")

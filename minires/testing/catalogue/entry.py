@@ -1,0 +1,86 @@
+"""An entry of the catalogue: an operation, the cases that Hypothesis draws of it, and what is true of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from minires.device import Array
+from minires.testing import strategies
+
+Shape = tuple[int, ...]
+Kinds = str | tuple[str, ...]
+
+_KINDS: dict[str, Callable[[np.random.Generator, Shape], Array]] = {
+    "near one": lambda rng, shape: rng.uniform(0.5, 2.0, shape),
+    "odd quarters": lambda rng, shape: (2.0 * rng.integers(-4, 4, shape) + 1.0) / 4,
+    "beside zero": lambda rng, shape: rng.choice([-1.0, 1.0], shape) * 10.0 ** rng.uniform(-12, 0, shape),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to apply an operation.
+
+    Attributes
+    ----------
+    function : of Tensors, closed over the options (geometry, axis, labels)
+    shapes : of its float inputs
+    text : how the call reads, with x0, x1, … for the inputs
+    smooth : what real values the inputs take (see `values`), one kind for all or one each; None where the function
+        rounds, so that differences say nothing
+    exact : what numbers they take where the function is linear, bilinear or quadratic between its corners and
+        multiplies by powers of two alone, so that small integers make no rounding error; None where it is not
+    analytic : whether the reference kernels compute it for complex numbers
+    own_formula : whether fast kernels compute it by a formula of their own, whose steps round integers, too
+    """
+
+    function: Callable[..., Any]
+    shapes: tuple[Shape, ...]
+    text: str
+    smooth: Kinds | None = "smooth"
+    exact: Kinds | None = None
+    analytic: bool = True
+    own_formula: bool = False
+
+    def values(self, kinds: Kinds, seed: int, dtype: Any = np.float64) -> list[Array]:
+        """The inputs, in C order: ``kinds`` are those of `strategies.array`, or "near one" (½ … 2), "odd quarters"
+        (odd multiples of ¼), "beside zero" (±10⁻¹² … 1)."""
+        each = (kinds,) * len(self.shapes) if isinstance(kinds, str) else kinds
+        arrays = []
+        for stream, (shape, kind) in enumerate(zip(self.shapes, each, strict=True)):
+            if kind in _KINDS:
+                made = np.asarray(_KINDS[kind](np.random.default_rng([seed, stream]), shape), dtype)
+            else:
+                made = strategies.array(shape, seed, kind, dtype, stream=stream)
+            arrays.append(made)
+        return arrays
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An operation under its public name, and a function that draws a `Case` of it.
+
+    ``name`` may go on after a comma, where one operation has several entries: "batch_norm, inference".
+    """
+
+    name: str
+    draw: Callable[[st.DrawFn], Case]
+
+    @property
+    def operation(self) -> str:
+        """The public name: of `functional`, or of a method of Tensor."""
+        return self.name.partition(",")[0]
+
+    def cases(self) -> st.SearchStrategy[Case]:
+        """Cases of this operation, small ones first."""
+        return st.composite(self.draw)()
+
+
+def is_power_of_two(number: float) -> bool:
+    """Whether dividing by ``number`` makes no rounding error."""
+    return bool(np.frexp(number)[0] == 0.5)

@@ -1,0 +1,198 @@
+"""The table of `minires check`: every operation × dtype × device × kernel set × memory order, and what was tried."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import hypothesis
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from minires.autograd.op import Op
+from minires.testing import strategies
+from minires.testing.catalogue.check import Point, Setting, check, steps
+from minires.testing.catalogue.complete import operations_reached, unchecked
+from minires.testing.catalogue.entry import Case, Entry
+from minires.testing.layouts import MEMORY_ORDERS
+
+
+@dataclass
+class Row:
+    """What was tried of one operation in one setting.
+
+    Attributes
+    ----------
+    cases : for each memory order, how many checks in each tier
+    resolutions : for each tier and check, the relative error that would have been noticed; 0 where numbers are exact
+    failure : the text of the smallest case that failed, if one did
+    """
+
+    name: str
+    setting: Setting
+    cases: dict[str, Counter[str]] = field(default_factory=lambda: {order: Counter() for order in MEMORY_ORDERS})
+    resolutions: dict[str, list[float]] = field(default_factory=dict)
+    failure: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """ "ok", "FAILED", or "no check" where no case allows a step."""
+        if self.failure:
+            return "FAILED"
+        return "ok" if all(self.cases.values()) else "no check"
+
+    @property
+    def sharpness(self) -> dict[str, float]:
+        """The median of the relative errors that would have been noticed, for each tier."""
+        return {tier: statistics.median(found) for tier, found in self.resolutions.items()}
+
+    def count(self, order: str, tier: str, resolution: float) -> None:
+        """Enter one check that passed."""
+        self.cases[order][tier] += 1
+        self.resolutions.setdefault(tier, []).append(resolution)
+
+
+@dataclass
+class Survey:
+    """Everything that one run of `minires check` found."""
+
+    rows: list[Row]
+    unchecked: list[str]
+    unavailable: list[str]
+    examples: int
+    seed: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed and nothing lacks a check."""
+        return not self.unchecked and all(row.verdict == "ok" for row in self.rows)
+
+
+def explore(strategy: st.SearchStrategy[Any], run: Callable[[Any], None], examples: int, seed: int) -> str:
+    """Run ``run`` on so many drawn examples; the text of the smallest failure, or nothing."""
+    quietly = settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        print_blob=False,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate, Phase.shrink),
+    )
+    try:
+        hypothesis.seed(seed)(quietly(given(strategy)(run)))()
+    except AssertionError as error:  # GradientError and RoundingError are such
+        return str(error)
+    except Exception as error:  # whatever a broken kernel raises is a finding, too
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def survey_row(entry: Entry, setting: Setting, examples: int, seed: int, reached: set[type[Op]]) -> Row:
+    """Check ``examples`` cases of an operation in one setting, each one in every memory order.
+
+    The steps that a case allows are dealt out to the memory orders in turn, from a drawn start.
+    """
+    row = Row(entry.name, setting)
+
+    def run(drawn: tuple[Case, int, int]) -> None:
+        case, start, number = drawn
+        reached.update(operations_reached(case))
+        allowed = steps(case, setting)
+        for turn, order in enumerate(MEMORY_ORDERS if allowed else ()):
+            step = allowed[(start + turn) % len(allowed)]
+            report = check(Point(case, setting, order, step, number))
+            row.count(order, step.tier, report.resolution)
+
+    start = st.integers(0, len(MEMORY_ORDERS) - 1)
+    row.failure = explore(st.tuples(entry.cases(), start, strategies.seeds()), run, examples, seed)
+    return row
+
+
+def survey(
+    entries: Sequence[Entry],
+    every: Sequence[Entry],
+    choices: Sequence[Setting],
+    examples: int,
+    seed: int,
+    tell: Callable[[Row], None] = lambda row: None,
+) -> Survey:
+    """Check operations in all settings; where they are all there are, also whether anything has no check.
+
+    ``tell`` is called with each row when it is done.
+    """
+    reached: set[type[Op]] = set()
+    rows = []
+    available = [setting for setting in choices if is_available(setting.device)]
+    for entry in entries:
+        for setting in available:
+            rows.append(survey_row(entry, setting, examples, seed, reached))
+            tell(rows[-1])
+    missing = unchecked(entries, reached) if len(entries) == len(every) else []
+    unavailable = sorted({setting.device for setting in choices} - {setting.device for setting in available})
+    return Survey(rows, missing, unavailable, examples, seed)
+
+
+def is_available(device: str) -> bool:
+    """Whether this machine has the device."""
+    from minires.device import available
+
+    return available(device)
+
+
+def all_settings() -> list[Setting]:
+    """Every dtype, device and kernel set that go together."""
+    places = [("cpu", "reference"), ("cpu", "fast"), ("cuda", "reference"), ("cuda", "cuda")]
+    return [Setting(dtype, device, name) for device, name in places for dtype in ("float64", "float32")]
+
+
+# As text and as JSON
+
+_COLUMNS = "".join(f"{order:>10}" for order in MEMORY_ORDERS)
+HEADER = f"{'operation':26}{'dtype':9}{'device':8}{'kernels':10}{_COLUMNS}  {'excluded':>9}  tiers"
+
+
+def line_of(row: Row) -> str:
+    """A row of the table: checks in each memory order, the relative error that all of them exclude, and the tiers."""
+    counts = "".join(f"{sum(row.cases[order].values()):>10}" for order in MEMORY_ORDERS)
+    worst = max(row.sharpness.values(), default=0.0)
+    excluded = "all" if row.sharpness and not worst else f"{worst:.0e}" if row.sharpness else "-"
+    tiers = ", ".join(row.sharpness) if row.verdict == "ok" else row.verdict
+    dtype, device, kernels = row.setting
+    return f"{row.name:26}{dtype:9}{device:8}{kernels:10}{counts}  {excluded:>9}  {tiers}"
+
+
+def as_json(found: Survey, version: str) -> dict[str, Any]:
+    """The whole survey, one object a row and memory order; the keys are explained in docs/gradient_checking.md."""
+    return {
+        "minires": version,
+        "numpy": np.__version__,
+        "hypothesis": hypothesis.__version__,
+        "python": platform.python_version(),
+        "seed": found.seed,
+        "examples": found.examples,
+        "passed": found.passed,
+        "unavailable": found.unavailable,
+        "unchecked": found.unchecked,
+        "rows": [_object(row, order) for row in found.rows for order in MEMORY_ORDERS],
+        "failures": [
+            {"operation": row.name, **row.setting._asdict(), "text": row.failure} for row in found.rows if row.failure
+        ],
+    }
+
+
+def _object(row: Row, order: str) -> dict[str, Any]:
+    return {
+        "operation": row.name,
+        **row.setting._asdict(),
+        "order": order,
+        "cases": sum(row.cases[order].values()),
+        "tiers": dict(row.cases[order]),
+        "sharpness": {tier: row.sharpness[tier] for tier in row.cases[order]},
+        "verdict": row.verdict,
+    }
