@@ -3,7 +3,8 @@
 `check_vjp` takes a function and its gradient as plain arrays, `check_gradient` a function of Tensors, and
 `check_exact` proves linear, bilinear and piecewise linear maps with integers, without any tolerance.
 `check_rounding` compares a kernel in float32 with its reference in float64, within a bound that is derived.
-`strategies` (needs Hypothesis) draws shapes, geometry, memory orders and values for property tests.
+`strategies` (needs Hypothesis) draws shapes, geometry, memory orders and values for property tests, and `gradients`
+makes such a test of a function in one line.
 """
 
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:  # why the names come twice: see minires/__init__.py
     from minires.testing.complex_step import check_complex_step
     from minires.testing.exact import check_exact
     from minires.testing.layouts import MEMORY_ORDERS, lay_out
+    from minires.testing.property_test import gradients
     from minires.testing.report import GradientError, GradientReport, Inconclusive
     from minires.testing.rounding import RoundingError, RoundingReport, check_rounding
     from minires.testing.tensors import check_gradient
@@ -27,6 +29,7 @@ else:
             "complex_step": ("check_complex_step",),
             "exact": ("check_exact",),
             "layouts": ("MEMORY_ORDERS", "lay_out"),
+            "property_test": ("gradients",),
             "report": ("GradientError", "GradientReport", "Inconclusive"),
             "rounding": ("RoundingError", "RoundingReport", "check_rounding"),
             "tensors": ("check_gradient",),
@@ -46,6 +49,7 @@ __all__ = [
     "check_gradient",
     "check_rounding",
     "check_vjp",
+    "gradients",
     "lay_out",
     "strategies",
 ]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import base64
+import dataclasses
+import dis
 import functools
 import inspect
 import re
@@ -16,7 +18,6 @@ import textwrap
 import types
 import zlib
 from collections.abc import Iterator
-from importlib.machinery import PathFinder
 from typing import Any
 
 import numpy as np
@@ -77,9 +78,14 @@ class _Writer:
             return [f"{name} = {literal(value)}"]
         if isinstance(value, functools.partial):
             return self._partial(name, value)
+        if _is_record(value):
+            return [*self.define(type(value).__name__, type(value)), f"{name} = {value!r}"]
         if isinstance(value, types.MethodType) and isinstance(value.__self__, type):
             owner = value.__self__.__name__
             return [*self.define(owner, value.__self__), f"{name} = {owner}.{value.__name__}"]
+        reproduction = getattr(getattr(value, "__self__", None), "reproduction", None)
+        if reproduction and value.__name__ == "forward":  # it knows best how to make itself again
+            return [*reproduction(), f"{name} = function"]
         found = _import(name, value) or self._written_out(name, value)
         kind = getattr(value, "__qualname__", type(value).__name__)
         return found or [f"{name} = ...  # {kind}: put here what was checked"]
@@ -144,6 +150,15 @@ def _is_plain(value: Any) -> bool:
     )
 
 
+def _is_record(value: Any) -> bool:
+    """Whether it is a dataclass or named tuple of plain values, whose ``repr`` is the call that makes it."""
+    if isinstance(value, type) or not (dataclasses.is_dataclass(value) or hasattr(value, "_fields")):
+        return False
+    names = [field.name for field in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else value._fields
+    known = f"{type(value).__name__}({', '.join(f'{name}={getattr(value, name)!r}' for name in names)})"
+    return repr(value) == known and all(_is_plain(getattr(value, name)) for name in names)
+
+
 def _import(name: str, value: Any) -> list[str]:
     """The import that gives ``value``, if a fresh interpreter would find it."""
     module, qualified = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
@@ -170,8 +185,10 @@ def _can_be_imported(module: str) -> bool:
     file = getattr(sys.modules[module], "__file__", None)
     if file is None:
         return module in sys.builtin_module_names
-    spec = PathFinder.find_spec(module, sys.modules[parent].__path__ if parent else None)
-    return spec is not None and spec.origin == file
+    path = sys.modules[parent].__path__ if parent else None
+    finders = [finder for finder in sys.meta_path if not type(finder).__module__.startswith("_pytest")]
+    specs = (finder.find_spec(module, path) for finder in finders if hasattr(finder, "find_spec"))
+    return next((spec.origin == file for spec in specs if spec is not None), False)
 
 
 def _statement(source: str, name: str) -> str | None:
@@ -213,11 +230,23 @@ def _same_code(node: ast.expr, wanted: types.CodeType) -> bool:
     outer = compile(wrapper, "<lambda>", "exec").co_consts[0]
     codes = [constant for constant in outer.co_consts if isinstance(constant, types.CodeType)]
     return any(
-        (code.co_code, code.co_names, code.co_varnames) == (wanted.co_code, wanted.co_names, wanted.co_varnames)
+        (_instructions(code), code.co_names, code.co_varnames)
+        == (_instructions(wanted), wanted.co_names, wanted.co_varnames)
         and [c for c in code.co_consts if not isinstance(c, types.CodeType)]
         == [c for c in wanted.co_consts if not isinstance(c, types.CodeType)]
         for code in codes
     )
+
+
+def _instructions(code: types.CodeType) -> list[tuple[str, Any]]:
+    """What it does, in so far as that tells lambdas apart: ``k.f(x)`` is compiled otherwise where a file imports k."""
+    called = {"LOAD_METHOD": "LOAD_ATTR", "CALL_METHOD": "CALL_FUNCTION"}
+    without_argument = {*dis.hasjrel, *dis.hasjabs, *dis.hasconst}  # constants are compared by themselves
+    return [
+        (called.get(i.opname, i.opname), None if i.opcode in without_argument else i.argval)
+        for i in dis.get_instructions(code)
+        if i.opname != "PUSH_NULL"
+    ]
 
 
 def _surroundings(function: types.FunctionType) -> Iterator[tuple[str, Any]]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import minires as mr
+from minires.geometry import Geometry
 from minires.testing.source import definitions
 
 FACTOR = 3
@@ -21,6 +22,10 @@ def closure(stride, weights):
         return helper(x)[::stride] @ weights + offset
 
     return function
+
+
+def lambda_that_calls_a_module():
+    return lambda x: np.exp(x) if x.size > 1 else x.sum()
 
 
 def pair_of_lambdas(scale):
@@ -50,6 +55,7 @@ FUNCTIONS = {
     "a function of this module": helper,
     "a closure": closure(2, np.arange(4.0)),
     "a lambda": pair_of_lambdas(5)[0],
+    "a lambda that calls a module's function": lambda_that_calls_a_module(),
     "the second lambda of a line": pair_of_lambdas(5)[1],
     "a partial": functools.partial(helper),
     "a partial with arguments": functools.partial(np.linalg.norm, ord=1),
@@ -107,3 +113,12 @@ def test_large_arrays_are_packed_and_very_large_ones_left_out():
     exec(packed, names)
     assert names["x"].tolist() == list(range(500))
     assert left_out == "x = ...  # the array of shape (50000,) that was checked"
+
+
+def test_records_are_written_as_the_call_that_makes_them():
+    geometry = Geometry((2, 3), padding=(0, 1))
+    lines = definitions(geometry=geometry)
+    assert lines[0] == "from minires.geometry import Geometry"
+    namespace = {}
+    exec("\n".join(lines), namespace)
+    assert namespace["geometry"] == geometry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias, TypeVar
 
@@ -67,8 +68,9 @@ def array(
         "near_kinks" (normal numbers, a third of them within 1e-12 … 1e-3 of zero, some exactly zero),
         "tied" (integers −1, 0, 1: maxima that are reached more than once),
         "near_ties" (the same, moved by 1e-12 … 1e-3, so that they are all different but hardly so),
-        "apart" (n different halves, at least ½ from zero and 1 from each other: no kink and no tie is near),
-        "positive" (1e-3 … 1e3, evenly on a logarithmic scale, for logarithms, roots and denominators)
+        "apart" (evenly spaced within −8 … 8, in any order: n of them are at least s = 16 / n, cut to a power of two,
+        from each other, and s / 2 from zero, so that no tie and no kink is near),
+        "positive" (0.01 … 100, evenly on a logarithmic scale, for logarithms, roots and denominators)
     dtype : of the result; an integer dtype cuts fractions off
     order : a memory order for `lay_out`
     stream : another one gives other values for the same seed
@@ -93,10 +95,10 @@ def array(
     elif kind == "near_ties":
         values = rng.integers(-1, 2, shape) + rng.choice([-1.0, 1.0], shape) * 10.0 ** rng.uniform(-12, -3, shape)
     elif kind == "apart":
-        n = int(np.prod(shape))
-        values = (rng.permutation(n) - n // 2 + 0.5).reshape(shape)
+        n = math.prod(shape)
+        values = (rng.permutation(n) - n // 2 + 0.5).reshape(shape) * 2.0 ** math.floor(math.log2(16 / max(n, 16)))
     elif kind == "positive":
-        values = 10.0 ** rng.uniform(-3, 3, shape)
+        values = 10.0 ** rng.uniform(-2, 2, shape)
     else:
         raise ValueError(f"kind {kind!r} is not one of {', '.join(KINDS)}")
     return lay_out(np.asarray(values).astype(dtype), order)

@@ -1,0 +1,208 @@
+"""`gradients`: a forward pass and its gradient as a property test, in one line."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import types
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from hypothesis import Phase, given, settings
+from hypothesis.strategies import SearchStrategy
+
+from minires.device import is_array
+from minires.functional.creation import tensor
+from minires.testing.bound import Bound
+from minires.testing.exact import check_exact
+from minires.testing.report import GradientError
+from minires.testing.tensors import check_gradient
+from minires.testing.vjp import check_vjp
+
+Function: TypeAlias = Callable[..., Any]
+
+
+def gradients(
+    *strategies: SearchStrategy[Any], vjp: Function | None = None, exact: bool = False, **options: Any
+) -> Callable[[Function], Callable[..., None]]:
+    """Make a test of a function: its gradient is checked at points that Hypothesis draws.
+
+    ::
+
+        import numpy as np
+        from minires import testing
+        from minires.testing import strategies as ms
+
+        def softplus_vjp(gy, x):
+            return gy / (1 + np.exp(-x))
+
+        @testing.gradients(ms.arrays(), vjp=softplus_vjp)  # plain arrays: check_vjp
+        def test_softplus(x):
+            return np.logaddexp(0, x)
+
+        test_square = testing.gradients(ms.arrays(), vjp=lambda gy, x: 2 * x * gy)(np.square)
+
+        @testing.gradients(ms.arrays((3, 2)), ms.arrays((2,)), order=2)  # no vjp: Tensors, check_gradient
+        def test_product(x, y):
+            return x * y
+
+    The test fails with the text of the `GradientError` for the smallest arrays that Hypothesis finds. pytest's option
+    ``--minires-gradients=thorough`` has it draw 10,000 examples. `hypothesis.settings`, `example`, `seed` and pytest's
+    marks go above or below; settings of the test's own win over the option, and should say ``deadline=None``, which
+    is the default here. In a class, the function may take ``self``; vjp does not get it.
+
+    Parameters
+    ----------
+    strategies : one for each argument. One that yields a plain tuple stands for several arguments, of which the
+        shapes belong together. What is drawn and is no array (a geometry, an int) is handed to the function and to
+        vjp, and not differentiated.
+    vjp : vjp(gy, *arguments) -> tuple with one gradient for each array; more for the others must be None. Without it,
+        the function is one of Tensors, and minires' own gradient is checked.
+    exact : check with `check_exact`, for which the arrays must hold small integers: ``ms.arrays(kinds="integers")``
+    options : keywords of `check_vjp`, `check_exact` or `check_gradient`; ``argnums`` counts the function's arguments
+
+    Returns
+    -------
+    a decorator; the function may be any callable but a class or coroutine, and cannot take fixtures of pytest's
+
+    Raises
+    ------
+    TypeError : for anything that makes no such test.
+    """
+    if not strategies or not all(isinstance(strategy, SearchStrategy) for strategy in strategies):
+        raise TypeError("gradients needs a strategy for each argument, in brackets: @testing.gradients(ms.arrays())")
+    if exact and vjp is None:
+        raise TypeError("exact=True needs a vjp: check_exact is for functions of plain arrays")
+    check: Function = check_gradient if vjp is None else check_exact if exact else check_vjp
+    unknown = set(options) - set(inspect.signature(check).parameters)
+    if unknown:
+        raise TypeError(f"{check.__name__} has no option {sorted(unknown)[0]!r}")
+    frame = sys._getframe(1)
+    caller = frame.f_globals.get("__name__", ""), frame.f_code.co_filename, frame.f_lineno
+
+    def decorate(function: Function) -> Callable[..., None]:
+        made: Callable[..., None] = _test(function, strategies, functools.partial(_check, check, vjp, options), *caller)
+        return made
+
+    return decorate
+
+
+def set_examples(test: Any, examples: int) -> None:
+    """Have a test that `gradients` made draw so many examples, unless it has settings of its own."""
+    defaults = getattr(test, "_minires_settings", None)
+    if defaults is not None and test._hypothesis_internal_use_settings is defaults:
+        _set_defaults(test, settings(defaults, max_examples=examples))
+
+
+def _set_defaults(test: Any, defaults: settings) -> None:
+    # Hypothesis has no public way to say this: to decorate with `defaults` would forbid settings of the user's own.
+    test._hypothesis_internal_use_settings = test._minires_settings = defaults
+
+
+def _check(check: Function, vjp: Function | None, options: dict[str, Any], function: Function, *drawn: Any) -> None:
+    """Check the gradient of ``function`` at one point."""
+    values = [part for value in drawn for part in (value if type(value) is tuple else (value,))]
+    fixed = {place: value for place, value in enumerate(values) if not is_array(value)}
+    arrays = [value for value in values if is_array(value)]
+    _must_take(function, values)
+    if not any(array.dtype.kind in "fc" for array in arrays):
+        raise TypeError(f"no float array was drawn, so there is nothing to differentiate by, but {values!r}")
+    if fixed:
+        bound = Bound(function, vjp, len(values), fixed, options.get("has_cache", False))
+        function, vjp = bound.forward, vjp and bound.vjp
+        if options.get("argnums") is not None:
+            options = {**options, "argnums": _among_arrays(options["argnums"], fixed, len(values))}
+    if vjp is None:
+        check(function, *map(tensor, arrays), **options)
+    else:
+        check(function, vjp, *arrays, **options)
+
+
+def _among_arrays(argnums: int | Sequence[int], fixed: dict[int, Any], count: int) -> list[int]:
+    """Places among all arguments as places among the arrays."""
+    chosen = [argnums] if isinstance(argnums, int) else argnums
+    arrays = [place for place in range(count) if place not in fixed]
+    for place in chosen:
+        if place % count in fixed:
+            raise TypeError(f"argnums has {place}, but that argument is no array: {fixed[place % count]!r}")
+    return [arrays.index(place % count) for place in chosen]
+
+
+def _test(
+    function: Any, strategies: Sequence[SearchStrategy[Any]], check: Function, module: str, file: str, line: int
+) -> Any:
+    """The test function: Hypothesis' own wrapper, so that whatever looks for Hypothesis' tests finds one."""
+    own, names = _arguments(function, len(strategies))
+
+    def test(*arguments: Any, **keywords: Any) -> None:
+        __tracebackhide__ = True
+        values = signature.bind(*arguments, **keywords).args
+        bound = types.MethodType(function, values[0]) if own else function
+        try:
+            check(bound, *values[len(own) :])
+        except GradientError as error:
+            raise error.with_traceback(None)  # noqa: B904 (its text says it all, and the way through the checker nothing)
+
+    test.__module__ = module
+    functools.update_wrapper(test, function)
+    if not test.__name__.isidentifier():  # a lambda
+        test.__name__ = "function"
+    signature = inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in own + names])
+    test.__signature__ = signature  # type: ignore[attr-defined]
+    # For pytest the test is in the user's file. Hypothesis plays the same trick with what it returns, and looks here.
+    code = getattr(function, "__code__", None)
+    line = code.co_firstlineno if code is not None and code.co_filename == file else line
+    test.__code__ = test.__code__.replace(co_filename=file, co_firstlineno=line)
+    made: Any = given(*strategies)(test)
+    if not hasattr(test, "_hypothesis_internal_use_settings"):
+        phases = [phase for phase in settings.default.phases if phase is not Phase.explain]  # the error explains itself
+        _set_defaults(made, settings(deadline=None, phases=phases))
+    return made
+
+
+def _arguments(function: Any, count: int) -> tuple[list[str], list[str]]:
+    """["self"] or nothing, and names for ``count`` drawn values: the function's own where these stand for one each.
+
+    Raises
+    ------
+    TypeError : for what is no function, and for one that cannot take so many arguments, or needs others.
+    """
+    name = getattr(function, "__name__", repr(function))
+    if not callable(function) or inspect.isclass(function):
+        raise TypeError(f"gradients makes a test of a function, not of {name}")
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{name} is asynchronous, but a gradient is checked of a plain function")
+    if getattr(function, "is_hypothesis_test", False):
+        raise TypeError(f"{name} is a test of Hypothesis' already: gradients stands in the place of given")
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except ValueError:  # some functions written in C do not tell
+        return [], [f"drawn{n}" for n in range(count)]
+    for parameter in parameters:
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
+            raise TypeError(f"{name} needs {parameter.name!r}, which is not drawn: it cannot take {_FIXTURES}")
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    own = [p.name for p in positional[:1] if p.name == "self"]
+    positional = positional[len(own) :]
+    if len(positional) < count and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        raise TypeError(f"{name} takes {len(positional)} arguments, but there are {count} strategies")
+    if sum(p.default is p.empty for p in positional) <= count <= len(positional):
+        return own, [p.name for p in positional[:count]]
+    return own, ["drawn"] if count == 1 else [f"drawn{n}" for n in range(count)]
+
+
+def _must_take(function: Function, values: Sequence[Any]) -> None:
+    try:
+        inspect.signature(function).bind(*values)
+    except ValueError:  # it does not tell
+        return
+    except TypeError as error:
+        name = getattr(function, "__name__", repr(function))
+        raise TypeError(
+            f"{name}: {error}; {len(values)} values were drawn for {name}{inspect.signature(function)}, which can take "
+            f"nothing else, {_FIXTURES} in particular"
+        ) from None
+
+
+_FIXTURES = "fixtures of pytest's"

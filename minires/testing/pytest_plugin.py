@@ -1,0 +1,41 @@
+"""The pytest plugin: ``--minires-gradients=thorough``, for the tests that `minires.testing.gradients` makes.
+
+pytest imports this file at the start of every run, so it imports nothing: neither minires nor NumPy nor Hypothesis
+before a test has done so.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+EXAMPLES = {"quick": 25, "default": 100, "thorough": 10_000}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option."""
+    numbers = ", ".join(f"{level} {examples:,}" for level, examples in EXAMPLES.items())
+    parser.getgroup("minires", "gradient checks").addoption(
+        "--minires-gradients",
+        choices=list(EXAMPLES),
+        help=f"examples that Hypothesis draws for each test made by minires.testing.gradients: {numbers}; tests with "
+        "settings of their own keep them",
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say what was chosen, if anything was."""
+    level = config.getoption("--minires-gradients")
+    return level and f"minires: gradients {level}, {EXAMPLES[level]:,} examples each"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Set the number of examples."""
+    level = config.getoption("--minires-gradients")
+    makers = sys.modules.get("minires.testing.property_test")
+    if level and makers:  # else there are no such tests
+        for item in items:
+            makers.set_examples(getattr(item, "function", None), EXAMPLES[level])
