@@ -9,14 +9,14 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, event, given, reject, settings
 from hypothesis.strategies import SearchStrategy
 
 from minires.device import is_array
 from minires.functional.creation import tensor
 from minires.testing.bound import Bound
 from minires.testing.exact import check_exact
-from minires.testing.report import GradientError
+from minires.testing.report import KINK, RESOLUTION, GradientError, Inconclusive
 from minires.testing.tensors import check_gradient
 from minires.testing.vjp import check_vjp
 
@@ -24,7 +24,11 @@ Function: TypeAlias = Callable[..., Any]
 
 
 def gradients(
-    *strategies: SearchStrategy[Any], vjp: Function | None = None, exact: bool = False, **options: Any
+    *strategies: SearchStrategy[Any],
+    vjp: Function | None = None,
+    exact: bool = False,
+    inconclusive: str = "skip",
+    **options: Any,
 ) -> Callable[[Function], Callable[..., None]]:
     """Make a test of a function: its gradient is checked at points that Hypothesis draws.
 
@@ -59,6 +63,8 @@ def gradients(
         vjp, and not differentiated.
     vjp : vjp(gy, *arguments) -> tuple with one gradient for each array; more for the others must be None. Without it,
         the function is one of Tensors, and minires' own gradient is checked.
+    inconclusive : "skip" sets a point aside where nothing can be seen (a kink in every output, a slope below the
+        rounding noise), as Hypothesis' ``assume`` does: too many of them fail the test. "raise" fails it at the first.
     exact : check with `check_exact`, for which the arrays must hold small integers: ``ms.arrays(kinds="integers")``
     options : keywords of `check_vjp`, `check_exact` or `check_gradient`; ``argnums`` counts the function's arguments
 
@@ -68,12 +74,17 @@ def gradients(
 
     Raises
     ------
-    TypeError : for anything that makes no such test.
+    TypeError, ValueError : for anything that makes no such test.
     """
     if not strategies or not all(isinstance(strategy, SearchStrategy) for strategy in strategies):
         raise TypeError("gradients needs a strategy for each argument, in brackets: @testing.gradients(ms.arrays())")
     if exact and vjp is None:
         raise TypeError("exact=True needs a vjp: check_exact is for functions of plain arrays")
+    if inconclusive not in ("skip", "raise"):
+        raise ValueError(f"inconclusive must be 'skip' or 'raise', got {inconclusive!r}")
+    skipped = (
+        () if inconclusive == "raise" else (RESOLUTION,) if options.get("at_kinks") == "raise" else (RESOLUTION, KINK)
+    )
     check: Function = check_gradient if vjp is None else check_exact if exact else check_vjp
     unknown = set(options) - set(inspect.signature(check).parameters)
     if unknown:
@@ -82,7 +93,8 @@ def gradients(
     caller = frame.f_globals.get("__name__", ""), frame.f_code.co_filename, frame.f_lineno
 
     def decorate(function: Function) -> Callable[..., None]:
-        made: Callable[..., None] = _test(function, strategies, functools.partial(_check, check, vjp, options), *caller)
+        checked = functools.partial(_check, check, vjp, options, skipped)
+        made: Callable[..., None] = _test(function, strategies, checked, *caller)
         return made
 
     return decorate
@@ -100,8 +112,15 @@ def _set_defaults(test: Any, defaults: settings) -> None:
     test._hypothesis_internal_use_settings = test._minires_settings = defaults
 
 
-def _check(check: Function, vjp: Function | None, options: dict[str, Any], function: Function, *drawn: Any) -> None:
-    """Check the gradient of ``function`` at one point."""
+def _check(
+    check: Function,
+    vjp: Function | None,
+    options: dict[str, Any],
+    skipped: Sequence[str],
+    function: Function,
+    *drawn: Any,
+) -> None:
+    """Check the gradient of ``function`` at one point; it is set aside if it is inconclusive for a reason to skip."""
     values = [part for value in drawn for part in (value if type(value) is tuple else (value,))]
     fixed = {place: value for place, value in enumerate(values) if not is_array(value)}
     arrays = [value for value in values if is_array(value)]
@@ -113,10 +132,16 @@ def _check(check: Function, vjp: Function | None, options: dict[str, Any], funct
         function, vjp = bound.forward, vjp and bound.vjp
         if options.get("argnums") is not None:
             options = {**options, "argnums": _among_arrays(options["argnums"], fixed, len(values))}
-    if vjp is None:
-        check(function, *map(tensor, arrays), **options)
-    else:
-        check(function, vjp, *arrays, **options)
+    try:
+        if vjp is None:
+            check(function, *map(tensor, arrays), **options)
+        else:
+            check(function, vjp, *arrays, **options)
+    except Inconclusive as error:
+        if error.cause not in skipped:
+            raise
+        event(f"inconclusive: {error.cause}")
+        reject()
 
 
 def _among_arrays(argnums: int | Sequence[int], fixed: dict[int, Any], count: int) -> list[int]:

@@ -3,6 +3,7 @@
 import functools
 import unittest
 
+import hypothesis
 import numpy as np
 import pytest
 from hypothesis import Phase, example, given, is_hypothesis_test, settings
@@ -245,6 +246,7 @@ REFUSED = {
     "no brackets": (lambda: testing.gradients(np.square), "needs a strategy for each argument, in brackets"),
     "an unknown option": (lambda: testing.gradients(ms.arrays(), vjp=double_vjp, order=2), "check_vjp has .* 'order'"),
     "another's option": (lambda: testing.gradients(ms.arrays(), has_cache=True), "check_gradient has .* 'has_cache'"),
+    "another verdict": (lambda: testing.gradients(ms.arrays(), inconclusive="pass"), "must be 'skip' or 'raise'"),
     "exact without vjp": (lambda: testing.gradients(ms.arrays(), exact=True), "exact=True needs a vjp"),
     "a class": (lambda: testing.gradients(ms.arrays())(TestClass), "a test of a function, not of TestClass"),
     "a number": (lambda: testing.gradients(ms.arrays())(3), "a test of a function, not of 3"),
@@ -263,7 +265,7 @@ REFUSED = {
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_makes_no_test_is_refused_at_once(what):
     make, message = REFUSED[what]
-    with pytest.raises(TypeError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         make()
 
 
@@ -283,6 +285,42 @@ def test_fixtures_are_refused_with_a_word():
     text = failure(function, error=TypeError)
     assert "missing a required argument: 'tmp_path'" in text
     assert "fixtures of pytest's in particular" in text
+
+
+def relu_vjp(gy, x):
+    return gy * (x > 0)
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+test_kinks_and_ties_are_no_alarm = testing.gradients(ms.arrays(), vjp=relu_vjp)(relu)
+test_a_flat_point_is_no_alarm = testing.gradients(ms.arrays(), vjp=lambda gy, x: gy / np.cosh(x) ** 2)(np.tanh)
+
+
+@pytest.mark.parametrize("option", [{"inconclusive": "raise"}, {"at_kinks": "raise"}])
+def test_inconclusive_points_fail_where_they_shall(option):
+    text = failure(testing.gradients(ms.arrays(()), vjp=relu_vjp, **option)(relu), error=testing.Inconclusive)
+    assert "a kink" in text
+    assert "x=array(0.)" in text
+
+
+def test_a_test_of_inconclusive_points_alone_does_not_pass():
+    test = testing.gradients(ms.arrays(kinds="integers"), vjp=lambda gy, x: 0 * gy)(np.floor)
+    with pytest.raises((hypothesis.errors.Unsatisfiable, hypothesis.errors.FailedHealthCheck)):
+        test()
+
+
+def test_points_outside_the_functions_domain_are_not_skipped():
+    test = testing.gradients(ms.arrays(()), vjp=lambda gy, x: gy / x)(np.log)
+    assert "not finite" in failure(test, error=testing.Inconclusive)
+
+
+def test_a_function_that_is_not_repeatable_is_not_skipped():
+    rng = np.random.default_rng(0)
+    test = testing.gradients(ms.arrays(()), vjp=double_vjp)(lambda x: 2 * x + rng.random())
+    assert "not repeatable" in failure(test, error=testing.GradientError)
 
 
 def test_a_point_without_float_arrays_is_refused():
