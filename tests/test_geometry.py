@@ -70,6 +70,9 @@ def test_an_integer_stands_for_both_directions():
         ({"kernel": 3, "dilation": 0}, "dilation must be at least 1, got (0, 0)"),
         ({"kernel": 3, "groups": 0}, "groups must be a positive integer, got 0"),
         ({"kernel": (1, 2, 3)}, "kernel must be an integer or a pair of integers, got (1, 2, 3)"),
+        ({"kernel": 3, "groups": 1.5}, "groups must be a positive integer, got 1.5"),
+        ({"kernel": 3, "groups": True}, "groups must be a positive integer, got True"),
+        ({"kernel": (1, 1.5)}, "kernel must be an integer or a pair of integers, got (1, 1.5)"),
         ({"kernel": 1.5}, "kernel must be an integer or a pair of integers, got 1.5"),
     ],
 )

@@ -64,7 +64,7 @@ class ChannelRows:
         M = self.N * self.H * self.W
         total, squares = self.sums(lambda rows: (self.x[rows], self.x[rows]))
         mean = total / M
-        var = np.maximum(squares / M - mean * mean, 0)
+        var = squares / M - mean * mean  # where rounding makes it negative, it is taken again below
         if not (mean * mean > FAR * var).any():
             return mean, var, None
         centre = mean.astype(self.x.dtype)

@@ -70,8 +70,8 @@ def new_activations(shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[A
 
 
 def blocks(n: int, size: int) -> list[slice]:
-    """0 … n cut into slices of nearly equal length, none longer than ``size``."""
-    return pieces(n, -(-n // max(1, size)))
+    """0 … n cut into slices of nearly equal length, none longer than ``size``, which is at least 1."""
+    return pieces(n, -(-n // size))
 
 
 def pieces(n: int, count: int) -> list[slice]:

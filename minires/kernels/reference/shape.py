@@ -209,7 +209,7 @@ def concatenate(arrays: Sequence[Array], axis: int = 0) -> Array:
     Identity that tests it: `split` takes it apart again, and split is its adjoint.
     """
     shapes = [array.shape for array in arrays]
-    if not shapes or not shapes[0]:
+    if not shapes or not all(shapes):
         raise ShapeError(f"concatenate needs arrays of one or more axes, got shapes {_listed(shapes)}")
     same_dtype(*arrays)
     first, axis = arrays[0], normalized_axis("concatenate", axis, len(shapes[0]))

@@ -30,5 +30,13 @@ def test_the_rectifier_and_its_gradient_are_the_references_exactly(on_any_thread
         np.testing.assert_array_equal(result, expected)
 
 
+def test_the_gradient_has_the_memory_order_of_the_output_and_the_dtype_of_its_own():
+    y, gy = ms.array((2, 3, 4, 5), 0, order="HWNC"), ms.array((2, 3, 4, 5), 0, stream=1).astype(np.float32)
+    gx = activation.relu_grad(gy, y)
+    assert gx.dtype == np.float32
+    assert np.array_equal(gx, reference.relu_grad(gy, y))
+    assert np.argsort(gx.strides).tolist() == np.argsort(y.strides).tolist() == [1, 0, 3, 2]
+
+
 def test_shapes_that_differ_raise_as_in_the_reference(raises_the_same):
     raises_the_same(activation.relu_grad, reference.relu_grad, np.ones(3), np.ones(4))

@@ -1,3 +1,4 @@
+import contextlib
 import importlib
 
 import numpy as np
@@ -14,8 +15,8 @@ EPS = 1e-5
 shapes = st.tuples(st.integers(2, 5), st.integers(1, 6), st.integers(1, 9), st.integers(1, 9))
 # How far the mean is from zero, in deviations: without a centre, at its threshold, far beyond.
 offsets = st.sampled_from([0.0, 3.0, 9.9, 10.1, 1e3, 1e5])
-# Rows per block small enough that the drawn images have several.
-blocks = st.sampled_from([1, 64, 1 << 18])
+# Numbers in a block and in a row, small enough that the drawn images have several, of different lengths.
+cuts = st.sampled_from([(1 << 18, 4096), (64, 1), (64, 4096), (1, 1)])
 
 
 class Drawn:
@@ -41,6 +42,15 @@ def drawn(draw):
     )
 
 
+@contextlib.contextmanager
+def cut(block, row):
+    """Inside, images are cut into blocks of so many numbers, in rows of at least so many."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(channels, "_BLOCK", block)
+        patch.setattr(channels, "_ROW", row)
+        yield
+
+
 def wide(per_channel):
     return np.asarray(per_channel, np.float64).reshape(1, -1, 1, 1)
 
@@ -51,13 +61,12 @@ def reach(x, mean, std, u):
     return np.abs(x - wide(mean)) + 2 * wide(11 * std + u * np.abs(mean))
 
 
-@given(case=drawn(), relu=st.booleans(), block=blocks)
+@given(case=drawn(), relu=st.booleans(), sizes=cuts)
 def test_the_forward_pass_is_within_rounding_of_the_reference(
-    on_any_threads, in_kernel_order, gamma_n, case, relu, block
+    on_any_threads, in_kernel_order, gamma_n, case, relu, sizes
 ):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(channels, "_BLOCK", block)
-        operands = case.x, case.gamma, case.beta, case.shortcut
+    operands = case.x, case.gamma, case.beta, case.shortcut
+    with cut(*sizes):
         results = on_any_threads(fast.batch_norm_act, *operands, relu, EPS)
     x, gamma, beta, shortcut = case.doubled(*operands)
     y, mean, var, inv_std = reference.batch_norm_act(x, gamma, beta, shortcut, relu, EPS)
@@ -83,15 +92,14 @@ def test_the_forward_pass_is_within_rounding_of_the_reference(
     assert np.all(np.abs(results[0] - y) <= bound)
 
 
-@given(case=drawn(), relu=st.booleans(), block=blocks)
+@given(case=drawn(), relu=st.booleans(), sizes=cuts)
 def test_the_gradients_are_within_rounding_of_the_references(
-    on_any_threads, in_kernel_order, gamma_n, case, relu, block
+    on_any_threads, in_kernel_order, gamma_n, case, relu, sizes
 ):
     wants_shortcut = case.shortcut is not None
     y, mean, _, inv_std = reference.batch_norm_act(case.x, case.gamma, case.beta, case.shortcut, relu, EPS)
     operands = case.gy, y, case.x, case.gamma, mean, inv_std
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(channels, "_BLOCK", block)
+    with cut(*sizes):
         results = on_any_threads(fast.batch_norm_act_grads, *operands, relu, wants_shortcut)
     gx, ggamma, gbeta, gz = reference.batch_norm_act_grads(*case.doubled(*operands), relu, True)
     assert in_kernel_order(results[0])
@@ -115,12 +123,11 @@ def test_the_gradients_are_within_rounding_of_the_references(
     assert np.all(np.abs(results[0] - gx) <= bound)
 
 
-@given(case=drawn(), relu=st.booleans(), block=blocks)
-def test_inference_is_within_rounding_of_the_reference(on_any_threads, in_kernel_order, gamma_n, case, relu, block):
+@given(case=drawn(), relu=st.booleans(), sizes=cuts)
+def test_inference_is_within_rounding_of_the_reference(on_any_threads, in_kernel_order, gamma_n, case, relu, sizes):
     _, mean, var, _ = reference.batch_norm(case.x, case.gamma, case.beta, EPS)
     operands = case.x, case.gamma, case.beta, mean, var, case.shortcut
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(channels, "_BLOCK", block)
+    with cut(*sizes):
         y = on_any_threads(fast.batch_norm_act_inference, *operands, relu, EPS)
     x, gamma, beta, mean, var, shortcut = case.doubled(*operands)
     expected = reference.batch_norm_act_inference(x, gamma, beta, mean, var, shortcut, relu, EPS)
@@ -159,8 +166,58 @@ def test_a_constant_channel_has_no_variance_and_no_nan():
     assert np.array_equal(gx, np.zeros_like(x))
 
 
-def test_an_empty_batch_passes_through_inference():
-    x, ones = np.ones((0, 3, 2, 2)), np.ones(3)
+def test_a_mean_of_exactly_zero_needs_no_centre_and_leaves_the_variance():
+    x = np.array([-3.0, 3.0, -1.0, 1.0]).reshape(1, 1, 2, 2)
+    _, mean, var, _ = fast.batch_norm(x, np.ones(1), np.zeros(1), EPS)
+    assert (mean, var) == (0, 5)
+
+
+def test_one_channel_far_from_zero_centres_all():
+    x = np.stack([np.arange(4.0), 2.0**40 + np.arange(4.0)]).reshape(1, 2, 2, 2)
+    _, mean, var, _ = fast.batch_norm(x, np.ones(2), np.zeros(2), EPS)
+    assert mean.tolist() == [1.5, 2.0**40 + 1.5]
+    assert var.tolist() == [1.25, 1.25]
+
+
+@pytest.mark.parametrize(
+    ("means", "inv_stds", "far"),
+    [
+        ([10.0], [1.0], False), ([10.5], [1.0], True), ([-10.5], [1.0], True), ([20.0], [0.25], False),
+        ([4.0], [4.0], True), ([0.0, 20.0], [1.0, 1.0], True), ([0.0, 0.0], [9.0, 9.0], False),
+    ],
+)  # fmt: skip
+def test_gradients_take_x_around_its_mean_if_one_is_more_than_ten_deviations_from_zero(means, inv_stds, far):
+    mean = np.array(means)
+    assert fast._centre(mean, np.array(inv_stds)) is (mean if far else None)
+
+
+@pytest.mark.parametrize(("mean", "far"), [(10.0, False), (10.5, True), (-10.5, True)])
+def test_statistics_do_so_too(mean, far):
+    _, var, centre = channels.ChannelRows(mean + np.array([-1.0, 1.0]).reshape(1, 1, 1, 2)).statistics()
+    assert var == 1
+    assert (centre is not None) == far
+
+
+def test_what_float32_rounds_off_the_centre_is_made_good():
+    # At 2²⁴ float32 has even numbers alone: the mean, 2²⁴ + 1, is 1 away from the centre that x is taken around.
+    x = np.float32([2.0**24, 2.0**24 + 2]).reshape(1, 1, 1, 2)
+    image = channels.ChannelRows(x)
+    mean, var, centre = image.statistics()
+    assert (mean, var, centre) == (2.0**24 + 1, 1, 2.0**24)
+
+
+def test_a_variance_is_never_negative():
+    # 8191 is prime, so each pixel is a row of its own and all are one block: in float32 its mean is off by hundreds
+    # of ulp, and the variance around that is a difference of large squares.
+    values = np.random.default_rng(0).uniform(1, 2, (1, 3, 1, 1)).astype(np.float32)
+    x = np.broadcast_to(values, (2, 3, 1, 8191))
+    _, _, var, _ = fast.batch_norm(x, np.ones(3, np.float32), np.zeros(3, np.float32), EPS)
+    assert np.all(var >= 0)
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 2, 2), (2, 3, 0, 2), (2, 0, 2, 2)])
+def test_an_empty_image_passes_through_inference(shape):
+    x, ones = np.ones(shape), np.ones(shape[1])
     assert fast.batch_norm_inference(x, ones, ones, ones, ones, EPS).shape == x.shape
 
 
@@ -177,5 +234,10 @@ def test_what_is_wrong_raises_as_in_the_reference(raises_the_same):
     raises_the_same(fast.batch_norm_inference, reference.batch_norm_inference, x, ones, ones, ones, single, EPS)
     for wrong in (gy[:1], gy.astype(np.float32)):
         raises_the_same(fast.batch_norm_grads, reference.batch_norm_grads, wrong, x, ones, ones, ones)
-        given = wrong, gy, x, ones, ones, ones
-        raises_the_same(fast.batch_norm_act_grads, reference.batch_norm_act_grads, *given, True, True)
+        for relu in (True, False):
+            given = wrong, gy, x, ones, ones, ones, relu, True
+            raises_the_same(fast.batch_norm_act_grads, reference.batch_norm_act_grads, *given)
+    given = x, ones, ones[:2], ones
+    raises_the_same(fast.batch_norm_grads, reference.batch_norm_grads, gy, *given)
+    raises_the_same(fast.batch_norm_act_grads, reference.batch_norm_act_grads, gy, gy, *given, True, True)
+    raises_the_same(fast.batch_norm_inference, reference.batch_norm_inference, *given, ones, EPS)

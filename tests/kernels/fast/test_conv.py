@@ -1,3 +1,5 @@
+import contextlib
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 
 from minires.geometry import Geometry
 from minires.kernels import reference
-from minires.kernels.fast import conv, conv_pointwise, conv_winograd
+from minires.kernels.fast import conv, conv_general, conv_pointwise, conv_winograd
 from minires.kernels.fast.cook_toom import F43
 from minires.testing import strategies as ms
 
@@ -32,6 +34,24 @@ def winograd_cases(draw):
     return ms.ConvCase((max(N, -(-64 // (H * W))), C, H, W), (K, C, 3, 3), geometry)
 
 
+# Sizes from which work is cut and other ways are taken, so small that drawn problems are on both sides of each.
+SMALL = {
+    conv_general: {"_BLOCK": 64, "_LANES": 2, "_FEW_CHANNELS": 2},
+    conv_pointwise: {"_ROWS": 7, "_FEW_ROWS": 3, "_LANES": 2, "_LARGE": 12},
+    conv_winograd: {"_BLOCK": 36 * 64, "_LANES": 5, "_LARGE": 63, "_FILTER_BLOCK": 5},
+}
+
+
+@contextlib.contextmanager
+def cut(small):
+    """Inside, work is cut small, or as usual."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, sizes in SMALL.items() if small else ():
+            for name, size in sizes.items():
+                patch.setattr(module, name, size)
+        yield
+
+
 def both(module, x, w, gy, geometry):
     """All results of a kernel set: y, gx, gw."""
     return module.conv2d(x, w, geometry), *module.conv2d_grads(gy, x, w, geometry)
@@ -42,12 +62,14 @@ def both(module, x, w, gy, geometry):
     seed=ms.seeds(),
     dtype=ms.dtypes(),
     order=ms.memory_orders(),
+    small=st.booleans(),
 )
 def test_direct_paths_are_the_reference_exactly_on_integers(
-    frozen, on_any_threads, in_kernel_order, case, seed, dtype, order
+    frozen, on_any_threads, in_kernel_order, case, seed, dtype, order, small
 ):
     x, w, gy = arrays(frozen, case, seed, "integers", dtype, order)
-    results = on_any_threads(both, conv, x, w, gy, case.geometry)
+    with cut(small):
+        results = on_any_threads(both, conv, x, w, gy, case.geometry)
     for result, expected in zip(results, both(reference, x, w, gy, case.geometry), strict=True):
         assert result.dtype == dtype
         assert np.array_equal(result, expected)
@@ -81,13 +103,14 @@ def winograds_dtype(request, monkeypatch):
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(case=winograd_cases(), seed=ms.seeds(), order=ms.memory_orders())
+@given(case=winograd_cases(), seed=ms.seeds(), order=ms.memory_orders(), small=st.booleans())
 def test_winograds_way_is_within_its_bound(
-    frozen, on_any_threads, in_kernel_order, gamma_n, winograds_dtype, case, seed, order
+    frozen, on_any_threads, in_kernel_order, gamma_n, winograds_dtype, case, seed, order, small
 ):
     x, w, gy = arrays(frozen, case, seed, "smooth", winograds_dtype, order)
     assert conv_winograd.suits(x.shape, w.shape, case.geometry, x.dtype)
-    results = on_any_threads(both, conv, x, w, gy, case.geometry)
+    with cut(small):
+        results = on_any_threads(both, conv, x, w, gy, case.geometry)
     double = [a.astype(np.float64) for a in (x, w, gy)]
     # Equation (4) of cook_toom.py, along both axes: with g the growth along one, each product |w|·|d| of a
     # tile enters the error at most g² times. On its way from inputs to output a number passes two products
@@ -110,8 +133,52 @@ def test_winograds_way_is_within_its_bound(
         assert np.all(np.abs(result - exact) <= 1.01 * bounds[i])
 
 
-@given(case=st.one_of(ms.conv_cases(), pointwise_cases(), winograd_cases()), seed=ms.seeds())
-def test_single_gradients_are_those_of_the_joint_form(frozen, gamma_n, case, seed):
+@pytest.mark.parametrize("channels", [(2, 5), (5, 2), (3, 4), (4, 3), (3, 5), (5, 3)])
+@pytest.mark.parametrize("pixels", [1, 2, 3, 7, 8, 60])
+def test_every_way_of_cutting_a_pointwise_convolution_is_exact(frozen, on_any_threads, channels, pixels):
+    C, K = channels  # fewer numbers in a filter than `cut` calls large, as many, and more
+    case = ms.ConvCase((1, C, 1, pixels), (K, C, 1, 1), Geometry((1, 1)))
+    x, w, gy = arrays(frozen, case, 0, "integers", np.float64, "C")
+    with cut(True):
+        results = on_any_threads(both, conv, x, w, gy, case.geometry)
+        alone = conv.conv2d_input_grad(gy, w, case.geometry, (1, pixels)), conv.conv2d_weight_grad(gy, x, case.geometry)
+    expected = both(reference, x, w, gy, case.geometry)
+    for result, exact in zip((*results, *alone), (*expected, *expected[1:]), strict=True):
+        assert np.array_equal(result, exact)
+
+
+@pytest.mark.parametrize("channels", [(2, 2), (2, 3), (3, 2)])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_channels_are_gathered_as_they_lie_where_there_are_enough(frozen, on_any_threads, channels, groups):
+    C, K = channels  # in a group
+    geometry = Geometry((3, 2), stride=(2, 1), padding=(1, 2), groups=groups)
+    case = ms.ConvCase((3, C * groups, 7, 4), (K * groups, C, 3, 2), geometry)
+    x, w, gy = arrays(frozen, case, 0, "integers", np.float64, "C")
+    with cut(True):
+        results = on_any_threads(both, conv, x, w, gy, geometry)
+    for result, exact in zip(results, both(reference, x, w, gy, geometry), strict=True):
+        assert np.array_equal(result, exact)
+
+
+def test_winograds_way_is_taken_where_it_is_right_and_gains():
+    x, w, single = (2, 8, 4, 8), (6, 8, 3, 3), np.dtype(np.float32)
+    assert conv_winograd.suits(x, w, Geometry((3, 3)), single)
+    assert conv_winograd.suits(x, w, Geometry((3, 3), padding=(2, 2)), single)
+    for other in (
+        Geometry((3, 2)), Geometry((2, 3)), Geometry((3, 3), (2, 1)), Geometry((3, 3), (1, 2)),
+        Geometry((3, 3), dilation=(2, 1)), Geometry((3, 3), dilation=(1, 2)), Geometry((3, 3), groups=2),
+        Geometry((3, 3), padding=(3, 0)), Geometry((3, 3), padding=(0, 3)),
+    ):  # fmt: skip
+        assert not conv_winograd.suits(x, w, other, single)
+    assert not conv_winograd.suits(x, w, Geometry((3, 3)), np.dtype(np.float64))
+    for few_x, few_w in (((1, 63, 3, 21), (6, 63, 3, 3)), ((2, 47, 4, 8), (1, 47, 3, 3))):  # 63 pixels, 47 products
+        assert not conv_winograd.suits(few_x, few_w, Geometry((3, 3)), single)
+
+
+@given(
+    case=st.one_of(ms.conv_cases(), pointwise_cases(), winograd_cases()), seed=ms.seeds(), small=st.booleans()
+)  # fmt: skip
+def test_single_gradients_are_those_of_the_joint_form(frozen, gamma_n, case, seed, small):
     x, w, gy = arrays(frozen, case, seed, "integers", np.float32, "C")
     gx, gw = conv.conv2d_grads(gy, x, w, case.geometry)
     # Not to the last bit: alone, the filters' gradient may take another path, Winograd's or an exact one. Each is
@@ -120,9 +187,10 @@ def test_single_gradients_are_those_of_the_joint_form(frozen, gamma_n, case, see
     (K, C, R, S), pixels = w.shape, max(gy.size // gy.shape[1], x.size // x.shape[1])
     n = max(K * R * S, C, pixels)
     close = {"rtol": 0, "atol": 2 * gamma_n(n + 32, np.float32) * F43.growth() ** 2 * n * 64}
-    np.testing.assert_allclose(conv.conv2d_input_grad(gy, w, case.geometry, x.shape[2:]), gx, **close)
-    np.testing.assert_allclose(conv.conv2d_weight_grad(gy, x, case.geometry), gw, **close)
-    alone, nothing = conv.conv2d_grads(gy, x, w, case.geometry, (True, False))
+    with cut(small):
+        np.testing.assert_allclose(conv.conv2d_input_grad(gy, w, case.geometry, x.shape[2:]), gx, **close)
+        np.testing.assert_allclose(conv.conv2d_weight_grad(gy, x, case.geometry), gw, **close)
+        alone, nothing = conv.conv2d_grads(gy, x, w, case.geometry, (True, False))
     np.testing.assert_allclose(alone, gx, **close)
     assert nothing is None
     assert conv.conv2d_grads(gy, x, w, case.geometry, (False, True))[0] is None
@@ -150,10 +218,19 @@ def test_a_filter_that_sees_padding_alone_gives_zeros(on_any_threads):
 
 
 def test_an_empty_batch_gives_what_the_reference_gives():
-    x, w, gy, geometry = np.ones((0, 2, 4, 4)), np.ones((3, 2, 3, 3)), np.ones((0, 3, 2, 2)), Geometry((3, 3))
+    x, w, gy, geometry = np.ones((0, 2, 4, 4)), np.ones((3, 2, 3, 2)), np.ones((0, 3, 2, 3)), Geometry((3, 2))
     for result, expected in zip(both(conv, x, w, gy, geometry), both(reference, x, w, gy, geometry), strict=True):
         assert result.shape == expected.shape
         assert np.array_equal(result, expected)
+    assert conv.conv2d_grads(gy, x, w, geometry, (False, True))[0] is None
+    assert conv.conv2d_grads(gy, x, w, geometry, (True, False))[1] is None
+
+
+def test_the_dtype_of_what_is_not_needed_does_not_matter():
+    x, w, gy, geometry = np.ones((1, 2, 4, 4)), np.ones((3, 2, 3, 3)), np.ones((1, 3, 2, 2)), Geometry((3, 3))
+    for pair, wants in (((x, w.astype(np.float32)), (False, True)), ((x.astype(np.float32), w), (True, False))):
+        results, expected = (module.conv2d_grads(gy, *pair, geometry, wants) for module in (conv, reference))
+        assert [np.array_equal(a, b) for a, b in zip(results, expected, strict=True) if b is not None] == [True]
 
 
 @pytest.mark.parametrize("channels", [(0, 3), (3, 0)])
@@ -175,6 +252,7 @@ def test_what_is_wrong_raises_as_in_the_reference(raises_the_same):
     for wrong in (gy[:1], gy[..., :2], gy.astype(single)):
         raises_the_same(conv.conv2d_grads, reference.conv2d_grads, wrong, x, w, geometry)
         raises_the_same(conv.conv2d_weight_grad, reference.conv2d_weight_grad, wrong, x, geometry)
+    raises_the_same(conv.conv2d_grads, reference.conv2d_grads, gy, x, w[:, :3], geometry, (False, False))
     raises_the_same(conv.conv2d_weight_grad, reference.conv2d_weight_grad, gy[0], x, geometry)
     for wrong in (gy[..., :2], gy[:, :5], gy.astype(single)):
         raises_the_same(conv.conv2d_input_grad, reference.conv2d_input_grad, wrong, w, geometry, (5, 5))

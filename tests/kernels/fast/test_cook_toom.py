@@ -5,11 +5,17 @@ import pytest
 
 from minires.kernels.fast.cook_toom import F43, cook_toom
 
-CASES = [(2, 3, (0.0, 1.0, -1.0)), (4, 3, (0.0, 1.0, -1.0, 2.0, -2.0)), (3, 2, (0.0, 1.0, -1.0))]
+POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
+CASES = [(2, 3, (0.0, 1.0, -1.0)), (4, 3, (0.0, 1.0, -1.0, 2.0, -2.0)), (3, 2, (0.0, 1.0, -1.0)), (4, 3, POINTS)]
 
 
-@pytest.mark.parametrize("short", [cook_toom(*case) for case in CASES] + [F43])
-def test_the_matrices_give_each_output_of_each_unit_filter_and_window(short):
+def test_f43_has_the_points_of_the_smaller_error():
+    assert all(np.array_equal(a, b) for a, b in zip(F43, cook_toom(4, 3, POINTS), strict=True))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_matrices_give_each_output_of_each_unit_filter_and_window(case):
+    short = cook_toom(*case)
     # The trilinear form Σ_i A[y, i] · G[i, k] · B[i, j] must be 1 where j = y + k and 0 elsewhere.
     form = np.einsum("yi,ik,ij->ykj", short.A, short.G, short.B)
     expected = np.zeros_like(form)
@@ -39,6 +45,14 @@ def test_f43_solves_for_fractions_exactly_but_for_the_filter_transform():
 
 def test_growth_is_half_of_the_usual_points():
     assert F43.growth() < 0.5 * cook_toom(4, 3, (0.0, 1.0, -1.0, 2.0, -2.0)).growth()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_growth_is_the_largest_sum_of_all_ways_from_the_window_to_an_output(case):
+    short = cook_toom(*case)
+    ways = np.einsum("yi,ik,ij->yk", *(np.abs(matrix) for matrix in short))
+    # Sums of at most 36 positive terms, in another order.
+    assert abs(short.growth() - ways.max()) <= 36 * 2.0**-52 * ways.max()
 
 
 def test_the_flipped_form_takes_the_filter_in_reverse():

@@ -20,6 +20,7 @@ def test_no_block_is_longer_than_asked_for(n, size):
     cut = layout.blocks(n, size)
     assert sum(block.stop - block.start for block in cut) == n
     assert all(block.stop - block.start <= size for block in cut)
+    assert len(cut) == -(-n // size)  # as few as that allows
 
 
 @given(shape=ms.shapes(min_dims=4, max_dims=4, min_side=0), seed=ms.seeds(), order=ms.memory_orders())
@@ -34,3 +35,10 @@ def test_conversion_keeps_the_numbers_and_copies_only_what_lies_otherwise(frozen
     assert np.array_equal(layout.kcrs_view(filters), x)
     if order == "HWNC" and x.size:
         assert np.shares_memory(converted, x)
+
+
+def test_what_lies_in_kernel_order_is_not_copied():
+    x = np.ones((4, 5, 2, 3)).transpose(2, 3, 0, 1)
+    assert np.shares_memory(layout.hwnc(x), x)
+    w = np.ones((3, 3, 4, 5)).transpose(3, 2, 0, 1)
+    assert np.shares_memory(layout.rsck(w), w)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minires.errors import ShapeError
+from minires.errors import DtypeError, ShapeError
 from minires.kernels.reference.activation import relu, relu_grad, sigmoid, tanh
 from minires.testing import strategies as ms
 
@@ -36,6 +36,12 @@ def test_nan_stays_nan():
 def test_shapes_that_differ_are_named():
     with pytest.raises(ShapeError, match=r"gradient of shape \(3,\) does not fit an output of shape \(2,\)"):
         relu_grad(np.ones(3), np.ones(2))
+
+
+def test_integers_have_no_smooth_switch():
+    for kernel in (sigmoid, tanh):
+        with pytest.raises(DtypeError, match=f"{kernel.__name__} needs a float array, got int64"):
+            kernel(np.arange(3))
 
 
 @given(shape=ms.shapes(min_side=0), seed=ms.seeds(), dtype=ms.dtypes(), order=ms.memory_orders())

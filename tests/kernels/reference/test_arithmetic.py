@@ -108,6 +108,8 @@ def test_the_first_operand_of_the_results_shape_decides_the_memory_order(name):
         assert order(function(first, second)) == order(hwnc) == [2, 3, 0, 1]
     for first, second in [(c, hwnc), (c, channels), (channels, c), (c, 2)]:
         assert order(function(first, second)) == [0, 1, 2, 3]
+    repeated = np.broadcast_to(channels, shape)  # one that repeats its elements does not
+    assert order(function(repeated, hwnc)) == [2, 3, 0, 1]
 
 
 def test_one_operand_kernels_and_where_keep_the_memory_order():

@@ -135,6 +135,17 @@ def test_shapes_and_dtypes_that_do_not_fit_are_named():
     for kernel in (batch_norm_inference_grads, batch_norm_grads):
         with pytest.raises(ShapeError, match=r"gradient of shape \(1, 3, 2, 2\) does not fit"):
             kernel(x[:1], x, g, g, g)
+        with pytest.raises(ShapeError, match=r"needs \(3,\) values per channel, got \(1,\)"):
+            kernel(x, x, g, g[:1], g)
+        with pytest.raises(DtypeError, match="different dtypes"):
+            kernel(x.astype(np.float32), x, g, g, g)
+    for ggx, gy in ((x[:1], x), (x, x[:1])):
+        with pytest.raises(ShapeError, match=r"gradient of shape \(1, 3, 2, 2\) does not fit"):
+            batch_norm_grads_grads(ggx, g, g, gy, x, g, g, g)
+    with pytest.raises(ShapeError, match=r"needs \(3,\) values per channel, got \(1,\)"):
+        batch_norm_grads_grads(x, g, g[:1], x, x, g, g, g)
+    with pytest.raises(DtypeError, match="different dtypes"):
+        batch_norm_grads_grads(x, g.astype(np.float32), g, x, x, g, g, g)
     with pytest.raises(ShapeError, match=r"needs \(3,\) values per channel, got \(1,\)"):
         batch_norm_inference(x, g, g, g[:1], g, 1e-5)
     with pytest.raises(DtypeError, match="different dtypes"):

@@ -111,6 +111,11 @@ def test_shapes_that_do_not_fit_are_named():
     x, w = np.ones((2, 4, 5, 5)), np.ones((6, 4, 3, 3))
     with pytest.raises(ShapeError, match=r"expects an input of shape \(N, C, H, W\), got \(4, 5, 5\)"):
         conv2d(x[0], w, Geometry(3))
+    with pytest.raises(ShapeError, match=r"expects weights of shape \(K, C / groups, R, S\), got \(6, 4, 3\)"):
+        conv2d(x, w[..., 0], Geometry(3))
+    for wants in ((False, False), (True, True)):
+        with pytest.raises(ShapeError, match=r"has 4 channels, but weights of shape \(6, 3, 3, 3\).*expect 3"):
+            conv2d_grads(np.ones((2, 6, 3, 3)), x, w[:, :3], Geometry(3), wants)
     with pytest.raises(ShapeError, match=r"has 4 channels, but weights of shape \(6, 3, 3, 3\).*expect 3"):
         conv2d(x, w[:, :3], Geometry(3))
     with pytest.raises(ShapeError, match=r"groups=3 must divide the channels in \(4\) and out \(6\)"):

@@ -48,5 +48,9 @@ def test_shapes_and_dtypes_that_do_not_fit_are_named():
         linear(np.ones(()), weight)
     with pytest.raises(ShapeError, match=r"has shape \(2, 3\), but the output has \(2, 4\)"):
         linear_grads(x, x, weight)
+    with pytest.raises(ShapeError, match=r"x \(…, C\) and weight \(K, C\), got \(2, 3\) and \(4, 2\)"):
+        linear_grads(np.ones((2, 4)), x, weight[:, :2])
     with pytest.raises(DtypeError, match="different dtypes: float64, float32"):
         linear(x, weight.astype(np.float32))
+    with pytest.raises(DtypeError, match="different dtypes: float32, float64, float64"):
+        linear_grads(np.ones((2, 4), np.float32), x, weight)

@@ -95,12 +95,16 @@ def test_minus_infinity_can_win():
 
 def test_windows_and_gradients_that_do_not_fit_are_named():
     x = np.ones((1, 1, 4, 4))
+    with pytest.raises(ShapeError, match=r"expects an input of shape \(N, C, H, W\), got \(1, 4, 4\)"):
+        max_pool2d(x[0], Geometry(2))
     with pytest.raises(ShapeError, match=r"padding \(2, 2\) must be smaller than the window \(2, 2\)"):
         max_pool2d(x, Geometry(2, padding=2))
     with pytest.raises(ShapeError, match=r"no dilation, got \(2, 2\)"):
         max_pool2d(x, Geometry(2, dilation=2))
     with pytest.raises(ShapeError, match=r"shape \(1, 1, 1, 1\) was given where pooling needs \(1, 1, 2, 2\)"):
         max_pool2d_grad(np.ones((1, 1, 1, 1)), x, Geometry(2, 2))
+    with pytest.raises(ShapeError, match=r"shape \(1, 1, 4, 5\) was given where pooling needs \(1, 1, 4, 4\)"):
+        max_pool2d_gather(np.ones((1, 1, 4, 5)), x, Geometry(2, 2))
     with pytest.raises(ShapeError, match=r"shape \(1, 1, 3, 3\) was given where pooling needs \(1, 1, 2, 2\)"):
         avg_pool2d_grad(np.ones((1, 1, 3, 3)), Geometry(2, 2), (4, 4))
 

@@ -138,6 +138,7 @@ def test_variance_of_too_few_is_not_finite():
     with np.errstate(invalid="ignore", divide="ignore"):
         assert np.isnan(red.var(np.array([3.0])))
         assert np.isinf(red.var(np.array([3.0, 4.0]), correction=2))
+        assert np.isnan(red.var(np.array([3.0]), correction=2))
         assert np.isnan(red.mean(np.zeros((0,))))
 
 
@@ -230,6 +231,11 @@ def test_sum_to_a_shape_that_does_not_broadcast_raises_and_names_both(shape):
         red.sum_to(np.ones((2, 4)), shape)
 
 
+def test_sum_to_does_not_add_axes():
+    with pytest.raises(ShapeError, match=r"\(1, 4, 4\) does not broadcast to \(4, 4\)"):
+        red.sum_to(np.ones((4, 4)), (1, 4, 4))
+
+
 @pytest.mark.parametrize("name", ["sum", "mean", "var", "amax", "amin", "argmax", "argmin", "amax_share"])
 def test_an_axis_that_does_not_exist_raises(name):
     for axis in (2, -3):
@@ -251,8 +257,13 @@ def test_nothing_to_choose_from_raises(name):
 
 @pytest.mark.parametrize("name", ["mean", "var", "amax_share", "amin_share"])
 def test_integers_have_no_mean_and_no_derivative(name):
-    with pytest.raises(DtypeError, match="int64"):
+    with pytest.raises(DtypeError, match=f"^{name} needs a float array, got int64"):
         getattr(red, name)(np.arange(3))
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "var", "amax", "amin", "argmax", "argmin"])
+def test_reduced_axes_are_dropped_unless_they_are_to_stay(name):
+    assert getattr(red, name)(np.ones((2, 3)), 1).shape == (2,)
 
 
 @given(case=reductions())

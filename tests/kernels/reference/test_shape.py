@@ -121,6 +121,14 @@ def test_getitem_is_numpys_but_never_a_scalar(kind, data):
     assert not np.shares_memory(x, y) or cannot_be_written(y)
 
 
+def test_a_single_element_is_an_array_of_no_axes():
+    x = integers(0, (2, 3))
+    y = sh.getitem(x, (1, 2))
+    same(y, np.asarray(x[1, 2]))
+    assert np.shares_memory(x, y)
+    same(sh.getitem_grad(np.asarray(5.0), (1, 2), x.shape), np.array([[0.0, 0, 0], [0, 0, 5]]))
+
+
 @pytest.mark.parametrize("kind", INDICES)
 @given(data=st.data())
 def test_getitem_grad_puts_back_what_a_scalar_loop_puts_back(kind, data):
@@ -172,6 +180,13 @@ def test_split_takes_apart_what_concatenate_joins(case):
         assert cannot_be_written(piece)
 
 
+def test_arrays_join_and_fall_apart_along_the_first_axis_unless_told_otherwise():
+    x, y = integers(0, (2, 3)), integers(1, (2, 3))
+    same(sh.concatenate([x, y]), np.concatenate([x, y]))
+    same(sh.stack([x, y]), np.stack([x, y]))
+    same(sh.split(x, [1, 1])[1], x[1:])
+
+
 @given(x=arrays(), count=st.integers(1, 3), data=st.data())
 def test_stack_is_numpys(x, count, data):
     axis = data.draw(st.integers(-x.ndim - 1, x.ndim))
@@ -220,6 +235,7 @@ def test_results_that_are_not_views_do_not_share_memory_with_inputs():
         (lambda x: sh.concatenate([np.array(1.0)]), r"\(\)"),
         (lambda x: sh.concatenate([x, x.T]), r"\(2, 3\) and \(3, 2\) differ"),
         (lambda x: sh.concatenate([x, x[0]]), r"\(2, 3\) and \(3,\) differ"),
+        (lambda x: sh.concatenate([x[0], x[0, 0]]), r"one or more axes, got shapes \(3,\) and \(\)"),
         (lambda x: sh.concatenate([x], 2), "axis 2"),
         (lambda x: sh.split(x, [1, 2]), r"\[1, 2\] .* \(2, 3\)"),
         (lambda x: sh.split(x, [3, -1]), r"\[3, -1\]"),

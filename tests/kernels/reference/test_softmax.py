@@ -141,6 +141,7 @@ def test_a_class_that_is_ruled_out_costs_nothing_and_an_ignored_row_may_hold_any
         ({"logits": np.zeros((2, 3), np.int64)}, DtypeError, "needs a float array, got int64"),
         ({"reduction": "median"}, ValueError, "reduction 'median' is not one of mean, sum, none"),
         ({"label_smoothing": 1.5}, ValueError, "label_smoothing must be between 0 and 1, got 1.5"),
+        ({"label_smoothing": -0.5}, ValueError, "label_smoothing must be between 0 and 1, got -0.5"),
     ],
 )
 def test_what_does_not_fit_is_named(kernel, changed, error, text):
@@ -159,3 +160,5 @@ def test_axes_and_gradients_that_do_not_fit_are_named():
         log_softmax(np.ones((2, 0)), 1)
     with pytest.raises(ShapeError, match=r"gradient of the loss has shape \(2,\), but the loss has \(\)"):
         cross_entropy_grad(np.ones(2), np.ones((2, 3)), np.array([0, 1]), 0.0, IGNORED, "mean")
+    with pytest.raises(DtypeError, match="different dtypes: float32, float64"):
+        cross_entropy_grad(np.ones(2, np.float32), np.ones((2, 3)), np.array([0, 1]), 0.0, IGNORED, "none")
