@@ -59,7 +59,7 @@ class Probe:
                 outputs = self.pair.evaluate(self._with(number, moved))
             except MiniresError:  # ShapeError, say, which is a ValueError
                 raise
-            except (ArithmeticError, ValueError):  # outside the function's domain
+            except (ArithmeticError, ValueError, LookupError, AssertionError):  # outside the function's domain
                 return np.full_like(self.contract.base, np.nan)
             if self.pair.branches != self.contract.branches:
                 self.crossed = True
@@ -101,7 +101,7 @@ class Probe:
         rounding += self.contract.nonrepeatability * exact_sum(np.abs(d))
         scale = max(_norm(weights * value), _norm(products))
         reach = exact_dot(np.abs(weights), np.maximum(np.abs(self.contract.base), slopes.variation)[used])
-        if size <= 64 * EPS * reach:  # vjp claims zero, to the outputs' last digit: measure against the outputs
+        if size <= 8 * EPS / RESOLVED * reach:  # too small to be resolved beside the outputs: measure against them
             scale = max(scale, reach)
         bound = bar + rounding
         resolution = bound / scale if scale else (0.0 if claimed == numerical == 0 else math.inf)

@@ -9,14 +9,14 @@ import numpy as np
 
 from minires.device import Array
 from minires.errors import DtypeError
-from minires.testing.directions import move_by_ulps, signed
+from minires.testing.directions import move_by_ulps, signed, usual_size
 from minires.testing.layouts import lay_out
 from minires.testing.noise import EPS, TINY
 from minires.testing.pair import Gradients, Pair
 from minires.testing.report import DISAGREEMENT, GradientError, Inconclusive
 
 _UNREPEATABLE = 1e-6  # of the largest element; summation in changing order stays far below
-_CANCELLED = 2.0**-20
+_STEEPEST = 2.0**10  # how much a function's slope may exceed |y| / |x| on the way from y to x
 _SCALES = (-1.0, 2.0**30, 2.0**-30)
 
 
@@ -37,8 +37,8 @@ def check_contract(pair: Pair, rng: np.random.Generator, deterministic: bool) ->
 
     Gradients that must be equal may differ by 8 times what moving the inputs and gy by an ulp or two changes, plus
     eps · (64 + √(numbers in and out)) of the largest element, the error of a sum in any order. Where gy itself
-    cancels on the way, as in a saturated softmax, some units in the last place of gy remain; they are allowed for,
-    but as a millionth of the gradient at most.
+    cancels on the way, as in a saturated softmax, 16 units in its last place may remain; in proportion to |y| / |x|
+    where that is small.
 
     Raises
     ------
@@ -167,9 +167,9 @@ class _Contract:
 
     def _bound(self, number: int, expected: Gradients, scale: float) -> float:
         size, terms = max(1.0, abs(scale)), 64 + np.sqrt(self.pair.arrays[number].size + self.base.size)
-        largest = _largest(expected[number])
-        rounding = EPS * largest + size * TINY  # TINY: what underflows on the way
-        cancelled = min(_CANCELLED * largest, 16 * EPS * max(abs(scale), 3.0))
+        rounding = EPS * _largest(expected[number]) + size * TINY  # TINY: what underflows on the way
+        secant = _largest(self.base) / float(usual_size(self.pair.arrays[number]))
+        cancelled = 16 * EPS * max(abs(scale), 3.0) * min(1.0, _STEEPEST * secant)
         return float(8 * abs(scale) * self.noise[number] + terms * rounding + cancelled)
 
     def _differences(self, a: Gradients, b: Gradients) -> list[float]:

@@ -1,6 +1,6 @@
 """Where to move the inputs, and how far: directions whose steps are exact in floating point.
 
-A direction's elements are ± m · 2^e with m of few bits, steps are powers of two (or three quarters of one), and
+A direction's elements are ± m · 2^e with m of few bits, steps are powers of two (or 23/32 of one), and
 the point itself has its two lowest bits cleared: x ± h d then carries no rounding error where h d is smaller than
 x (unless x is hundreds of times d), and one of relative size 2⁻⁵³ in h d where it is larger.
 
@@ -21,7 +21,7 @@ FURTHER = ("finer", "spread", "coarser", "finest", "coarsest")
 SMALL = 2.0**-16
 _FACTORS = {"array": 1.0, "edge": 1.0, "finer": 2.0**-10, "finest": 2.0**-20, "coarser": 2.0**10, "coarsest": 2.0**20}
 _BITS = 12  # of a direction's elements: two are alike in one draw of 2¹⁰
-_FEW = 6  # the same, where steps are so fine that more bits would be rounded away
+_FEW = 5  # the same, where steps are so fine that more bits would be rounded away
 
 
 def snap(array: Array) -> Array:
@@ -59,14 +59,14 @@ def direction(kind: str, x: Array, rng: np.random.Generator) -> Array | None:
     """
     if kind == "tied":
         values, index = np.unique(x, return_inverse=True)
-        return _usual(x) * signed(values.size, rng)[index.reshape(x.shape)] if values.size < x.size else None
+        return usual_size(x) * signed(values.size, rng)[index.reshape(x.shape)] if values.size < x.size else None
     scale = _scale(kind, x)
     bits = _FEW if kind in ("finer", "finest") else _BITS
     return None if scale is None else np.asarray(signed(x.shape, rng, bits) * scale)
 
 
 def _scale(kind: str, x: Array) -> Array | None:
-    usual = _usual(x)
+    usual = usual_size(x)
     if kind in _FACTORS:
         return usual * _FACTORS[kind]
     if kind == "element":
@@ -78,8 +78,8 @@ def _scale(kind: str, x: Array) -> Array | None:
     return power_of_two(spread) if 0 < spread < 0.25 * usual else None
 
 
-def _usual(x: Array) -> Array:
-    """The rms of x as a power of two; 1 where that is zero."""
+def usual_size(x: Array) -> Array:
+    """The rms of x as a power of two; 1 if that is zero."""
     finite = np.abs(x[np.isfinite(x)])
     largest = float(np.max(finite, initial=0.0))
     return power_of_two(largest * float(np.sqrt(np.mean((finite / largest) ** 2))) if largest else 0.0)

@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minires.device import Array
-from minires.testing.noise import EPS, TINY, Point, noise_of, point_at, stands_apart
+from minires.testing.noise import EPS, TINY, Point, bends, noise_of, point_at, stands_apart
 from minires.testing.report import CAUSES, DISAGREEMENT, KINK, NOT_FINITE, RESOLUTION
 
 Line = Callable[[float], Array]  # step -> outputs; NaN where the function cannot be evaluated
@@ -40,7 +40,8 @@ GRAINY = 64 * EPS  # noise above this part of the outputs is more than the round
 BLUNT = 1e-5  # an output is of use if its bar is below this part of the largest variation
 LADDERS = (
     (2.0, tuple(2.0**k for k in range(FINEST, COARSEST + 1))),
-    (4.0, tuple(0.75 * 2.0**k for k in range(FINEST + 1, COARSEST + 1, 2))),
+    # 23/32, so that a grid to which f is rounded and which the one ladder happens to hit is missed by the other.
+    (4.0, tuple(23 / 32 * 2.0**k for k in range(FINEST + 1, COARSEST + 1, 2))),
 )
 _BLOCK = 1 << 14  # outputs
 
@@ -53,7 +54,7 @@ class Derivatives:
 
     ``cause`` holds indices into `CAUSES`. An output that is ``still`` did not move at all at fine steps; if it did
     so to both sides at coarse ones, it is on ``stairs``. One that is ``grainy`` has more noise than the rounding of
-    a result, so it may stand still where it has a slope.
+    a result, so it may stand still where it has a slope. One that is ``bent`` has a kink at the very point.
     """
 
     value: Array
@@ -66,6 +67,7 @@ class Derivatives:
     still: Array
     stairs: Array
     grainy: Array
+    bent: Array
 
     def left_out(self) -> dict[str, int]:
         """How many outputs are blunt, by cause."""
@@ -98,21 +100,25 @@ def differentiate(line: Line, base: Array, floor: Array | float = 0.0) -> Deriva
 def _differentiate(line: Line, base: Array, floor: Array | float) -> Derivatives:
     blocks = [slice(start, start + _BLOCK) for start in range(0, max(base.size, 1), _BLOCK)]
     floors, reach = np.broadcast_to(floor, base.shape), _largest(base)
-    starts = [[(h, line(h), line(-h)) for h in steps if h <= WINDOW] for _, steps in LADDERS]
+    # The steps of the window, and two more, which tell what a first move at the window's end was.
+    counts = [2 + sum(h <= WINDOW for h in steps) for _, steps in LADDERS]
+    starts = [[(h, line(h), line(-h)) for h in steps[:n]] for n, (_, steps) in zip(counts, LADDERS, strict=True)]
     walks = []
     for block in blocks:
         points = [[point_at(h, plus[block], minus[block], base[block]) for h, plus, minus in start] for start in starts]
         noise = np.maximum(floors[block], EPS * np.abs(base[block]) + TINY)
         for (ratio, _), start in zip(LADDERS, points, strict=True):
             noise = np.maximum(noise, noise_of(start, ratio))
-        walks.append([Walk(noise, ratio, start, reach) for (ratio, _), start in zip(LADDERS, points, strict=True)])
+        walks.append([Walk(noise, ratio, start[:-2], reach) for (ratio, _), start in zip(LADDERS, points, strict=True)])
+        for walk, start in zip(walks[-1], points, strict=True):
+            for point in start[-2:]:
+                walk.advance(point)
     del starts
     for number, (_, steps) in enumerate(LADDERS):
-        for h in steps:
-            if h > WINDOW:
-                plus, minus = line(h), line(-h)
-                for block, pair in zip(blocks, walks, strict=True):
-                    pair[number].advance(point_at(h, plus[block], minus[block], base[block]))
+        for h in steps[counts[number] :]:
+            plus, minus = line(h), line(-h)
+            for block, pair in zip(blocks, walks, strict=True):
+                pair[number].advance(point_at(h, plus[block], minus[block], base[block]))
     parts = [_combine(first, second, base[block]) for block, (first, second) in zip(blocks, walks, strict=True)]
     found = _Found(*map(np.concatenate, zip(*parts, strict=True)))
     doubtful = found.usable & (found.noise > ROUGH * np.fmax(np.abs(base), found.variation))
@@ -160,8 +166,8 @@ class Walk:
         self.bar[~self.finite] = np.inf
         self.step = np.full_like(self.value, first.h)
         self.active = self.finite.copy()
-        self.apart = stands_apart(start)
-        self.kinked = self.apart.copy()
+        self.apart, self.bent = stands_apart(start), bends(start)
+        self.kinked = self.apart | self.bent
         self.moved = (np.zeros_like(self.active), np.zeros_like(self.active))
         self.variation = np.zeros_like(self.value)
         self.error = np.zeros_like(self.value)
@@ -229,6 +235,7 @@ class _Found(NamedTuple):
     flat: Array
     still: Array
     stairs: Array
+    bent: Array
 
 
 def _combine(a: Walk, b: Walk, base: Array) -> _Found:
@@ -252,8 +259,8 @@ def _combine(a: Walk, b: Walk, base: Array) -> _Found:
     cause[~finite] = _NOT_FINITE
     flat = (variation <= 8 * a.noise) | still
     step = np.where(a_wins, a.step, b.step)
-    usable = finite & agree & ~stairs & ~(a.apart & b.apart)
-    return _Found(value, bar, step, a.noise, variation, cause, usable, flat, still, stairs)
+    usable = finite & agree & ~stairs & ~(a.apart & b.apart) & ~a.bent
+    return _Found(value, bar, step, a.noise, variation, cause, usable, flat, still, stairs, a.bent)
 
 
 def _judge(found: _Found, reach: Array) -> Derivatives:
@@ -261,6 +268,8 @@ def _judge(found: _Found, reach: Array) -> Derivatives:
     finite = (found.cause != _NOT_FINITE) & (found.cause != _DISAGREEMENT)
     largest = float(np.max(np.fmax(np.abs(found.value), found.variation)[finite], initial=0.0))
     sharp = found.usable & ((found.bar <= BLUNT * largest) | found.flat)
+    if not (sharp & ~found.flat).any():  # the best there is; what it can tell is for its bar to say
+        sharp |= found.usable & (found.bar <= 10 * BLUNT * largest)
     grainy = found.stairs | (found.noise > GRAINY * reach + TINY) & (found.cause != _KINK)
-    masks = (found.still, found.stairs, grainy)
+    masks = (found.still, found.stairs, grainy, found.bent)
     return Derivatives(found.value, found.bar, found.step, found.noise, found.variation, sharp, found.cause, *masks)

@@ -35,11 +35,14 @@ def point_at(h: float, plus: Array, minus: Array, base: Array) -> Point:
 
 
 def noise_of(points: Sequence[Point], ratio: float) -> Array:
-    """The largest misfit of the finest steps, leaving out a misfit that grows as truncation does."""
+    """The largest misfit of the finest steps, leaving out a misfit that grows as truncation does.
+
+    The last two of ``points`` are there only to understand those before.
+    """
     worst = np.zeros_like(points[0].odd)
     for part, growth in (("odd", ratio), ("even", ratio**2)):
         scale = np.sqrt(2 * (1 + growth**2)) * (1 if part == "odd" else np.sqrt(2))
-        values = [getattr(point, part) for point in points]
+        values = [getattr(point, part) for point in points[:-2]]
         misfits = [np.abs(b - growth * a) / scale for a, b in itertools.pairwise(values)]
         sure = 4 if ratio < 3 else 2
         for k, misfit in enumerate(misfits):
@@ -50,13 +53,31 @@ def noise_of(points: Sequence[Point], ratio: float) -> Array:
             else:
                 break
             worst = np.fmax(worst, counted)
-    still = np.ones(worst.shape, bool)
-    for point in points:  # an output that stands still at first and then jumps is rounded to steps of that size
+    still = ~(points[0].moves[0] | points[0].moves[1])
+    for point, second, third in zip(points[1:], points[2:], points[3:], strict=False):
+        # An output that stands still at first and then jumps is rounded to steps of that size.
         moves = point.moves[0] | point.moves[1]
-        jump = np.maximum(np.abs(point.odd), np.abs(point.even))
-        worst = np.fmax(worst, np.where(still & moves & (point is not points[0]), jump, 0))
+        jumps = still & moves & ~_starts_to_slope(point, second, third, ratio)
+        worst = np.fmax(worst, np.where(jumps, np.maximum(np.abs(point.odd), np.abs(point.even)), 0))
         still &= ~moves
     return worst
+
+
+def _starts_to_slope(first: Point, second: Point, third: Point, ratio: float) -> Array:
+    """Where f moves to one side only, and in proportion to the step: behind a kink. Rounding does neither."""
+    side = first.moves[0]
+    one_sided = np.all([(p.moves[0] == side) & (p.moves[1] == ~side) for p in (first, second, third)], axis=0)
+    rise = second.odd - first.odd
+    straight = np.abs(third.odd - second.odd - ratio * rise) <= 1e-3 * np.abs(rise)
+    return np.asarray(one_sided & straight & (rise != 0))
+
+
+def bends(points: Sequence[Point]) -> Array:
+    """Where the slope is another to either side of the very point, by however little: E doubles with h."""
+    finest = points[0]
+    first = finest.even / finest.h
+    doubles = [np.abs(point.even / point.h - first) <= np.abs(first) / 4 for point in points[1:4]]
+    return np.asarray(np.all(doubles, axis=0) & (np.abs(finest.even) > 16 * EPS * finest.size))
 
 
 def stands_apart(points: Sequence[Point]) -> Array:

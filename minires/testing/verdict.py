@@ -45,7 +45,7 @@ class _Verdict:
         self.resolution = np.inf
         self.directions = self.compared = 0
         self.doubt: Inconclusive | None = None
-        self.grainy, self.stairs = np.zeros((2, probe.contract.base.size), bool)
+        self.grainy, self.stairs, self.bent = np.zeros((3, probe.contract.base.size), bool)
         self.room = np.ones(self.x.shape)
 
     def reach(self, at_kinks: str) -> InputReport:
@@ -57,8 +57,7 @@ class _Verdict:
         self._try_gentle()
         if (self.cause[self.unseen] == _KINK).any():
             self._try("tied")
-        if not self.resolved:
-            self._keep_in_domain()
+        self._keep_in_domain()
         if not self.resolved:
             self._leave_out_kinks()
         for kind in FURTHER:
@@ -133,6 +132,10 @@ class _Verdict:
         slopes = self.probe.derivatives(self.number, d)
         whole = kind not in PARTIAL  # what a few elements do not move has not been seen
         self._distrust_stillness(slopes)
+        if kind != "tied":  # which moves kinks away that the other kinds meet
+            self.bent |= slopes.bent
+            slopes.sharp &= ~self.bent
+            slopes.cause[self.bent] = _KINK
         if whole:
             self.unseen &= ~slopes.sharp
             self.cause[~slopes.sharp] = slopes.cause[~slopes.sharp]
@@ -204,6 +207,7 @@ class _Verdict:
             found = None if d is None else find_kinks(self.probe, self.number, d)
             if found is not None and found.any() and not found[d != 0].all():
                 self.left_out |= found
+                self.bent[:] = False
                 self._try("array")
                 self._try("element")
                 return

@@ -23,6 +23,16 @@ def inverse_of_an_ill_conditioned_matrix(rng):
 
 
 @right
+def inverse_of_a_nearly_singular_matrix(rng):
+    return *inverse_of_an_ill_conditioned_matrix(rng)[:2], matrix(rng, 1e8)
+
+
+@right
+def single_precision_inside(rng):
+    return lambda x: np.sin(x.astype(np.float32)).astype(float), lambda gy, x: (gy * np.cos(x),), normal(rng, 20)
+
+
+@right
 def solution_of_an_ill_conditioned_system(rng):
     def vjp(gy, a, b):
         g = np.linalg.solve(a.T, gy)
@@ -125,11 +135,8 @@ def product_of_all_but_with_a_zero(rng):
 
 
 @right
-def function_that_is_noisy_in_its_tenth_digit(rng):
-    def function(x):
-        return np.sin(x) + 1e-10 * np.sin(1e12 * x)
-
-    return function, lambda gy, x: (gy * np.cos(x),), normal(rng, 20)
+def rounding_to_ten_digits(rng):
+    return lambda x: np.round(np.sin(x), 10), lambda gy, x: (gy * np.cos(x),), normal(rng, 20)
 
 
 @right(deterministic=False)

@@ -125,6 +125,16 @@ def sorted_numbers(rng):
 
 
 @right
+def sorted_numbers_with_ties(rng):
+    def vjp(gy, x):
+        g = np.zeros_like(x)
+        g[np.argsort(x, kind="stable")] = gy
+        return (g,)
+
+    return lambda x: np.sort(x, kind="stable"), vjp, np.round(normal(rng, 60), 1)
+
+
+@right
 def lengths_of_rows_of_which_one_is_zero(rng):
     x = normal(rng, 5, 3)
     x[2] = 0

@@ -27,6 +27,15 @@ def conv_of_strided_and_reversed_arrays(rng):
 
 
 @right
+def conv_of_a_relu_of_mostly_zeros(rng):
+    def vjp(gy, x, w):
+        gx, gw = ops.conv_vjp(gy, ops.relu(x), w, 1, 1)
+        return gx * (x > 0), gw
+
+    return lambda x, w: ops.conv(ops.relu(x), w, 1, 1), vjp, ops.relu(normal(rng, 2, 3, 6, 6)), normal(rng, 4, 3, 3, 3)
+
+
+@right
 def grouped_conv(rng):
     return ops.grouped_conv, ops.grouped_conv_vjp, normal(rng, 2, 4, 5, 5), normal(rng, 4, 2, 3, 3)
 

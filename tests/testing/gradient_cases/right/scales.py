@@ -12,6 +12,16 @@ def fast_oscillation(rng):
 
 
 @right
+def oscillation_faster_than_any_step(rng):
+    return *elementwise(lambda x: np.sin(1e8 * x), lambda x: 1e8 * np.cos(1e8 * x)), normal(rng, 10)
+
+
+@right
+def exponential_minus_one_of_tiny_numbers(rng):
+    return *elementwise(lambda x: np.exp(x) - 1, np.exp), normal(rng, 20) * 1e-9
+
+
+@right
 def steep_exponential(rng):
     return *elementwise(lambda x: np.exp(200 * x), lambda x: 200 * np.exp(200 * x)), rng.uniform(-1, 1, 20)
 

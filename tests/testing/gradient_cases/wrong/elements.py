@@ -204,6 +204,18 @@ def relu_of_a_shifted_threshold(rng):
 
 
 @wrong
+def relu_that_opens_before_its_kink(rng):
+    x = np.concatenate([normal(rng, 20), [-1e-7]])
+    return ops.relu, lambda gy, x: (gy * (x > -1e-6),), x
+
+
+@wrong
+def wrong_at_the_end_of_the_domain_alone(rng):
+    f = scaled_where(np.arccos, lambda x: -1 / np.sqrt((1 - x) * (1 + x)), lambda x: x > 0.99, 1.01)
+    return *f, np.array([1 - 1e-10, 0.5, 0.0, -0.3])
+
+
+@wrong
 def gradient_that_went_through_float32(rng):
     return np.exp, lambda gy, x: ((gy * np.exp(x)).astype(np.float32).astype(float),), normal(rng, 300)
 
