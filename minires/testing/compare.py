@@ -11,8 +11,8 @@ import numpy as np
 from minires.device import Array
 from minires.errors import MiniresError
 from minires.testing.contract import Contract
-from minires.testing.directions import move_by_ulps, power_of_two, signed
-from minires.testing.ladder import Derivatives, Line, differentiate
+from minires.testing.directions import move_by_ulps, power_of_two, signed, usual_size
+from minires.testing.ladder import VANISHING, Derivatives, Line, differentiate
 from minires.testing.layouts import copy_in_order
 from minires.testing.noise import EPS, TINY
 from minires.testing.pair import Pair
@@ -101,8 +101,11 @@ class Probe:
         rounding += self.contract.nonrepeatability * exact_sum(np.abs(d))
         scale = max(_norm(weights * value), _norm(products))
         reach = exact_dot(np.abs(weights), np.maximum(np.abs(self.contract.base), slopes.variation)[used])
-        if size <= 8 * EPS / RESOLVED * reach:  # too small to be resolved beside the outputs: measure against them
+        if size <= VANISHING * reach:  # too small to be resolved beside the outputs: measure against them
             scale = max(scale, reach)
+        unit = float(usual_size(self.pair.arrays[number])) * _norm(weights)
+        if max(size, reach) <= 64 * EPS * unit:  # outputs that are zero, to the last digit of the inputs
+            scale = max(scale, unit)
         bound = bar + rounding
         resolution = bound / scale if scale else (0.0 if claimed == numerical == 0 else math.inf)
         return Comparison(gy, claimed, numerical, bar, rounding, resolution)

@@ -37,6 +37,7 @@ WINDOW = 2.0**-21  # noise is measured at steps up to here
 ULTRAFINE = -38
 ROUGH = 2.0**-20  # noise above this part of the outputs is looked at again at the ultrafine step
 GRAINY = 64 * EPS  # noise above this part of the outputs is more than the rounding of a result
+VANISHING = 2.0**-36  # the rounding of outputs hides 1e-4 of a slope that is smaller than this part of them
 BLUNT = 1e-5  # an output is of use if its bar is below this part of the largest variation
 LADDERS = (
     (2.0, tuple(2.0**k for k in range(FINEST, COARSEST + 1))),
@@ -169,7 +170,7 @@ class Walk:
         self.apart, self.bent = stands_apart(start), bends(start)
         self.kinked = self.apart | self.bent
         self.moved = (np.zeros_like(self.active), np.zeros_like(self.active))
-        self.variation = np.zeros_like(self.value)
+        self.variation, self.first_move = np.zeros_like(self.value), np.zeros_like(self.value)
         self.error = np.zeros_like(self.value)
         self.jump = np.zeros_like(self.value)
         self._points: list[Point] = []
@@ -181,6 +182,8 @@ class Walk:
     def advance(self, point: Point) -> None:
         """Go on to the next coarser step."""
         self._look_for_a_jump(point)
+        movement = np.maximum(np.abs(point.odd), np.abs(point.even))
+        self.first_move = np.where(self.moved[0] | self.moved[1], self.first_move, movement)
         for side, moves in zip(self.moved, point.moves, strict=True):
             side |= moves
         self.variation = np.fmax(self.variation, (np.abs(point.odd) + np.abs(point.even)) / 2)
@@ -251,7 +254,9 @@ def _combine(a: Walk, b: Walk, base: Array) -> _Found:
     moved = [x | y for x, y in zip(a.moved, b.moved, strict=True)]
     still = a.still & b.still
     # Flat at fine steps and moving to both sides at coarse ones: as likely coarse rounding as a true plateau.
-    stairs = still & moved[0] & moved[1]
+    # But one that moves by its last digits only was not rounded more than any number is.
+    first_move = np.minimum(a.first_move, b.first_move)
+    stairs = still & moved[0] & moved[1] & (first_move > 16 * EPS * np.abs(base))
     cause = np.full(value.shape, _RESOLUTION, np.int8)
     cause[a.kinked | b.kinked] = _KINK
     cause[stairs] = _RESOLUTION
@@ -268,6 +273,8 @@ def _judge(found: _Found, reach: Array) -> Derivatives:
     finite = (found.cause != _NOT_FINITE) & (found.cause != _DISAGREEMENT)
     largest = float(np.max(np.fmax(np.abs(found.value), found.variation)[finite], initial=0.0))
     sharp = found.usable & ((found.bar <= BLUNT * largest) | found.flat)
+    if largest <= VANISHING * np.max(reach, initial=0.0):  # sharp beside the outputs themselves
+        sharp |= found.usable & (found.bar <= 128 * EPS * reach)
     if not (sharp & ~found.flat).any():  # the best there is; what it can tell is for its bar to say
         sharp |= found.usable & (found.bar <= 10 * BLUNT * largest)
     grainy = found.stairs | (found.noise > GRAINY * reach + TINY) & (found.cause != _KINK)
