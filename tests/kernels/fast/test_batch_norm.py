@@ -182,7 +182,7 @@ def test_one_channel_far_from_zero_centres_all():
 @pytest.mark.parametrize(
     ("means", "inv_stds", "far"),
     [
-        ([10.0], [1.0], False), ([10.5], [1.0], True), ([-10.5], [1.0], True), ([20.0], [0.25], False),
+        ([10.0], [1.0], False), ([10.01], [1.0], True), ([-10.01], [1.0], True), ([20.0], [0.25], False),
         ([4.0], [4.0], True), ([0.0, 20.0], [1.0, 1.0], True), ([0.0, 0.0], [9.0, 9.0], False),
     ],
 )  # fmt: skip

@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as hnp
 from minires.errors import DtypeError, ShapeError
 from minires.kernels.reference import arithmetic as ar
 from minires.testing import MEMORY_ORDERS, lay_out
+from minires.testing.rounding import rounded
 
 SIDES = st.sampled_from([1, 1, 1, 0])  # the least length of an axis: empty arrays now and then
 UNARY = ("negative", "exp", "log", "sqrt", "absolute")
@@ -179,6 +180,12 @@ def test_where_is_numpys_where(shapes, dtype, seed):
     same(ar.where(condition, a, b), np.asarray(np.where(condition, a, b)))
     same(ar.where(condition, a, 0.1), np.asarray(np.where(condition, a, dtype(0.1))))
     same(ar.where(condition, np.float64(0.1), b), np.asarray(np.where(condition, dtype(0.1), b)))
+
+
+def test_a_result_has_the_class_of_the_operands_and_not_of_the_condition():
+    a, b = (rounded(np.ones(shape), np.float32) for shape in ((1, 3), (2, 1)))
+    for condition in (np.ones((2, 1), bool), np.ones((2, 3), bool)):
+        assert type(ar.where(condition, a, b)) is type(a)
 
 
 def test_where_does_not_touch_what_it_does_not_choose():
