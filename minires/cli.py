@@ -45,15 +45,15 @@ _FLAGS: tuple[tuple[str, dict[str, Any], str], ...] = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with ``arguments``, by default those of the process; its exit code.
 
-    0: done; 2: an error, told in one line on stderr (of the command line itself, by SystemExit); 130: interrupted
-    by Ctrl-C.
+    0: done; 1: a check failed; 2: an error, told in one line on stderr (of the command line itself, by SystemExit);
+    130: interrupted by Ctrl-C.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # rather a "?" than no table where the terminal has no "×"
     try:
         options = _parser().parse_args(arguments)
-        command: Callable[[argparse.Namespace], None] = options.command
-        command(options)
+        command: Callable[[argparse.Namespace], int | None] = options.command
+        return command(options) or 0
     except (MiniresError, OSError) as error:
         print(f"minires: error: {error}", file=sys.stderr)
         return 2
@@ -63,7 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as interrupt:
         print(f"minires: {str(interrupt) or 'interrupted'}", file=sys.stderr)
         return 130
-    return 0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -80,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"minires {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, command: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+    def add(name: str, command: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
         made: argparse.ArgumentParser = commands.add_parser(
             name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False
         )
@@ -123,6 +122,29 @@ def _parser() -> argparse.ArgumentParser:
         "--input", metavar="CxHxW", help="the shape of an image (3x224x224; 3x32x32 for a CIFAR network)"
     )
     summary.add_argument("--num-classes", type=int, help="outputs of the network (1000; 10 for a CIFAR network)")
+
+    check = add("check", _check, "prove gradients: of every operation, or of your own; needs minires[testing]")
+    check.add_argument(
+        "operations",
+        metavar="OPERATION",
+        nargs="*",
+        help="conv2d, add, … (all); or module:name of your own, found from the current directory: an Op, a function of "
+        "Tensors, a tuple (forward, vjp), or a function of arrays beside its name_vjp",
+    )
+    check.add_argument("--device", help="cpu, cuda, cuda:1, … (all there are; of your own: cpu)")
+    check.add_argument("--kernels", choices=("reference", "fast", "cuda"), help="one kernel set (all)")
+    check.add_argument("--dtype", choices=("float64", "float32"), help="one dtype (both)")
+    check.add_argument(
+        "--examples", type=int, metavar="N", help="cases in each row, each in five memory orders (3; of your own 20)"
+    )
+    check.add_argument("--seed", type=int, default=0, help="of the cases (0)")
+    check.add_argument(
+        "--shapes", nargs="+", metavar="SHAPE", help="of your own operation's inputs, as in 2x3 3 (drawn, all equal)"
+    )
+    check.add_argument(
+        "--order", type=int, choices=(1, 2), default=1, help="2: second derivatives of your own operation, too (1)"
+    )
+    check.add_argument("--json", metavar="FILE", help="write the whole table there")
     return parser
 
 
@@ -179,6 +201,19 @@ def _summary(options: argparse.Namespace) -> None:
     if classes and not 0 < options.num_classes < 2**31:
         raise SettingsError(f"num-classes must be an integer from 1 to 2**31 - 1, got {options.num_classes}")
     print(summarize(getattr(models, options.model)(in_channels=shape[0], **classes), shape))
+
+
+def _check(options: argparse.Namespace) -> int:
+    from minires import __version__
+
+    try:
+        from minires.testing.catalogue.command import Options, run
+    except ModuleNotFoundError as error:
+        if error.name != "hypothesis":
+            raise
+        raise SettingsError("minires check needs Hypothesis: pip install minires[testing]") from error
+    given = {name: value for name, value in vars(options).items() if name != "command"}
+    return 0 if run(Options(**given), __version__) else 1
 
 
 def _shape(text: str) -> tuple[int, ...]:

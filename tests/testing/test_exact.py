@@ -133,3 +133,22 @@ def test_a_kink_that_only_large_integers_reach_does_not_hide_the_gradient():
     assert testing.check_exact(function, vjp, *arrays).resolution == 0
     with pytest.raises(testing.GradientError, match="input 1"):
         testing.check_exact(function, lambda gy, x, w: (vjp(gy, x, w)[0], gy * x), *arrays)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_wrong_factor_that_makes_the_gradient_round_is_wrong_and_not_inconclusive(dtype):
+    w = np.arange(12.0).reshape(3, 4).astype(dtype)
+
+    def vjp(gy, x):
+        g = w.T @ gy
+        g[2] *= dtype(1.001)
+        return (g,)
+
+    with pytest.raises(testing.GradientError, match=r"input 0 is wrong at index \(2,\)") as caught:
+        testing.check_exact(lambda x: w @ x, vjp, np.array([1.0, -2.0, 3.0, 5.0], dtype))
+    assert not isinstance(caught.value, testing.Inconclusive)
+
+
+def test_a_right_gradient_that_rounds_is_inconclusive_and_not_wrong():
+    with pytest.raises(testing.Inconclusive, match="the gradient needs"):
+        testing.check_exact(lambda x: x, lambda gy, x: (gy * (1 / 49) * 49,), np.arange(40.0) - 17)

@@ -26,14 +26,14 @@ EXACT, COMPLEX_STEP, DIFFERENCES, ROUNDING = "exact", "complex step", "finite di
 
 
 class Setting(NamedTuple):
-    """What computes, and in which numbers."""
+    """What computes, and in which numbers; ``kernels`` is "-" for functions of arrays, which know none."""
 
     dtype: str
     device: str
     kernels: str
 
     def __str__(self) -> str:
-        return f"{self.dtype}, {self.device}, {self.kernels} kernels"
+        return f"{self.dtype}, {self.device}" + ("" if self.kernels == "-" else f", {self.kernels} kernels")
 
 
 class Step(NamedTuple):
@@ -106,7 +106,7 @@ def _check(point: Point) -> GradientReport | RoundingReport:
     kinds = case.exact if tier == EXACT else case.smooth
     assert kinds is not None, f"{tier} is no step of this case"
     arrays = case.values(kinds, point.seed, point.setting.dtype)
-    first = _first(in_order(case.function, point.order), point)
+    first = _first(in_order(case.function, point.order, point.setting.kernels), point)
     if point.step.derivative == 2:
         arrays += _output_gradients(first, arrays, point)
     pair = _derivative(first, arrays, point)
@@ -118,7 +118,7 @@ def _check(point: Point) -> GradientReport | RoundingReport:
     if tier == DIFFERENCES:
         return check_vjp(pair.forward, pair.vjp, *arrays, deterministic=True, **options)
     own = point.setting.kernels if case.own_formula and point.setting.kernels != "reference" else None
-    function, plain = in_order(case.function, point.order), case.function
+    function, plain = in_order(case.function, point.order, point.setting.kernels), case.function
     if point.step.derivative == 2:
         function, plain = gradients_of(function), gradients_of(plain)
     gys = _output_gradients(pair, arrays, point)
@@ -147,10 +147,10 @@ def points(entry: Entry, settings: Sequence[Setting]) -> st.SearchStrategy[Point
     One in sixteen is checked by finite differences, which cost as much as the other tiers together; where a case
     allows no step in the setting drawn, another is drawn.
     """
-    return st.composite(_point)(entry, settings)
+    return _point(entry, settings)
 
 
-def _point(draw: st.DrawFn, entry: Entry, settings: Sequence[Setting]) -> Point:
+def _draw_point(draw: st.DrawFn, entry: Entry, settings: Sequence[Setting]) -> Point:
     case = draw(entry.cases())
     possible = {setting: found for setting in settings if (found := steps(case, setting))}
     if not possible:
@@ -162,3 +162,7 @@ def _point(draw: st.DrawFn, entry: Entry, settings: Sequence[Setting]) -> Point:
     step = draw(st.sampled_from(dear if pick_dear else cheap))
     only = draw(st.integers(0, len(case.shapes) + step.derivative - 2))
     return Point(case, setting, draw(strategies.memory_orders()), step, draw(strategies.seeds()), only)
+
+
+# Made once: Hypothesis reads the source of a function that it makes a strategy of, which takes a millisecond.
+_point = st.composite(_draw_point)

@@ -22,7 +22,7 @@ def operations_reached(case: Case) -> set[type[Op]]:
     """The operations behind the output of a case, behind its gradients, and behind their gradients."""
     kinds = case.smooth or case.exact
     assert kinds is not None, f"{case.text} has no values"
-    function = in_order(case.function, "C")
+    function = in_order(case.function, "C", "reference")
     inputs = [tensor(array, requires_grad=True) for array in case.values(kinds, seed=0)]
     y = function(*inputs)
     gy = _ones_like(y)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -78,7 +79,12 @@ class Entry:
 
     def cases(self) -> st.SearchStrategy[Case]:
         """Cases of this operation, small ones first."""
-        return st.composite(self.draw)()
+        return _composite(self.draw)()
+
+
+@functools.cache  # Hypothesis reads the source of what it makes a strategy of, which takes a millisecond
+def _composite(draw: Callable[[st.DrawFn], Case]) -> Callable[[], st.SearchStrategy[Case]]:
+    return st.composite(draw)
 
 
 def is_power_of_two(number: float) -> bool:

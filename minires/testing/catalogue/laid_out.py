@@ -6,9 +6,11 @@ inputs in a memory order, and its gradient arrives in that order too.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
+from minires import kernels
 from minires.autograd.op import Op
 from minires.autograd.tensor import Tensor
 from minires.device import Array
@@ -28,10 +30,12 @@ class LaidOut(Op):
         return LaidOut.apply(gy, order=self.constants[0])
 
 
-def in_order(function: Callable[..., Any], order: str) -> Callable[..., Any]:
-    """``function`` of Tensors, with float inputs and the gradient of its output in a memory order of `lay_out`."""
-
-    def laid_out(*tensors: Tensor) -> Any:
+def laid_out(function: Callable[..., Any], order: str, kernel_set: str, *tensors: Tensor) -> Any:
+    """``function`` of the tensors laid out, computed by a kernel set; the gradient of its result is laid out, too."""
+    with kernels.using(kernel_set):
         return LaidOut.apply(function(*(LaidOut.apply(x, order=order) for x in tensors)), order=order)
 
-    return laid_out
+
+def in_order(function: Callable[..., Any], order: str, kernel_set: str) -> Callable[..., Any]:
+    """`laid_out` as a function of Tensors alone."""
+    return functools.partial(laid_out, function, order, kernel_set)

@@ -13,8 +13,10 @@ import hypothesis
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
 
 from minires.autograd.op import Op
+from minires.errors import SettingsError
 from minires.testing import strategies
 from minires.testing.catalogue.check import Point, Setting, check, steps
 from minires.testing.catalogue.complete import operations_reached, unchecked
@@ -74,7 +76,12 @@ class Survey:
 
 
 def explore(strategy: st.SearchStrategy[Any], run: Callable[[Any], None], examples: int, seed: int) -> str:
-    """Run ``run`` on so many drawn examples; the text of the smallest failure, or nothing."""
+    """Run ``run`` on so many drawn examples; the text of the smallest failure, or nothing.
+
+    Raises
+    ------
+    SettingsError : what ``run`` raises as such: no failure, but a mistake of the caller's.
+    """
     quietly = settings(
         max_examples=examples,
         database=None,
@@ -86,6 +93,10 @@ def explore(strategy: st.SearchStrategy[Any], run: Callable[[Any], None], exampl
     )
     try:
         hypothesis.seed(seed)(quietly(given(strategy)(run)))()
+    except SettingsError:
+        raise
+    except Unsatisfiable:  # all examples were rejected, which is for the caller to judge
+        return ""
     except AssertionError as error:  # GradientError and RoundingError are such
         return str(error)
     except Exception as error:  # whatever a broken kernel raises is a finding, too
@@ -164,7 +175,7 @@ def line_of(row: Row) -> str:
     excluded = "all" if row.sharpness and not worst else f"{worst:.0e}" if row.sharpness else "-"
     tiers = ", ".join(row.sharpness) if row.verdict == "ok" else row.verdict
     dtype, device, kernels = row.setting
-    return f"{row.name:26}{dtype:9}{device:8}{kernels:10}{counts}  {excluded:>9}  {tiers}"
+    return f"{row.name:25} {dtype:9}{device:8}{kernels:10}{counts}  {excluded:>9}  {tiers}"
 
 
 def as_json(found: Survey, version: str) -> dict[str, Any]:

@@ -1,0 +1,157 @@
+"""`minires check`: which operations, in which settings; prints the table and writes the JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from minires.device import canonical
+from minires.errors import SettingsError
+from minires.testing.catalogue import ENTRIES, Entry
+from minires.testing.catalogue.check import Setting
+from minires.testing.catalogue.complete import public_functions
+from minires.testing.catalogue.own import check_own, find
+from minires.testing.catalogue.table import HEADER, Row, Survey, all_settings, as_json, is_available, line_of, survey
+
+EXAMPLES, OWN_EXAMPLES = 3, 20
+
+
+class Options(NamedTuple):
+    """What the command line says; None where it says nothing."""
+
+    operations: Sequence[str] = ()
+    device: str | None = None
+    kernels: str | None = None
+    dtype: str | None = None
+    examples: int | None = None
+    seed: int = 0
+    shapes: Sequence[str] | None = None
+    order: int = 1
+    json: str | None = None
+
+
+def run(options: Options, version: str) -> bool:
+    """Check, print the table, write the JSON; whether everything passed and nothing lacks a check.
+
+    Raises
+    ------
+    SettingsError : for operations, settings or shapes that there are not.
+    OSError : if the JSON cannot be written.
+    """
+    if options.examples is not None and options.examples < 1:
+        raise SettingsError(f"--examples must be at least 1, got {options.examples}")
+    own = [name for name in options.operations if ":" in name]
+    if own and len(own) < len(options.operations):
+        raise SettingsError("check operations of minires and operations of your own one after the other")
+    if options.shapes and not own:
+        raise SettingsError("--shapes is for an operation of your own, module:name")
+    if options.json is not None and not Path(options.json).absolute().parent.is_dir():
+        raise SettingsError(f"{options.json} cannot be written: its directory does not exist")
+    found = _check_own(own, options) if own else _check_catalogue(options)
+    print(_summary(found))
+    if options.json is not None:
+        Path(options.json).write_text(json.dumps(as_json(found, version), indent=1) + "\n")
+    return found.passed
+
+
+def _check_catalogue(options: Options) -> Survey:
+    entries, settings = _entries(options.operations), _settings(options)
+    print(HEADER)
+    return survey(entries, ENTRIES, settings, options.examples or EXAMPLES, options.seed, _tell)
+
+
+def _check_own(names: Sequence[str], options: Options) -> Survey:
+    if options.dtype not in (None, "float64"):
+        raise SettingsError("an operation of your own is checked by finite differences, which need float64")
+    device = canonical(options.device or "cpu")
+    if not is_available(device):
+        return Survey([], [], [device], 0, options.seed)
+    shapes = None if options.shapes is None else [shape_of(text) for text in options.shapes]
+    operations = [find(name) for name in names]
+    examples = options.examples or OWN_EXAMPLES
+    rows = []
+    for operation in operations:
+        kernels = "-" if operation.vjp else options.kernels or ("fast" if device == "cpu" else "cuda")
+        setting = Setting("float64", device, kernels)
+        rows.append(check_own(operation, shapes, setting, options.order, examples, options.seed))
+        if len(rows) == 1:
+            print(HEADER)
+        _tell(rows[-1])
+    return Survey(rows, [], [], examples, options.seed)
+
+
+def shape_of(text: str) -> tuple[int, ...]:
+    """(2, 3) for "2x3"; () for "()", a number.
+
+    Raises
+    ------
+    SettingsError : if it is no shape.
+    """
+    if text == "()":
+        return ()
+    if not re.fullmatch(r"\d+([x×]\d+)*", text):
+        raise SettingsError(f"{text!r} is not a shape; expected lengths as in 2x3, or () for a number")
+    return tuple(map(int, re.split("[x×]", text)))
+
+
+def _entries(names: Sequence[str]) -> Sequence[Entry]:
+    """The entries that go by these names (all without any), in the catalogue's order."""
+    functions = public_functions()
+    chosen: set[str] = set()
+    for name in names:
+        matching = {
+            entry.name
+            for entry in ENTRIES
+            if name in (entry.name, entry.operation)
+            or (name in functions and functions[name] is functions.get(entry.operation))
+        }
+        if not matching:
+            known = ", ".join(dict.fromkeys(entry.operation for entry in ENTRIES))
+            raise SettingsError(f"operation {name!r} is not one of {known}; one of your own is module:name")
+        chosen |= matching
+    return [entry for entry in ENTRIES if entry.name in chosen] if names else ENTRIES
+
+
+def _settings(options: Options) -> list[Setting]:
+    device = None if options.device is None else canonical(options.device).partition(":")[0]
+    found = [
+        setting._replace(device=options.device or setting.device)
+        for setting in all_settings()
+        if device in (None, setting.device)
+        and options.kernels in (None, setting.kernels)
+        and options.dtype in (None, setting.dtype)
+    ]
+    if not found:
+        raise SettingsError(f"there are no {options.kernels} kernels on {options.device}")
+    return found
+
+
+def _tell(row: Row) -> None:
+    print(line_of(row), flush=True)
+
+
+def _summary(found: Survey) -> str:
+    lines = [f"{device}: not available" for device in found.unavailable]
+    for row in found.rows:
+        if row.failure:
+            lines += ["", f"FAILED: {row.name} ({row.setting})", row.failure]
+    lines += [f"no check: {name}" for name in found.unchecked]
+    checks = sum(sum(tiers.values()) for row in found.rows for tiers in row.cases.values())
+    bad = [f"{n} {what}" for what, n in _counts(found).items() if n]
+    lines += [
+        "",
+        f"{len(found.rows)} rows, {checks} checks: "
+        + (", ".join(bad) if bad else "all passed" if found.rows else "nothing to do"),
+    ]
+    return "\n".join(lines)
+
+
+def _counts(found: Survey) -> dict[str, int]:
+    verdicts = [row.verdict for row in found.rows]
+    return {
+        "failed": verdicts.count("FAILED"),
+        "without a check": verdicts.count("no check") + len(found.unchecked),
+    }
