@@ -22,7 +22,7 @@ from minires.device import Array
 from minires.errors import DtypeError
 from minires.testing.compare import RESOLVED, exact_dot, exact_sum
 from minires.testing.directions import USUAL, direction, move_by_ulps, signed
-from minires.testing.ladder import EPS
+from minires.testing.noise import EPS
 from minires.testing.pair import Gradients, Pair, as_arrays, need_float64, seed_of
 from minires.testing.report import (
     DISAGREEMENT,

@@ -83,7 +83,7 @@ class Entry:
 
 
 @functools.cache  # Hypothesis reads the source of what it makes a strategy of, which takes a millisecond
-def _composite(draw: Callable[[st.DrawFn], Case]) -> Callable[[], st.SearchStrategy[Case]]:
+def _composite(draw: Callable[[st.DrawFn], Case]) -> Any:
     return st.composite(draw)
 
 

@@ -243,10 +243,10 @@ def networks(
         would make 1 and −1, whatever they are
     max_side : of images
     """
-    return st.composite(_network)(max_depth, max_width, max_batch, max_side)
+    return _network(max_depth, max_width, max_batch, max_side)
 
 
-def _network(draw: st.DrawFn, max_depth: int, max_width: int, max_batch: int, max_side: int) -> ResidualGraph:
+def _draw_network(draw: st.DrawFn, max_depth: int, max_width: int, max_batch: int, max_side: int) -> ResidualGraph:
     channels = draw(st.integers(1, max_width))
     values, nodes = [Value(channels)], []
     for _ in range(draw(st.integers(0, max_depth))):
@@ -286,3 +286,7 @@ def _skip(draw: st.DrawFn, node: Node, values: list[Value]) -> tuple[int, str] |
 
 def _normalises(node: Node) -> bool:
     return node.norm or node.kind in BLOCKS or (node.skip is not None and node.skip[1] == "projection")
+
+
+# Made once: Hypothesis reads the source of a function that it makes a strategy of, which takes a millisecond.
+_network = st.composite(_draw_network)

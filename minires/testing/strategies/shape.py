@@ -26,10 +26,10 @@ def shapes(min_dims: int = 0, max_dims: int = 4, min_side: int = 1, max_side: in
 
 def broadcast_pairs(max_dims: int = 4, min_side: int = 1, max_side: int = 4) -> st.SearchStrategy[tuple[Shape, Shape]]:
     """Two different or equal shapes that broadcast with each other, either one possibly the longer."""
-    return st.composite(_broadcast_pair)(max_dims, min_side, max_side)
+    return _broadcast_pair(max_dims, min_side, max_side)
 
 
-def _broadcast_pair(draw: st.DrawFn, max_dims: int, min_side: int, max_side: int) -> tuple[Shape, Shape]:
+def _draw_broadcast_pair(draw: st.DrawFn, max_dims: int, min_side: int, max_side: int) -> tuple[Shape, Shape]:
     full = draw(shapes(max_dims=max_dims, min_side=min_side, max_side=max_side))
     masks = [draw(st.lists(st.booleans(), min_size=len(full), max_size=len(full))) for _ in range(2)]
     pair = [
@@ -53,19 +53,19 @@ def axes(ndim: int) -> st.SearchStrategy[int | tuple[int, ...] | None]:
 
 def permutations(ndim: int) -> st.SearchStrategy[tuple[int, ...]]:
     """Orders of ``ndim`` axes, the usual one first; some axes may be negative."""
-    return st.composite(_permutation)(ndim)
+    return _permutation(ndim)
 
 
-def _permutation(draw: st.DrawFn, ndim: int) -> tuple[int, ...]:
+def _draw_permutation(draw: st.DrawFn, ndim: int) -> tuple[int, ...]:
     return tuple(axis - ndim * draw(st.booleans()) for axis in draw(st.permutations(range(ndim))))
 
 
 def reshape_targets(shape: Shape, max_dims: int = 4) -> st.SearchStrategy[Shape]:
     """Shapes with as many elements as ``shape``, fewest axes first; in some, one length is given as −1."""
-    return st.composite(_reshape_target)(shape, max_dims)
+    return _reshape_target(shape, max_dims)
 
 
-def _reshape_target(draw: st.DrawFn, shape: Shape, max_dims: int) -> Shape:
+def _draw_reshape_target(draw: st.DrawFn, shape: Shape, max_dims: int) -> Shape:
     size = math.prod(shape)
     if size:
         sides = [1] * draw(st.integers(min(size - 1, 1), max_dims))
@@ -116,3 +116,9 @@ def indices(shape: Shape) -> st.SearchStrategy[Any]:
 def mask(shape: Shape, seed: int) -> Array:
     """A boolean array, about half of it true."""
     return np.random.default_rng(seed).random(shape) < 0.5
+
+
+# Made once: Hypothesis reads the source of a function that it makes a strategy of, which takes a millisecond.
+_broadcast_pair = st.composite(_draw_broadcast_pair)
+_permutation = st.composite(_draw_permutation)
+_reshape_target = st.composite(_draw_reshape_target)

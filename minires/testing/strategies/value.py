@@ -37,10 +37,10 @@ def kinds() -> st.SearchStrategy[str]:
 
 def labels(batch: int, classes: int, ignore_index: int | None = None) -> st.SearchStrategy[Array]:
     """An int64 array (batch,) of class numbers; some are ``ignore_index``, if there is one."""
-    return st.composite(_labels)(batch, classes, ignore_index)
+    return _labels(batch, classes, ignore_index)
 
 
-def _labels(draw: st.DrawFn, batch: int, classes: int, ignore_index: int | None) -> Array:
+def _draw_labels(draw: st.DrawFn, batch: int, classes: int, ignore_index: int | None) -> Array:
     rng = np.random.default_rng(draw(seeds()))
     drawn = rng.integers(0, classes, batch)
     if ignore_index is not None:
@@ -134,7 +134,7 @@ def arrays(
                 raise ValueError(f"{sorted(unknown)[0]!r} is not one of {', '.join(known)}")
     shape = shapes() if shape is None else shape if isinstance(shape, st.SearchStrategy) else st.just(tuple(shape))
     dtype = dtype if isinstance(dtype, st.SearchStrategy) else st.just(dtype)
-    return st.composite(_array)(shape, _one_of(kinds), dtype, _one_of(orders))
+    return _array(shape, _one_of(kinds), dtype, _one_of(orders))
 
 
 def _one_of(names: str | Sequence[str] | st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -143,7 +143,7 @@ def _one_of(names: str | Sequence[str] | st.SearchStrategy[str]) -> st.SearchStr
     return st.sampled_from([names] if isinstance(names, str) else list(names))
 
 
-def _array(
+def _draw_array(
     draw: st.DrawFn,
     shape: st.SearchStrategy[Shape],
     kind: st.SearchStrategy[str],
@@ -160,3 +160,8 @@ def _array(
 
 
 _STREAMS = st.shared(st.builds(itertools.count), key="streams of minires.testing.strategies.arrays")
+
+
+# Made once: Hypothesis reads the source of a function that it makes a strategy of, which takes a millisecond.
+_labels = st.composite(_draw_labels)
+_array = st.composite(_draw_array)

@@ -41,10 +41,10 @@ def conv_cases(
     more, and need not be a whole number of steps. ``max_channels`` bounds the channels of one group. The batch is
     empty only with ``min_batch=0``.
     """
-    return st.composite(_conv_case)(min_batch, max_batch, max_channels, max_kernel)
+    return _conv_case(min_batch, max_batch, max_channels, max_kernel)
 
 
-def _conv_case(draw: st.DrawFn, min_batch: int, max_batch: int, max_channels: int, max_kernel: int) -> ConvCase:
+def _draw_conv_case(draw: st.DrawFn, min_batch: int, max_batch: int, max_channels: int, max_kernel: int) -> ConvCase:
     side = st.integers(1, max_kernel)
     kernel = draw(side), draw(side)
     stride = draw(st.integers(1, max_kernel + 1)), draw(st.integers(1, max_kernel + 1))
@@ -66,10 +66,10 @@ def pool_cases(
 
     The batch is empty only with ``min_batch=0``.
     """
-    return st.composite(_pool_case)(min_batch, max_batch, max_channels, max_kernel)
+    return _pool_case(min_batch, max_batch, max_channels, max_kernel)
 
 
-def _pool_case(draw: st.DrawFn, min_batch: int, max_batch: int, max_channels: int, max_kernel: int) -> PoolCase:
+def _draw_pool_case(draw: st.DrawFn, min_batch: int, max_batch: int, max_channels: int, max_kernel: int) -> PoolCase:
     kernel = draw(st.integers(1, max_kernel)), draw(st.integers(1, max_kernel))
     stride = draw(st.integers(1, max_kernel + 1)), draw(st.integers(1, max_kernel + 1))
     padding = draw(st.integers(0, kernel[0] - 1)), draw(st.integers(0, kernel[1] - 1))
@@ -82,10 +82,10 @@ def adaptive_cases(
     max_batch: int = 2, max_channels: int = 3, max_grid: int = 4, max_side: int = 6, min_batch: int = 1
 ) -> st.SearchStrategy[AdaptiveCase]:
     """Grids of windows over images: windows that meet, that share a row, and more windows than pixels."""
-    return st.composite(_adaptive_case)(min_batch, max_batch, max_channels, max_grid, max_side)
+    return _adaptive_case(min_batch, max_batch, max_channels, max_grid, max_side)
 
 
-def _adaptive_case(
+def _draw_adaptive_case(
     draw: st.DrawFn, min_batch: int, max_batch: int, max_channels: int, max_grid: int, max_side: int
 ) -> AdaptiveCase:
     grid = draw(st.integers(1, max_grid)), draw(st.integers(1, max_grid))
@@ -97,3 +97,9 @@ def _sizes(draw: st.DrawFn, geometry: Geometry) -> tuple[int, int]:
     """An image at least as large as the window needs, and up to five pixels larger."""
     least = [max(1, extent - 2 * pad) for extent, pad in zip(geometry.extent, geometry.padding, strict=True)]
     return least[0] + draw(st.integers(0, 5)), least[1] + draw(st.integers(0, 5))
+
+
+# Made once: Hypothesis reads the source of a function that it makes a strategy of, which takes a millisecond.
+_conv_case = st.composite(_draw_conv_case)
+_pool_case = st.composite(_draw_pool_case)
+_adaptive_case = st.composite(_draw_adaptive_case)

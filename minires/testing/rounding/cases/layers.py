@@ -49,13 +49,13 @@ def _norm_grads(draw: st.DrawFn, act: bool, second: bool = False) -> KernelCase:
 # Convolution
 
 
-def _pointwise(draw: st.DrawFn) -> strategies.ConvCase:
+def _draw_pointwise(draw: st.DrawFn) -> strategies.ConvCase:
     """1×1 filters with stride 1, with few pixels and with many."""
     C, K, H, W = (draw(st.integers(1, 6)) for _ in range(4))
     return strategies.ConvCase((draw(st.sampled_from([1, 2, 150])), C, H, W), (K, C, 1, 1), Geometry((1, 1)))
 
 
-def _many_channels(draw: st.DrawFn) -> strategies.ConvCase:
+def _draw_many_channels(draw: st.DrawFn) -> strategies.ConvCase:
     """3×3 filters with stride 1, and enough channels and pixels for a fast kernel to transform them."""
     geometry = Geometry((3, 3), padding=(draw(st.integers(0, 2)), draw(st.integers(0, 2))))
     N, H, W = draw(st.integers(1, 2)), draw(st.integers(3, 10)), draw(st.integers(3, 10))
@@ -65,7 +65,7 @@ def _many_channels(draw: st.DrawFn) -> strategies.ConvCase:
 
 def _conv(arguments: Callable[[Array, Array, Array, Geometry], tuple[Any, ...]]) -> Cases:
     def draw_case(draw: st.DrawFn) -> KernelCase:
-        ways = [strategies.conv_cases(), st.composite(_pointwise)(), st.composite(_many_channels)()]
+        ways = [strategies.conv_cases(), _pointwise(), _many_channels()]
         case = draw(st.one_of(ways))
         values, gy = Values(draw), case.geometry.check_conv(case.x, case.w)
         return KernelCase(arguments(values(case.x), values(case.w), values(gy), case.geometry))
@@ -166,3 +166,8 @@ CASES: dict[str, Cases] = {
     "max_pool2d_grad": _pool(lambda values, case, y: (values(y), values(case.x, *_CANDIDATES), case.geometry)),
     "sgd_": _sgd,
 }
+
+
+# Made once: Hypothesis reads the source of a function that it makes a strategy of, which takes a millisecond.
+_pointwise = st.composite(_draw_pointwise)
+_many_channels = st.composite(_draw_many_channels)
