@@ -15,7 +15,9 @@ def _concatenate(draw: st.DrawFn) -> Case:
     axis = dim % len(shape)
     lengths = draw(st.lists(st.integers(0, 3), min_size=1, max_size=3))
     shapes = tuple((*shape[:axis], n, *shape[axis + 1 :]) for n in lengths)
-    return Case(lambda *xs: F.concatenate(xs, dim), shapes, f"concatenate([x0, …], {dim})", exact="integers")
+    again = draw(st.integers(0, 1))  # a tensor that is joined twice gets the sum of two gradients
+    text = f"concatenate([x0, …{', x0' * again}], {dim})"
+    return Case(lambda *xs: F.concatenate([*xs, *xs[:again]], dim), shapes, text, exact="integers")
 
 
 def _stack(draw: st.DrawFn) -> Case:

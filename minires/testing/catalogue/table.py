@@ -179,7 +179,22 @@ def line_of(row: Row) -> str:
 
 
 def as_json(found: Survey, version: str) -> dict[str, Any]:
-    """The whole survey, one object a row and memory order; the keys are explained in docs/gradient_checking.md."""
+    """The whole survey as numbers and strings.
+
+    Returns
+    -------
+    a dictionary with
+        minires, numpy, hypothesis, python : versions
+        seed, examples : what makes the same run again
+        passed : whether the command ends with 0
+        unavailable : devices that this machine has not
+        unchecked : operations and public names that no entry checks
+        rows : one for each operation, dtype, device, kernel set (``kernels``) and memory order (``order``), with
+            cases, the checks that passed; tiers, how many of them in which tier; sharpness, for each tier the median,
+            over all memory orders, of the relative error that would have been noticed (0: any); and the verdict:
+            "ok", "FAILED" or "no check"
+        failures : operation, dtype, device, kernels, and the text for the smallest case
+    """
     return {
         "minires": version,
         "numpy": np.__version__,
