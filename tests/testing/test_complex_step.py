@@ -77,6 +77,22 @@ def test_what_cannot_be_checked_is_inconclusive_or_refused():
         testing.check_complex_step(np.sin, lambda gy, x: (gy * np.cos(x),), np.ones(3, np.float32))
 
 
+def test_rounding_that_two_moves_do_not_show_is_no_error():
+    """One of these points needs more than two moves by an ulp to show how much a softmax of two numbers rounds."""
+
+    def softmax(x):
+        y = np.exp(x - x.real.max())
+        return y / y.sum()
+
+    def vjp(gy, x):
+        y = softmax(x)
+        return (y * (gy - np.sum(gy * y)),)
+
+    for seed in range(300):
+        point = np.random.default_rng(seed).standard_normal(2)
+        assert testing.check_complex_step(softmax, vjp, point, rng=seed).resolution < 1e-10
+
+
 def test_a_function_that_is_zero_everywhere_passes():
     """Its complex evaluation may leave h² in the real part, as log does: no other value, only rounding."""
 
