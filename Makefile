@@ -4,7 +4,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 .DEFAULT_GOAL := test
 
-.PHONY: test lint parity docs bench clean
+.PHONY: test lint parity docs bench mutation clean
 
 .venv/made:
 	$(PYTHON) -m venv .venv
@@ -33,6 +33,14 @@ docs: .venv/docs
 bench: .venv/parity
 	$(BIN)/python benchmarks/bench_step.py
 	$(BIN)/python benchmarks/bench_kernels.py
+
+.venv/mutation: .venv/tested
+	$(BIN)/python -m pip install --quiet --editable '.[mutation]'
+	touch $@
+
+# How well the kernels' tests see, in half an hour; ONLY='*reference.conv.*' tries a part. Not for CI.
+mutation: .venv/mutation
+	WORKERS=$(WORKERS) $(BIN)/python tests/mutation/run.py $(if $(ONLY),'$(ONLY)')
 
 .venv/plot: .venv/made setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[plot]'
