@@ -36,7 +36,7 @@ except ImportError:
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests" / "testing"))
 
-# Two such matrices take a GiB, and the default method makes two. What is larger is not put to it.
+# Its numbers in half a GiB; PyTorch's default method builds two. What is larger is not put to it.
 LARGEST_JACOBIAN = 1 << 26
 
 Case = Callable[[np.random.Generator], tuple[Any, ...]]

@@ -68,10 +68,11 @@ class Probe:
 
         return at
 
-    def derivatives(self, number: int, d: Array) -> Derivatives:
-        """The derivative of every output when input ``number`` moves along ``d``."""
+    def derivatives(self, number: int, d: Array, floor: float = 0.0) -> Derivatives:
+        """The derivative of every output when input ``number`` moves along ``d``; their noise is ``floor`` at least."""
         self.crossed = False
-        slopes = differentiate(self.line(number, d), self.contract.base, self.contract.floor)
+        noise = np.maximum(self.contract.floor, floor)
+        slopes = differentiate(self.line(number, d), self.contract.base, noise)
         if self.crossed:  # what looks as if it were not finite was not used because of a kink
             slopes.cause[(slopes.cause == CAUSES.index(NOT_FINITE)) & np.isfinite(self.contract.base)] = CAUSES.index(
                 KINK

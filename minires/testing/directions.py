@@ -72,10 +72,15 @@ def _scale(kind: str, x: Array) -> Array | None:
     if kind == "element":
         return np.where(x == 0, usual, power_of_two(x)) if x.size > 1 else None
     if kind == "small":
-        small = (np.abs(x) < SMALL * usual) & (x != 0)
+        small = is_small(x)
         return np.where(small, power_of_two(x), 0) if small.any() else None
     spread = float(np.std(x)) if x.size > 1 else 0.0
     return power_of_two(spread) if 0 < spread < 0.25 * usual else None
+
+
+def is_small(x: Array) -> Array:
+    """The elements that are so small beside the others that moves as large as theirs drown them; not zeros."""
+    return np.asarray((np.abs(x) < SMALL * usual_size(x)) & (x != 0))
 
 
 def usual_size(x: Array) -> Array:

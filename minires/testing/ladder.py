@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minires.device import Array
-from minires.testing.noise import EPS, TINY, Point, bends, noise_of, point_at, stands_apart
+from minires.testing.noise import EPS, TINY, Point, bends, noise_of, point_at, rounding_of, stands_apart
 from minires.testing.report import CAUSES, DISAGREEMENT, KINK, NOT_FINITE, RESOLUTION
 
 Line = Callable[[float], Array]  # step -> outputs; NaN where the function cannot be evaluated
@@ -107,7 +107,7 @@ def _differentiate(line: Line, base: Array, floor: Array | float) -> Derivatives
     walks = []
     for block in blocks:
         points = [[point_at(h, plus[block], minus[block], base[block]) for h, plus, minus in start] for start in starts]
-        noise = np.maximum(floors[block], EPS * np.abs(base[block]) + TINY)
+        noise = np.maximum(floors[block], rounding_of(base[block]))
         for (ratio, _), start in zip(LADDERS, points, strict=True):
             noise = np.maximum(noise, noise_of(start, ratio))
         walks.append([Walk(noise, ratio, start[:-2], reach) for (ratio, _), start in zip(LADDERS, points, strict=True)])
@@ -125,7 +125,16 @@ def _differentiate(line: Line, base: Array, floor: Array | float) -> Derivatives
     doubtful = found.usable & (found.noise > ROUGH * np.fmax(np.abs(base), found.variation))
     if doubtful.any():
         _tell_structure_from_noise(line, base, found, doubtful)
+    _doubt_stillness(found, np.abs(base), reach)
     return _judge(found, np.fmax(reach, found.variation))
+
+
+def _doubt_stillness(found: _Found, size: Array, reach: float) -> None:
+    """An output that stands still has at least the relative noise of those that move: they may be rounded alike."""
+    moving = found.usable & ~found.still & (found.cause != _KINK) & (size > ROUGH * reach)
+    if moving.any() and found.still.any():
+        noise = float(np.median(found.noise[moving] / size[moving])) * size
+        found.bar[:] = np.where(found.still, np.maximum(found.bar, 8 * noise), found.bar)
 
 
 def _tell_structure_from_noise(line: Line, base: Array, found: _Found, doubtful: Array) -> None:
@@ -182,8 +191,8 @@ class Walk:
     def advance(self, point: Point) -> None:
         """Go on to the next coarser step."""
         self._look_for_a_jump(point)
-        movement = np.maximum(np.abs(point.odd), np.abs(point.even))
-        self.first_move = np.where(self.moved[0] | self.moved[1], self.first_move, movement)
+        (fresh,) = np.nonzero((point.moves[0] | point.moves[1]) & ~(self.moved[0] | self.moved[1]))
+        self.first_move[fresh] = np.maximum(np.abs(point.odd[fresh]), np.abs(point.even[fresh]))
         for side, moves in zip(self.moved, point.moves, strict=True):
             side |= moves
         self.variation = np.fmax(self.variation, (np.abs(point.odd) + np.abs(point.even)) / 2)
@@ -201,12 +210,12 @@ class Walk:
 
         Something on the way to this output was rounded, and its slope between two jumps is not all of its slope.
         """
-        h = point.h
-        error = np.abs(point.odd - 2 * h * self.value)
-        expected = 16 * (2 * h * self.bar + self.noise) + 2 * self.ratio**3 * self.error
-        jumps = (self.jump == 0) & (error > expected) & (error < GRAINY * self.reach)
-        self.jump = np.where(jumps, 4 * error / h, self.jump)
-        self.error = error
+        before, self.error = self.error, np.abs(point.odd - 2 * point.h * self.value)
+        (where,) = np.nonzero((self.error < GRAINY * self.reach) & (self.error > 16 * self.noise))
+        error = self.error[where]
+        expected = 16 * (2 * point.h * self.bar[where] + self.noise[where]) + 2 * self.ratio**3 * before[where]
+        jumps = where[(error > expected) & (self.jump[where] == 0)]
+        self.jump[jumps] = 4 * self.error[jumps] / point.h
 
     def _accept(self, best: Array, rough: Array, points: Sequence[Point]) -> None:
         finest, middle, coarsest = points
@@ -253,10 +262,11 @@ def _combine(a: Walk, b: Walk, base: Array) -> _Found:
     variation = np.fmax(a.variation, b.variation)
     moved = [x | y for x, y in zip(a.moved, b.moved, strict=True)]
     still = a.still & b.still
-    # Flat at fine steps and moving to both sides at coarse ones: as likely coarse rounding as a true plateau.
-    # But one that moves by its last digits only was not rounded more than any number is.
-    first_move = np.minimum(a.first_move, b.first_move)
-    stairs = still & moved[0] & moved[1] & (first_move > 16 * EPS * np.abs(base))
+    # Flat at fine steps and moving to both sides at coarse ones: as likely coarse rounding as a true plateau; and so
+    # is what moves by little. But one that moves by its last digits only was not rounded more than any number is.
+    jump = np.minimum(a.first_move, b.first_move)
+    little = (moved[0] | moved[1]) & (jump < np.maximum(ROUGH * np.abs(base), GRAINY * a.reach))
+    stairs = still & (moved[0] & moved[1] | little) & (jump > 16 * EPS * np.abs(base))
     cause = np.full(value.shape, _RESOLUTION, np.int8)
     cause[a.kinked | b.kinked] = _KINK
     cause[stairs] = _RESOLUTION

@@ -20,8 +20,7 @@ _PATIENCE = 512  # parts of a direction that are tried for kinks
 
 def localise(probe: Probe, number: int, d: Array, slopes: Derivatives, wrong: Comparison) -> Finding:
     """The element (if one shows the error by itself) of a direction along which claimed ≠ numerical."""
-    used = wrong.gy != 0
-    step = float(np.median(slopes.step[used]))
+    step = _usual_step(slopes, wrong.gy)
     bench = _Bench(probe, number, wrong.gy, step)
     where = np.flatnonzero(d)
     flat = d.reshape(-1)
@@ -39,8 +38,7 @@ def localise(probe: Probe, number: int, d: Array, slopes: Derivatives, wrong: Co
     else:
         index = tuple(int(i) for i in np.unravel_index(where[0], d.shape))
         scale, shown, steps = float(np.abs(flat[where[0]])), comparison, at_one
-    used = shown.gy != 0
-    step = float(np.median(steps.step[used])) if used.any() else step
+    step = _usual_step(steps, shown.gy, step)
     finding = Finding(
         argument=number,
         index=index,
@@ -53,6 +51,12 @@ def localise(probe: Probe, number: int, d: Array, slopes: Derivatives, wrong: Co
     )
     text = snippet(probe, number, d if index is None else None, shown.gy, finding)
     return Finding(**{**finding.__dict__, "snippet": text})
+
+
+def _usual_step(slopes: Derivatives, gy: Array, otherwise: float = 2.0**-10) -> float:
+    """The step at which the outputs of which gy tells were measured best; those that never move are at any."""
+    used = (gy != 0) & (slopes.variation > 0)
+    return float(np.median(slopes.step[used])) if used.any() else otherwise
 
 
 def find_kinks(probe: Probe, number: int, d: Array) -> Array | None:

@@ -34,6 +34,13 @@ def point_at(h: float, plus: Array, minus: Array, base: Array) -> Point:
     return Point(h, plus - minus, (plus - base) + (minus - base), size, (plus != base, minus != base))
 
 
+def rounding_of(base: Array) -> Array:
+    """The last digit of numbers; of those that may underflow, the smallest number too. Zeros may be exact."""
+    rounding = np.asarray(EPS * np.abs(base))
+    rounding[(np.abs(base) < 2.0**-960) & (base != 0)] += TINY
+    return rounding
+
+
 def noise_of(points: Sequence[Point], ratio: float) -> Array:
     """The largest misfit of the finest steps, leaving out a misfit that grows as truncation does.
 
@@ -57,33 +64,36 @@ def noise_of(points: Sequence[Point], ratio: float) -> Array:
     for point, second, third in zip(points[1:], points[2:], points[3:], strict=False):
         # An output that stands still at first and then jumps is rounded to steps of that size.
         moves = point.moves[0] | point.moves[1]
-        jumps = still & moves & ~_starts_to_slope(point, second, third, ratio)
-        worst = np.fmax(worst, np.where(jumps, np.maximum(np.abs(point.odd), np.abs(point.even)), 0))
+        (where,) = np.nonzero(still & moves)
+        jump = np.maximum(np.abs(point.odd[where]), np.abs(point.even[where]))
+        jump[_starts_to_slope(point, second, third, ratio, where)] = 0
+        worst[where] = np.fmax(worst[where], jump)
         still &= ~moves
     return worst
 
 
-def _starts_to_slope(first: Point, second: Point, third: Point, ratio: float) -> Array:
-    """Where f moves to one side only, and in proportion to the step: behind a kink. Rounding does neither."""
-    side = first.moves[0]
-    one_sided = np.all([(p.moves[0] == side) & (p.moves[1] == ~side) for p in (first, second, third)], axis=0)
-    rise = second.odd - first.odd
-    straight = np.abs(third.odd - second.odd - ratio * rise) <= 1e-3 * np.abs(rise)
-    return np.asarray(one_sided & straight & (rise != 0))
+def _starts_to_slope(first: Point, second: Point, third: Point, ratio: float, where: Array) -> Array:
+    """Which outputs move to one side only, and in proportion to the step: behind a kink. Rounding does neither."""
+    side = first.moves[0][where]
+    sides = [(p.moves[0][where] == side) & (p.moves[1][where] == ~side) for p in (first, second, third)]
+    a, b, c = (p.odd[where] for p in (first, second, third))
+    straight = np.abs(c - b - ratio * (b - a)) <= 1e-3 * np.abs(b - a)
+    return np.asarray(np.all(sides, axis=0) & straight & (a != b))
 
 
 def bends(points: Sequence[Point]) -> Array:
     """Where the slope is another to either side of the very point, by however little: E doubles with h."""
-    finest = points[0]
-    first = finest.even / finest.h
-    doubles = [np.abs(point.even / point.h - first) <= np.abs(first) / 4 for point in points[1:4]]
-    return np.asarray(np.all(doubles, axis=0) & (np.abs(finest.even) > 16 * EPS * finest.size))
+    found = np.abs(points[0].even) > 16 * EPS * points[0].size
+    (where,) = np.nonzero(found)
+    slopes = np.array([point.even[where] / point.h for point in points[:4]])
+    found[where] = np.all(np.abs(slopes - slopes[0]) <= np.abs(slopes[0]) / 4, axis=0)
+    return found
 
 
 def stands_apart(points: Sequence[Point]) -> Array:
     """Where f(0) is off all other values, however fine the step: a step or a spike at the very point."""
-    even = np.array([point.even for point in points])
-    middle = even[0]
-    return np.asarray(
-        (np.abs(middle) > EPS * points[0].size) & (np.max(np.abs(even - middle), axis=0) < np.abs(middle) / 16)
-    )
+    found = np.abs(points[0].even) > EPS * points[0].size
+    (where,) = np.nonzero(found)
+    even = np.array([point.even[where] for point in points])
+    found[where] = np.max(np.abs(even - even[0]), axis=0) < np.abs(even[0]) / 16
+    return found

@@ -6,9 +6,10 @@ import numpy as np
 
 from minires.device import Array
 from minires.testing.compare import RESOLVED, Comparison, Probe
-from minires.testing.directions import FURTHER, PARTIAL, SMALL, USUAL, direction, signed
+from minires.testing.directions import FURTHER, PARTIAL, SMALL, USUAL, direction, is_small, signed
 from minires.testing.ladder import Derivatives, count_causes
 from minires.testing.localise import find_kinks, find_room, localise
+from minires.testing.noise import EPS
 from minires.testing.report import (
     CAUSES,
     DISAGREEMENT,
@@ -47,6 +48,9 @@ class _Verdict:
         self.doubt: Inconclusive | None = None
         self.grainy, self.stairs, self.bent = np.zeros((3, probe.contract.base.size), bool)
         self.room = np.ones(self.x.shape)
+        # Of the largest output: what is claimed for a gentle slope need not be seen behind numbers that were rounded.
+        base = np.abs(probe.contract.base)
+        self.last_digit = EPS * float(np.max(base, initial=0.0, where=np.isfinite(base)))
 
     def reach(self, at_kinks: str) -> InputReport:
         if not self.x.size or not self.probe.contract.base.size:
@@ -122,6 +126,7 @@ class _Verdict:
         if g is None or other is None:
             return
         size = np.nan_to_num(np.maximum(np.abs(g), np.abs(other)), posinf=0.0)
+        size = np.where(is_small(self.x), 0.0, size)  # "small" has moved these
         while (size := np.where(size < SMALL * np.max(size), size, 0.0)).any():
             self.room = np.where(size > 0, 1.0, 0.0)
             self._try("gentle")
@@ -129,7 +134,7 @@ class _Verdict:
 
     def _measure(self, d: Array, kind: str) -> tuple[Derivatives, Comparison | None]:
         self.directions += 1
-        slopes = self.probe.derivatives(self.number, d)
+        slopes = self.probe.derivatives(self.number, d, self.last_digit if kind == "gentle" else 0.0)
         whole = kind not in PARTIAL  # what a few elements do not move has not been seen
         self._distrust_stillness(slopes)
         if kind != "tied":  # which moves kinks away that the other kinds meet
