@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,7 +53,14 @@ def snippet(probe: Probe, number: int, d: Array | None, gy: Array, finding: Find
         "print('claimed', claimed, 'numerical', numerical)",
         f"assert abs(claimed - numerical) <= {abs(finding.claimed - finding.numerical) / 2:.3g}",
     ]
-    return "\n".join(lines)
+    text = "\n".join(lines)
+    return f"from __future__ import annotations\n\n{text}" if _is_annotated(text) else text
+
+
+def _is_annotated(text: str) -> bool:
+    """Whether a function names types, which the snippet does not import."""
+    arguments = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.arg | ast.FunctionDef)]
+    return any(getattr(node, "annotation", None) or getattr(node, "returns", None) for node in arguments)
 
 
 def _best_step(probe: Probe, number: int, d: Array, gy: Array, finding: Finding) -> float:

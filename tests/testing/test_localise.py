@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -96,11 +97,22 @@ def pair_vjp(gy, x, n):
     return g, None
 
 
+def annotated(scale):
+    def function(x: np.ndarray) -> np.ndarray:
+        return scale * x * x
+
+    def vjp(gy: np.ndarray, x: np.ndarray) -> Sequence[np.ndarray]:
+        return (scale * x * gy,)
+
+    return function, vjp
+
+
 CASES = {
     "element": (np.square, one_wrong, {}, np.random.default_rng(0).standard_normal((6, 4))),
     "large": (np.square, one_wrong, {}, np.random.default_rng(0).standard_normal((20, 40))),
     "scalar": (np.square, doubled, {}, np.array(0.7)),
     "cache": (cached, cached_vjp, {"has_cache": True}, np.array([0.1, 1.0])),
+    "annotations": (*annotated(0.5), {}, np.array([0.5, 1.0])),
     "tuple": (pair_of_outputs, pair_vjp, {}, np.array([0.5, 1.0, 2.0]), np.array(2)),
 }
 

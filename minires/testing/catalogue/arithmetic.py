@@ -16,7 +16,7 @@ from minires.testing.catalogue.entry import Case, Entry, Kinds, Shape
 
 def _binary(
     text: str,
-    function: Callable[[Any, Any], Any],
+    operation: Callable[[Any, Any], Any],
     *,
     numbers: tuple[float, ...] = (2.0, -0.5, 4.0),
     smooth: Kinds = "smooth",
@@ -30,13 +30,13 @@ def _binary(
         a, b = draw(strategies.broadcast_pairs(max_dims=3, max_side=3))
         kinds = exact_kinds if tensors in exact else None
         if tensors == "both":
-            return Case(function, (a, b), text.format("x0", "x1"), smooth, kinds)
+            return Case(operation, (a, b), text.format("x0", "x1"), smooth, kinds)
         number = draw(st.sampled_from(numbers))
         if tensors == "left":
             return Case(
-                lambda x: function(x, number), (a,), text.format("x0", number), smooth, kinds and exact_kinds[1]
+                lambda x: operation(x, number), (a,), text.format("x0", number), smooth, kinds and exact_kinds[1]
             )
-        return Case(lambda x: function(number, x), (a,), text.format(number, "x0"), smooth, kinds and exact_kinds[1])
+        return Case(lambda x: operation(number, x), (a,), text.format(number, "x0"), smooth, kinds and exact_kinds[1])
 
     return draw_case
 
@@ -45,7 +45,7 @@ def _where(draw: st.DrawFn) -> Case:
     a, b = draw(strategies.broadcast_pairs(max_dims=3, max_side=3))
     full: Shape = np.broadcast_shapes(a, b)
     shape = tuple(draw(st.sampled_from((n, 1))) for n in full)
-    condition = strategies.mask(shape, draw(strategies.seeds()))
+    condition = np.asarray(strategies.mask(shape, draw(strategies.seeds())))
 
     def where(x: Any, y: Any) -> Any:
         return F.where(tensor(condition, device=x.device), x, y)

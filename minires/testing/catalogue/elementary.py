@@ -12,12 +12,12 @@ from minires.testing import strategies
 from minires.testing.catalogue.entry import Case, Entry
 
 
-def unary(text: str, function: Callable[[Any], Any], **truths: Any) -> Callable[[st.DrawFn], Case]:
+def unary(text: str, operation: Callable[[Any], Any], **truths: Any) -> Callable[[st.DrawFn], Case]:
     """Cases of a function of one tensor of any shape, empty ones among them."""
 
     def draw_case(draw: st.DrawFn) -> Case:
         shape = draw(strategies.shapes(max_dims=4, min_side=0, max_side=3))
-        return Case(function, (shape,), text, **truths)
+        return Case(operation, (shape,), text, **truths)
 
     return draw_case
 

@@ -13,11 +13,11 @@ from minires.testing import strategies
 from minires.testing.catalogue.entry import Case, Entry
 
 
-def _softmax(function: Callable[..., Any], text: str) -> Callable[[st.DrawFn], Case]:
+def _softmax(operation: Callable[..., Any], text: str) -> Callable[[st.DrawFn], Case]:
     def draw_case(draw: st.DrawFn) -> Case:
         shape = draw(strategies.shapes(min_dims=1, max_dims=3, max_side=4))
         dim = draw(st.integers(-len(shape), len(shape) - 1))
-        return Case(lambda x: function(x, dim), (shape,), f"{text}(x0, {dim})")
+        return Case(lambda x: operation(x, dim), (shape,), f"{text}(x0, {dim})")
 
     return draw_case
 

@@ -17,10 +17,10 @@ def _window(name: str, exact: Callable[[int], str | None]) -> Callable[[st.DrawF
     def draw_case(draw: st.DrawFn) -> Case:
         case = draw(strategies.pool_cases(max_channels=2))
         window = case.geometry.kernel, case.geometry.stride, case.geometry.padding
-        function = getattr(F, name)
+        operation = getattr(F, name)
         text = "{}(x0, {}, stride={}, padding={})".format(name, *window)
         kind = exact(case.geometry.kernel[0] * case.geometry.kernel[1])
-        return Case(lambda x: function(x, *window), (case.x,), text, exact=kind)
+        return Case(lambda x: operation(x, *window), (case.x,), text, exact=kind)
 
     return draw_case
 
