@@ -66,9 +66,10 @@ class _Writer:
 
     def define(self, name: str, value: Any) -> list[str]:
         """Lines after which ``name`` is ``value``."""
+        if self._clashes(name, value):
+            return [f"...  # {name} stands for two things here: give one of them another name"]
         if name in self.written:
-            known = self.written[name] is value or (_is_plain(value) and repr(self.written[name]) == repr(value))
-            return [] if known else [f"...  # {name} stands for two things here: give one of them another name"]
+            return []
         self.written[name] = value
         if isinstance(value, types.ModuleType):
             return [f"import {value.__name__} as {name}"]
@@ -115,18 +116,31 @@ class _Writer:
         )
         if text is None:
             return []
-        self.written[value.__name__] = value
         members = [value] if isinstance(value, types.FunctionType) else vars(value).values()
         functions = [getattr(member, "__func__", member) for member in members]  # of class and static methods
-        lines: list[str] = []
-        for function in functions:
-            if isinstance(function, types.FunctionType):
-                lines += [line for inner, found in _surroundings(function) for line in self.define(inner, found)]
+        needs = [need for f in functions if isinstance(f, types.FunctionType) for need in _surroundings(f)]
+        needs = [(inner, found) for inner, found in needs if found is not value]
+        if any(self._clashes(inner, found) for inner, found in [(value.__name__, value), *needs]):
+            return self._in_scope(name, value)
+        self.written[value.__name__] = value
+        lines = [line for inner, found in needs for line in self.define(inner, found)]
         for base in getattr(value, "__bases__", ()):
             lines += self._base(source, base)
         if unnamed:
             return [*lines, f"{name} = {text}"]
         return [*lines, text, *([] if name == value.__name__ else [f"{name} = {value.__name__}"])]
+
+    def _clashes(self, name: str, value: Any) -> bool:
+        """Whether the name stands for something else already."""
+        if name not in self.written or self.written[name] is value:
+            return False
+        return not _is_plain(value) or repr(self.written[name]) != repr(value)
+
+    def _in_scope(self, name: str, value: Any) -> list[str]:
+        """The definition inside a function of its own, where all names are free again."""
+        lines = _Writer().define(f"{name}_inside", value)
+        body = [f"    {line}".rstrip() for text in lines for line in text.splitlines()]
+        return [f"def make_{name}():", *body, f"    return {name}_inside", "", f"{name} = make_{name}()"]
 
     def _base(self, source: str, base: type) -> list[str]:
         """What the bases of a class, as its source spells them, need: ``Base`` or ``module.Base``."""
