@@ -29,7 +29,8 @@ def snippet(probe: Probe, number: int, d: Array | None, gy: Array, finding: Find
     reproduction = getattr(getattr(pair.function, "__self__", None), "reproduction", None)
     lines += [*(reproduction() if reproduction else definitions(function=pair.function, vjp=pair.vjp)), ""]
     parts = pair.split(gy)
-    lines.append(f"gy = [{', '.join('None' if part is None else literal(part) for part in parts)}]")
+    lines += [f"gy{place} = {literal(part)}" for place, part in enumerate(parts) if part is not None]
+    lines.append(f"gy = [{', '.join('None' if part is None else f'gy{place}' for place, part in enumerate(parts))}]")
     if d is None:
         lines += [f"d = np.zeros_like(x{number})", f"d[{finding.index}] = 1.0"]
         d = np.zeros_like(pair.arrays[number])

@@ -196,10 +196,10 @@ class _Verdict:
         slopes = self.probe.derivatives(self.number, np.where(self.left_out, drawn, 0.0))
         moving = slopes.sharp & (slopes.variation > 8 * slopes.noise)
         index = tuple(map(int, np.argwhere(self.left_out)[0]))
-        if moving.any():
+        if moving.any() or slopes.sharp.all():  # or it is constant there, which has a derivative too
             raise GradientError(
                 f"the gradient of input {self.number} is {g[index]} at index {index}, where the function is smooth "
-                f"(its derivative is about {np.max(np.abs(slopes.value[moving])):.3g})"
+                f"(its derivative is about {np.max(np.abs(slopes.value), where=slopes.sharp, initial=0.0):.3g})"
             )
         if self.left_out.all():
             raise inconclusive(self.number, NOT_FINITE, self.unseen.size)

@@ -219,3 +219,8 @@ def infinite_where_the_function_is_flat(rng):
         return (gy * x * np.abs(x) ** np.where(x == 0, -2.0, 0.0) * 2,)
 
     return np.square, vjp, np.array([1.0, 0.0, -2.0])
+
+
+@wrong
+def not_a_number_where_the_function_is_constant(rng):
+    return lambda x: x**0, lambda gy, x: (gy * 0 * x**-1.0,), np.array([0.0, 1.0, *normal(rng, 2)])
