@@ -48,7 +48,7 @@ def check_complex_step(
     has_cache: bool = False,
     argnums: int | Sequence[int] | None = None,
 ) -> GradientReport:
-    """Prove the gradient of an analytic function by one complex evaluation for each input and direction.
+    """Prove the gradient of an analytic function by complex evaluations, three for each input and direction.
 
         | ⟨vjp(gy, x), d⟩ − ⟨gy, Im function(x + i·h·d) / h⟩ |  ≤  the measured rounding of both sides
 

@@ -38,7 +38,7 @@ def check_gradient(
     tensors : the point; float64 where a gradient is checked, integers (labels) are handed through
     order : 2 checks (x, gy) ↦ grad(function, gy) in the same way, too: the gradient of the gradient
     method : "finite differences"; or "complex step", for functions whose operations run on complex128 (all
-        reference kernels do) and that have no corners: two evaluations instead of two hundred
+        reference kernels do) and that have no corners: ten evaluations instead of two hundred
     rng, argnums, at_kinks : as for `check_vjp`; by default the tensors that require a gradient, or all float
         tensors where none does
     deterministic : equal calls must give equal bits (True: minires promises it)
