@@ -20,6 +20,7 @@ import numpy as np
 
 from minires.device import Array
 from minires.errors import DtypeError
+from minires.testing.bisection import most_wrong, part_of
 from minires.testing.compare import RESOLVED, exact_dot, exact_sum
 from minires.testing.directions import USUAL, direction, move_by_ulps, signed
 from minires.testing.noise import EPS
@@ -148,14 +149,11 @@ class _ComplexStep:
     def _report(self, number: int, d: Array) -> None:
         """Bisect d down to the element that shows the error, if one does, then raise."""
         self._must_be_analytic(number, d)
-        flat, where = d.reshape(-1), np.flatnonzero(d)
-        while where.size > 1:
-            errors = [self._error(number, _only(flat, half, d.shape)) for half in np.array_split(where, 2)]
-            where = np.array_split(where, 2)[int(not errors[0] >= errors[1])]
-        single = _only(flat, where, d.shape)
+        place = most_wrong(d, lambda part: self._error(number, part))
+        single = part_of(d, np.array([place]))
         claimed, numerical, bar, rounding, _ = self._compare(number, single)
-        index: tuple[int, ...] | None = tuple(int(i) for i in np.unravel_index(where[0], d.shape))
-        scale = float(flat[where[0]])
+        index: tuple[int, ...] | None = tuple(int(i) for i in np.unravel_index(place, d.shape))
+        scale = float(d.reshape(-1)[place])
         if abs(claimed - numerical) <= bar + rounding:
             index, scale = None, 1.0
             claimed, numerical, bar, rounding, _ = self._compare(number, d)
@@ -186,9 +184,3 @@ class _ComplexStep:
 
 def _products(gradient: Array | None, d: Array) -> Array:
     return np.zeros(1) if gradient is None else gradient * d
-
-
-def _only(flat: Array, where: Array, shape: tuple[int, ...]) -> Array:
-    part = np.zeros_like(flat)
-    part[where] = flat[where]
-    return part.reshape(shape)

@@ -11,7 +11,7 @@ from minires.device import Array
 from minires.errors import DtypeError
 from minires.testing.directions import move_by_ulps, signed, usual_size
 from minires.testing.layouts import lay_out
-from minires.testing.noise import EPS, TINY
+from minires.testing.noise import EPS, TINY, largest
 from minires.testing.pair import Gradients, Pair
 from minires.testing.report import DISAGREEMENT, GradientError, Inconclusive
 
@@ -75,7 +75,7 @@ class _Contract:
         worst = float(np.max(floor, initial=0.0))
         if deterministic and worst:
             raise GradientError(f"function is not repeatable: two equal calls differ by {worst:.3g}")
-        if worst > _UNREPEATABLE * _largest(self.base):
+        if worst > _UNREPEATABLE * largest(self.base):
             raise Inconclusive(
                 f"function is not repeatable: two equal calls differ by {worst:.3g}, so it has no derivative to "
                 "compare with; fix its random numbers",
@@ -83,7 +83,7 @@ class _Contract:
             )
         again = self.pair.gradient(self.gy, twice=True)
         for number, difference in enumerate(self._differences(again, self.g)):
-            if difference and (deterministic or difference > _UNREPEATABLE * _largest(self.g[number])):
+            if difference and (deterministic or difference > _UNREPEATABLE * largest(self.g[number])):
                 raise GradientError(
                     f"vjp is not repeatable: called again with the same arguments, the gradient of input {number} "
                     f"differs by {difference:.3g}; does it change its cache in place?"
@@ -111,7 +111,7 @@ class _Contract:
             what = f"vjp is not linear in gy: vjp({scale:.3g} gy) ≠ {scale:.3g} vjp(gy)"
             self._must_agree(scaled, expected, what, scale)
         for number, g in enumerate(self.pair.gradient(0 * self.gy)):
-            rest = _largest(g)
+            rest = largest(g)
             if rest:
                 raise GradientError(
                     f"vjp is not linear in gy: for gy = 0 the gradient of input {number} has {rest:.3g}"
@@ -167,8 +167,8 @@ class _Contract:
 
     def _bound(self, number: int, expected: Gradients, scale: float) -> float:
         size, terms = max(1.0, abs(scale)), 64 + np.sqrt(self.pair.arrays[number].size + self.base.size)
-        rounding = EPS * _largest(expected[number]) + size * TINY  # TINY: what underflows on the way
-        secant = _largest(self.base) / float(usual_size(self.pair.arrays[number]))
+        rounding = EPS * largest(expected[number]) + size * TINY  # TINY: what underflows on the way
+        secant = largest(self.base) / float(usual_size(self.pair.arrays[number]))
         cancelled = 16 * EPS * max(abs(scale), 3.0) * min(1.0, _STEEPEST * secant)
         return float(8 * abs(scale) * self.noise[number] + terms * rounding + cancelled)
 
@@ -180,21 +180,13 @@ class _Contract:
             if left is None or right is None:
                 worst.append(0.0)
                 continue
-            worst.append(_largest(left - right))
+            worst.append(largest(left - right))
         return worst
 
 
 def _elsewhere(x: Array, rng: np.random.Generator) -> Array:
     """Another point not far from x; numbers that are not floats stay."""
     return x * (1 + signed(x.shape, rng) / 8) + signed(x.shape, rng) / 1024 if x.dtype.kind == "f" else x
-
-
-def _largest(array: Array | None) -> float:
-    """The largest finite magnitude; 0 for None and for an empty array."""
-    if array is None:
-        return 0.0
-    magnitude = np.abs(array)
-    return float(np.max(magnitude, initial=0.0, where=np.isfinite(magnitude)))
 
 
 def _as_finite(got: Array | None, expected: Array | None) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 from minires.device import Array
 from minires.errors import DtypeError
 from minires.testing.layouts import copy_in_order
-from minires.testing.pair import Gradients, Pair, as_arrays
+from minires.testing.pair import Gradients, Pair, as_arrays, seed_of
 from minires.testing.report import KINK, RESOLUTION, Finding, GradientError, GradientReport, Inconclusive, InputReport
 
 _STEPS = [2.0**-k for k in range(13)]
@@ -60,7 +60,7 @@ def check_exact(
         or the map is of higher degree than two.
     DtypeError : an input is neither float32 nor float64.
     """
-    seed = int(rng.integers(2**32)) if isinstance(rng, np.random.Generator) else int(rng or 0)
+    seed = seed_of(rng)
     generator = np.random.default_rng(seed)
     pair = Pair(function, vjp, as_arrays(arrays), has_cache=has_cache, argnums=argnums)
     for number in pair.checked:

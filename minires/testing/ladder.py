@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minires.device import Array
-from minires.testing.noise import EPS, TINY, Point, bends, noise_of, point_at, rounding_of, stands_apart
+from minires.testing.noise import EPS, TINY, Point, bends, largest, noise_of, point_at, rounding_of, stands_apart
 from minires.testing.report import CAUSES, DISAGREEMENT, KINK, NOT_FINITE, RESOLUTION
 
 Line = Callable[[float], Array]  # step -> outputs; NaN where the function cannot be evaluated
@@ -100,7 +100,7 @@ def differentiate(line: Line, base: Array, floor: Array | float = 0.0) -> Deriva
 
 def _differentiate(line: Line, base: Array, floor: Array | float) -> Derivatives:
     blocks = [slice(start, start + _BLOCK) for start in range(0, max(base.size, 1), _BLOCK)]
-    floors, reach = np.broadcast_to(floor, base.shape), _largest(base)
+    floors, reach = np.broadcast_to(floor, base.shape), largest(base)
     # The steps of the window, and two more, which tell what a first move at the window's end was.
     counts = [2 + sum(h <= WINDOW for h in steps) for _, steps in LADDERS]
     starts = [[(h, line(h), line(-h)) for h in steps[:n]] for n, (_, steps) in zip(counts, LADDERS, strict=True)]
@@ -150,10 +150,6 @@ def _tell_structure_from_noise(line: Line, base: Array, found: _Found, doubtful:
     found.bar[structure] = 2 * distance[structure]
     found.flat[structure] = False
     found.cause[structure] = _RESOLUTION
-
-
-def _largest(values: Array) -> float:
-    return float(np.max(np.abs(values), initial=0.0, where=np.isfinite(values)))
 
 
 class Walk:
@@ -281,12 +277,12 @@ def _combine(a: Walk, b: Walk, base: Array) -> _Found:
 def _judge(found: _Found, reach: Array) -> Derivatives:
     """Sharp is what has a bar that is small beside the largest variation of all outputs, or does not vary at all."""
     finite = (found.cause != _NOT_FINITE) & (found.cause != _DISAGREEMENT)
-    largest = float(np.max(np.fmax(np.abs(found.value), found.variation)[finite], initial=0.0))
-    sharp = found.usable & ((found.bar <= BLUNT * largest) | found.flat)
-    if largest <= VANISHING * np.max(reach, initial=0.0):  # sharp beside the outputs themselves
+    widest = float(np.max(np.fmax(np.abs(found.value), found.variation)[finite], initial=0.0))
+    sharp = found.usable & ((found.bar <= BLUNT * widest) | found.flat)
+    if widest <= VANISHING * np.max(reach, initial=0.0):  # sharp beside the outputs themselves
         sharp |= found.usable & (found.bar <= 128 * EPS * reach)
     if not (sharp & ~found.flat).any():  # the best there is; what it can tell is for its bar to say
-        sharp |= found.usable & (found.bar <= 10 * BLUNT * largest)
+        sharp |= found.usable & (found.bar <= 10 * BLUNT * widest)
     grainy = found.stairs | (found.noise > GRAINY * reach + TINY) & (found.cause != _KINK)
     masks = (found.still, found.stairs, grainy, found.bent)
     return Derivatives(found.value, found.bar, found.step, found.noise, found.variation, sharp, found.cause, *masks)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minires.device import Array
+from minires.testing.bisection import most_wrong, part_of
 from minires.testing.compare import Comparison, Probe, exact_dot
 from minires.testing.ladder import Derivatives
 from minires.testing.report import Finding
@@ -22,22 +23,17 @@ def localise(probe: Probe, number: int, d: Array, slopes: Derivatives, wrong: Co
     """The element (if one shows the error by itself) of a direction along which claimed ≠ numerical."""
     step = _usual_step(slopes, wrong.gy)
     bench = _Bench(probe, number, wrong.gy, step)
-    where = np.flatnonzero(d)
-    flat = d.reshape(-1)
-    while where.size > 1:
-        halves = np.array_split(where, 2)
-        errors = [abs(bench.error(_only(flat, half, d.shape))) for half in halves]
-        where = halves[int(not errors[0] >= errors[1])]
+    place = most_wrong(d, bench.error)
     hint = bench.hint(d)
-    single = _only(flat, where, d.shape) / flat[where[0]] * np.abs(flat[where[0]])  # the element's own scale
+    single = np.abs(part_of(d, np.array([place])))
     at_one = probe.derivatives(number, single)
     comparison = probe.compare(number, single, at_one, np.where(at_one.sharp, wrong.gy, 0.0))
     if comparison.agrees:  # too small to see in one element, so the error is spread over many
         index, scale, shown, steps = None, 1.0, wrong, slopes
         hint = hint or "the error is spread over many elements"
     else:
-        index = tuple(int(i) for i in np.unravel_index(where[0], d.shape))
-        scale, shown, steps = float(np.abs(flat[where[0]])), comparison, at_one
+        index = tuple(int(i) for i in np.unravel_index(place, d.shape))
+        scale, shown, steps = float(single[index]), comparison, at_one
     step = _usual_step(steps, shown.gy, step)
     finding = Finding(
         argument=number,
@@ -85,7 +81,7 @@ def find_kinks(probe: Probe, number: int, d: Array) -> Array | None:
             likely = _tied(probe.pair.arrays[number])
             return None if rough(np.where(likely, 0.0, d)) else likely
         where = pending.pop()
-        if not where.size or not rough(_only(flat, where, d.shape)):
+        if not where.size or not rough(part_of(d, where)):
             continue
         if where.size == 1:
             found[where] = True
@@ -119,7 +115,7 @@ def find_room(probe: Probe, number: int, d: Array) -> Array | None:
         if tried > _PATIENCE:
             return None
         where = pending.pop()
-        if not where.size or not refused(_only(flat * room, where, d.shape)):
+        if not where.size or not refused(part_of(d * room.reshape(d.shape), where)):
             continue
         if where.size == 1:
             room[where] /= 16
@@ -129,12 +125,6 @@ def find_room(probe: Probe, number: int, d: Array) -> Array | None:
         else:
             pending += np.array_split(where, 2)
     return room.reshape(d.shape) if (room < 1).any() else None
-
-
-def _only(flat: Array, where: Array, shape: tuple[int, ...]) -> Array:
-    part = np.zeros_like(flat)
-    part[where] = flat[where]
-    return part.reshape(shape)
 
 
 class _Bench:

@@ -34,6 +34,14 @@ def point_at(h: float, plus: Array, minus: Array, base: Array) -> Point:
     return Point(h, plus - minus, (plus - base) + (minus - base), size, (plus != base, minus != base))
 
 
+def largest(array: Array | None) -> float:
+    """The largest finite magnitude; 0 for None and for an empty array."""
+    if array is None:
+        return 0.0
+    magnitude = np.abs(array)
+    return float(np.max(magnitude, initial=0.0, where=np.isfinite(magnitude)))
+
+
 def rounding_of(base: Array) -> Array:
     """The last digit of numbers; of those that may underflow, the smallest number too. Zeros may be exact."""
     rounding = np.asarray(EPS * np.abs(base))

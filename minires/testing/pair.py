@@ -126,7 +126,7 @@ class Pair:
         if between is not None:
             self._forward(between)
         result: Gradients = []
-        earlier: list[tuple[Any, Gradients]] = []
+        earlier: tuple[Any, Gradients] | None = None
         for factor in (2.0, 1.0) if twice else (1.0,):
             handed = self.split(factor * gy if twice else gy, sliced)
             kept = [None if part is None else part.copy() for part in handed]
@@ -141,13 +141,14 @@ class Pair:
                     raise GradientError(
                         "vjp modifies gy in place; it must leave it as it was, others may still need it: copy first"
                     )
-            for held, then in earlier:
+            if earlier is not None:
+                held, then = earlier
                 for a, b in zip(then, self._gradients(held, arrays), strict=True):
                     if a is not None and b is not None and not _same(a, b):
                         raise GradientError(
                             "vjp changes a gradient that it returned before: each call must return memory of its own"
                         )
-            earlier.append((returned, result))
+            earlier = returned, result
         return result
 
     def _forward(self, arrays: Sequence[Array]) -> tuple[Array, list[Array], Any]:

@@ -80,7 +80,18 @@ def check_gradient(
     return check(SecondOrder(pair, everything), everything, numbers)
 
 
-class TensorPair:
+class _Branching:
+    """What its last forward pass put out, and the choices that were made on the way."""
+
+    _latest: Sequence[Any] = ()
+
+    @property
+    def branches(self) -> bytes | None:
+        """The fingerprint of these choices; None if there were none to make. Computed only where it is asked for."""
+        return fingerprint(self._latest)
+
+
+class TensorPair(_Branching):
     """A function of Tensors as a function of arrays, with its vjp.
 
     Parameters
@@ -92,7 +103,6 @@ class TensorPair:
 
     def __init__(self, function: Callable[..., Any], argnums: Sequence[int], devices: Sequence[str]) -> None:
         self.function, self.argnums, self.devices = function, list(argnums), list(devices)
-        self.branches: bytes | None = None
 
     def tensors(self, arrays: Sequence[Array]) -> list[Any]:
         """The inputs as new tensors."""
@@ -111,10 +121,9 @@ class TensorPair:
         return [output.shape for output in self.outputs(self.tensors(arrays)) if output.dtype.kind == "f"]
 
     def forward(self, *arrays: Array) -> tuple[Array, ...]:
-        """The outputs' arrays; ``branches`` is the fingerprint of the choices made on the way."""
-        outputs = self.outputs(self.tensors(arrays))
-        self.branches = fingerprint(outputs)
-        return tuple(output.numpy() for output in outputs)
+        """The outputs' arrays."""
+        self._latest = self.outputs(self.tensors(arrays))
+        return tuple(output.numpy() for output in self._latest)
 
     def vjp(self, gy: tuple[Array | None, ...], *arrays: Array) -> list[Array | None]:
         """The inputs' gradients, as the engine computes them."""
@@ -132,7 +141,7 @@ class TensorPair:
         ]
 
 
-class SecondOrder:
+class SecondOrder(_Branching):
     """(x, gy) ↦ vjp(gy, x), with the gradients that the engine records: the pair whose vjp is the second derivative.
 
     Parameters
@@ -143,7 +152,6 @@ class SecondOrder:
 
     def __init__(self, first: TensorPair, arrays: Sequence[Array]) -> None:
         self.first = first
-        self.branches: bytes | None = None
         _, gradients = self._gradients(arrays)
         self.present = [gradient is not None for gradient in gradients]
 
@@ -161,10 +169,9 @@ class SecondOrder:
         return [g for g, present in zip(gradients, self.present, strict=True) if present]
 
     def forward(self, *arrays: Array) -> tuple[Array, ...]:
-        """The first derivatives; ``branches`` as in the first pair."""
-        gradients = self._present(self._gradients(arrays)[1])
-        self.branches = fingerprint(gradients)
-        return tuple(gradient.numpy() for gradient in gradients)
+        """The first derivatives."""
+        self._latest = self._present(self._gradients(arrays)[1])
+        return tuple(gradient.numpy() for gradient in self._latest)
 
     def vjp(self, ggx: tuple[Array, ...], *arrays: Array) -> list[Array | None]:
         """What the first derivatives owe to the inputs and to gy."""

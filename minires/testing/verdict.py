@@ -9,7 +9,7 @@ from minires.testing.compare import RESOLVED, Comparison, Probe
 from minires.testing.directions import FURTHER, PARTIAL, SMALL, USUAL, direction, is_small, signed
 from minires.testing.ladder import Derivatives, count_causes
 from minires.testing.localise import find_kinks, find_room, localise
-from minires.testing.noise import EPS
+from minires.testing.noise import EPS, largest
 from minires.testing.report import (
     CAUSES,
     DISAGREEMENT,
@@ -49,8 +49,7 @@ class _Verdict:
         self.grainy, self.stairs, self.bent = np.zeros((3, probe.contract.base.size), bool)
         self.room = np.ones(self.x.shape)
         # Of the largest output: what is claimed for a gentle slope need not be seen behind numbers that were rounded.
-        base = np.abs(probe.contract.base)
-        self.last_digit = EPS * float(np.max(base, initial=0.0, where=np.isfinite(base)))
+        self.last_digit = EPS * largest(probe.contract.base)
 
     def reach(self, at_kinks: str) -> InputReport:
         if not self.x.size or not self.probe.contract.base.size:

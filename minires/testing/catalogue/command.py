@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from minires.device import canonical
+from minires.device import available, canonical
 from minires.errors import SettingsError
 from minires.testing.catalogue import ENTRIES, Entry
 from minires.testing.catalogue.check import Setting
 from minires.testing.catalogue.complete import public_functions
 from minires.testing.catalogue.own import check_own, find
-from minires.testing.catalogue.table import HEADER, Row, Survey, all_settings, as_json, is_available, line_of, survey
+from minires.testing.catalogue.table import HEADER, Row, Survey, all_settings, as_json, line_of, survey
 
 EXAMPLES, OWN_EXAMPLES = 3, 20
 
@@ -67,7 +67,7 @@ def _check_own(names: Sequence[str], options: Options) -> Survey:
     if options.dtype not in (None, "float64"):
         raise SettingsError("an operation of your own is checked by finite differences, which need float64")
     device = canonical(options.device or "cpu")
-    if not is_available(device):
+    if not available(device):
         return Survey([], [], [device], 0, options.seed)
     shapes = None if options.shapes is None else [shape_of(text) for text in options.shapes]
     operations = [find(name) for name in names]

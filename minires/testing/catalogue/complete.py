@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minires import functional
-from minires.autograd.backward import grad
+from minires.autograd.backward import grad, inputs_first
 from minires.autograd.op import Op
 from minires.autograd.tensor import Tensor
 from minires.errors import MiniresError
@@ -28,7 +28,7 @@ def operations_reached(case: Case) -> set[type[Op]]:
     gy = _ones_like(y)
     first = _gradients([y], inputs, [gy])
     second = _gradients(first, [*inputs, gy], [_ones_like(g) for g in first])
-    return {type(op) for op in _behind([y, *first, *second])}
+    return {type(op) for op in inputs_first([y, *first, *second])}
 
 
 def _ones_like(y: Tensor) -> Tensor:
@@ -41,18 +41,6 @@ def _gradients(outputs: list[Tensor], inputs: list[Tensor], gys: list[Tensor]) -
         return []
     ys, gys = (list(part) for part in zip(*used, strict=True))
     return [g for g in grad(ys, inputs, gys, create_graph=True, allow_unused=True) if g is not None]
-
-
-def _behind(tensors: Iterable[Tensor]) -> set[Op]:
-    """Every operation recorded in the graphs of the tensors."""
-    found: set[Op] = set()
-    stack = [t._op for t in tensors]
-    while stack:
-        op = stack.pop()
-        if op is not None and op not in found:
-            found.add(op)
-            stack.extend(made_by for made_by, _ in op.inputs)
-    return found
 
 
 def differentiable_operations() -> list[type[Op]]:

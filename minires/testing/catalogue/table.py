@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
 from minires.autograd.op import Op
+from minires.device import available as is_available
 from minires.errors import SettingsError
 from minires.testing import strategies
 from minires.testing.catalogue.check import Point, Setting, check, steps
@@ -104,16 +105,18 @@ def explore(strategy: st.SearchStrategy[Any], run: Callable[[Any], None], exampl
     return ""
 
 
-def survey_row(entry: Entry, setting: Setting, examples: int, seed: int, reached: set[type[Op]]) -> Row:
+def survey_row(entry: Entry, setting: Setting, examples: int, seed: int, reached: set[type[Op]] | None) -> Row:
     """Check ``examples`` cases of an operation in one setting, each one in every memory order.
 
+    The operations that they reach are added to ``reached``, unless nobody asks.
     The steps that a case allows are dealt out to the memory orders in turn, from a drawn start.
     """
     row = Row(entry.name, setting)
 
     def run(drawn: tuple[Case, int, int]) -> None:
         case, start, number = drawn
-        reached.update(operations_reached(case))
+        if reached is not None:
+            reached.update(operations_reached(case))
         allowed = steps(case, setting)
         for turn, order in enumerate(MEMORY_ORDERS if allowed else ()):
             step = allowed[(start + turn) % len(allowed)]
@@ -137,23 +140,16 @@ def survey(
 
     ``tell`` is called with each row when it is done.
     """
-    reached: set[type[Op]] = set()
+    reached: set[type[Op]] | None = set() if len(entries) == len(every) else None
     rows = []
     available = [setting for setting in choices if is_available(setting.device)]
     for entry in entries:
         for setting in available:
             rows.append(survey_row(entry, setting, examples, seed, reached))
             tell(rows[-1])
-    missing = unchecked(entries, reached) if len(entries) == len(every) else []
+    missing = [] if reached is None else unchecked(entries, reached)
     unavailable = sorted({setting.device for setting in choices} - {setting.device for setting in available})
     return Survey(rows, missing, unavailable, examples, seed)
-
-
-def is_available(device: str) -> bool:
-    """Whether this machine has the device."""
-    from minires.device import available
-
-    return available(device)
 
 
 def all_settings() -> list[Setting]:

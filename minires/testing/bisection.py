@@ -1,0 +1,29 @@
+"""Parts of a direction, and the search for the one element that shows an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from minires.device import Array
+
+
+def part_of(d: Array, where: Array) -> Array:
+    """``d`` at the flat places ``where``, zero elsewhere."""
+    part = np.zeros_like(d)
+    part.flat[where] = d.flat[where]  # whatever the memory order
+    return part
+
+
+def most_wrong(d: Array, error: Callable[[Array], float]) -> int:
+    """The flat place of the element that is left when d is halved again and again, towards the larger |error|.
+
+    Where an error is not a number, it is the second half.
+    """
+    where = np.flatnonzero(d)
+    while where.size > 1:
+        first, second = np.array_split(where, 2)
+        first_is_larger = abs(error(part_of(d, first))) >= abs(error(part_of(d, second)))
+        where = first if first_is_larger else second
+    return int(where[0])

@@ -1,0 +1,19 @@
+import numpy as np
+import pytest
+
+from minires import testing
+from minires.testing.bisection import most_wrong, part_of
+
+
+@pytest.mark.parametrize("order", testing.MEMORY_ORDERS)
+def test_a_part_holds_the_places_asked_for_in_any_memory_order(order):
+    d = testing.lay_out(np.arange(1.0, 25.0).reshape(2, 3, 4), order)
+    part = part_of(d, np.array([0, 7]))
+    assert part.shape == d.shape
+    assert {place: part.flat[place] for place in np.flatnonzero(part)} == {0: 1.0, 7: 8.0}
+
+
+@pytest.mark.parametrize("place", [0, 4, 11])
+def test_the_element_with_the_error_is_found(place):
+    d = np.arange(1.0, 13.0).reshape(3, 4)
+    assert most_wrong(d, lambda part: 1e-3 * part.sum() + 1e6 * part.flat[place]) == place
