@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -19,11 +20,15 @@ def part_of(d: Array, where: Array) -> Array:
 def most_wrong(d: Array, error: Callable[[Array], float]) -> int:
     """The flat place of the element that is left when d is halved again and again, towards the larger |error|.
 
-    Where an error is not a number, it is the second half.
+    An error that is not a number is larger than all others.
     """
+
+    def size(where: Array) -> float:
+        found = abs(error(part_of(d, where)))
+        return math.inf if math.isnan(found) else found
+
     where = np.flatnonzero(d)
     while where.size > 1:
         first, second = np.array_split(where, 2)
-        first_is_larger = abs(error(part_of(d, first))) >= abs(error(part_of(d, second)))
-        where = first if first_is_larger else second
+        where = first if size(first) >= size(second) else second
     return int(where[0])

@@ -21,8 +21,9 @@ import numpy as np
 from minires.device import Array
 from minires.errors import DtypeError
 from minires.testing.bisection import most_wrong, part_of
+from minires.testing.cancellation import cancelled
 from minires.testing.compare import RESOLVED, exact_dot, exact_sum
-from minires.testing.directions import USUAL, direction, move_by_ulps, signed
+from minires.testing.directions import USUAL, beside, direction, move_by_ulps, signed
 from minires.testing.noise import EPS
 from minires.testing.pair import Gradients, Pair, as_arrays, need_float64, seed_of
 from minires.testing.report import (
@@ -95,7 +96,7 @@ class _ComplexStep:
     def _move(self, repeats: int) -> None:
         """Gradients at so many points in all, an ulp or two away: they show what rounding does to one."""
         for _ in range(repeats - len(self.moved)):
-            arrays = [move_by_ulps(x, self.rng) if n in self.pair.varied else x for n, x in enumerate(self.pair.arrays)]
+            arrays = beside(self.pair.arrays, self.gradients, self.rng)
             self.moved.append(self.pair.gradient(move_by_ulps(self.gy, self.rng), arrays))
 
     def input(self, number: int) -> InputReport:
@@ -130,12 +131,25 @@ class _ComplexStep:
         rounding += 4 * max(abs(exact_sum(_products(g[number], d)) - claimed) for g in self.moved)
         moves = []
         for _ in self.moved:
-            arrays = [move_by_ulps(x, self.rng) if x.dtype.kind == "f" else x for x in self.pair.arrays]
+            arrays = beside(self.pair.arrays, self.gradients, self.rng)
             slopes = self._derivative(number, move_by_ulps(d, self.rng), arrays)
             moves.append(abs(exact_dot(self.gy, slopes) - numerical))
         bar += 4 * max(moves)
+        difference = abs(claimed - numerical)
+        if not difference <= bar + rounding and self.gradients[number] is not None:
+            rounding += self._cancelled(number, d)
         size = max(float(np.linalg.norm(products)), float(np.linalg.norm(terms)))
         return claimed, numerical, bar, rounding, size
+
+    def _cancelled(self, number: int, d: Array) -> float:
+        """The rounding of vjp that only larger moves show."""
+
+        def gradient(move: Array) -> Array:
+            arrays = [x + move if n == number else x for n, x in enumerate(self.pair.arrays)]
+            found = self.pair.gradient(self.gy, arrays)[number]
+            return np.full(d.shape, np.nan) if found is None else found
+
+        return cancelled(gradient, self.pair.arrays[number], d, self.gy, self.base)
 
     def _derivative(self, number: int, d: Array, arrays: Sequence[Array]) -> Array:
         """f′(x) d of every output."""

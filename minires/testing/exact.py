@@ -108,6 +108,7 @@ class _Exact:
         u = {n: self._integers(self.pair.arrays[n].shape, magnitude) for n in numbers}
         v = self._integers(self.base.shape, magnitude)
         gradients = self.pair.gradient(v)
+        self._must_be_finite(gradients)
         rounded = self._why_rounded([gradients[n] for n in numbers])
         difference = self._difference(u)
         slack = Fraction(0) if rounded is None else self._size(gradients, u) * _ROUNDING
@@ -115,6 +116,14 @@ class _Exact:
             self._report(u, v, gradients, difference, slack)
         if rounded is not None:
             raise rounded
+
+    def _must_be_finite(self, gradients: Gradients) -> None:
+        for number, g in enumerate(gradients):
+            if g is not None and not np.isfinite(g).all() and np.isfinite(self.base).all():
+                index = tuple(map(int, np.argwhere(~np.isfinite(g))[0]))
+                raise GradientError(
+                    f"the gradient of input {number} is {g[index]} at index {index}, where the function is finite"
+                )
 
     def _why_rounded(self, gradients: Gradients) -> _Inexact | None:
         """Where rounding took place in a gradient: it can be wrong by more than that, but not be proved."""

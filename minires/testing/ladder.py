@@ -37,6 +37,7 @@ WINDOW = 2.0**-21  # noise is measured at steps up to here
 ULTRAFINE = -38
 ROUGH = 2.0**-20  # noise above this part of the outputs is looked at again at the ultrafine step
 GRAINY = 64 * EPS  # noise above this part of the outputs is more than the rounding of a result
+FEW_STEPS = 2.0**-7  # a jump above this part of all variation is no rounding
 VANISHING = 2.0**-36  # the rounding of outputs hides 1e-4 of a slope that is smaller than this part of them
 BLUNT = 1e-5  # an output is of use if its bar is below this part of the largest variation
 LADDERS = (
@@ -252,17 +253,20 @@ def _combine(a: Walk, b: Walk, base: Array) -> _Found:
     a_wins = a.bar <= b.bar
     value, bar = np.where(a_wins, a.value, b.value), np.where(a_wins, a.bar, b.bar)
     distance = np.abs(a.value - b.value)
-    agree = distance <= a.bar + b.bar
-    bar = np.maximum(bar, np.minimum(np.where(a_wins, b.bar, a.bar), distance)) + 2 * EPS * np.abs(value)
+    last_digit = 2 * EPS * np.abs(value)
+    agree = distance <= a.bar + b.bar + last_digit
+    bar = np.maximum(bar, np.minimum(np.where(a_wins, b.bar, a.bar), distance)) + last_digit
     finite = a.finite & b.finite & np.isfinite(base)
     variation = np.fmax(a.variation, b.variation)
     moved = [x | y for x, y in zip(a.moved, b.moved, strict=True)]
     still = a.still & b.still
     # Flat at fine steps and moving to both sides at coarse ones: as likely coarse rounding as a true plateau; and so
-    # is what moves by little. But one that moves by its last digits only was not rounded more than any number is.
+    # is what moves by little. But one that moves by its last digits only was not rounded more than any number is,
+    # and stairs with few steps are the function's own.
     jump = np.minimum(a.first_move, b.first_move)
     little = (moved[0] | moved[1]) & (jump < np.maximum(ROUGH * np.abs(base), GRAINY * a.reach))
-    stairs = still & (moved[0] & moved[1] | little) & (jump > 16 * EPS * np.abs(base))
+    climbs = moved[0] & moved[1] & (jump < FEW_STEPS * variation)
+    stairs = still & (climbs | little) & (jump > 16 * EPS * np.abs(base))
     cause = np.full(value.shape, _RESOLUTION, np.int8)
     cause[a.kinked | b.kinked] = _KINK
     cause[stairs] = _RESOLUTION

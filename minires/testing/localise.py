@@ -16,6 +16,7 @@ from minires.testing.snippet import snippet
 _NEAR = 2.0**-22  # a kink is looked for at this step
 _ROOM = 2.0**-18  # a direction should stay in the function's domain up to this step
 _CLOSEST = 2.0**-40  # but not for elements that are closer to its end than this
+_CLOSE = 2.0**-16  # where a slope is compared with that at the closest step
 _PATIENCE = 512  # parts of a direction that are tried for kinks
 
 
@@ -53,6 +54,19 @@ def _usual_step(slopes: Derivatives, gy: Array, otherwise: float = 2.0**-10) -> 
     """The step at which the outputs of which gy tells were measured best; those that never move are at any."""
     used = (gy != 0) & (slopes.variation > 0)
     return float(np.median(slopes.step[used])) if used.any() else otherwise
+
+
+def is_steep(probe: Probe, number: int, d: Array) -> bool:
+    """Whether an output's slope to one side of the point grows without end, as that of a root or x·log x at 0.
+
+    A hundredth of a power is enough: from the far to the near step, |t|^0.99 gets steeper by a sixth.
+    """
+    line, base = probe.line(number, d), probe.contract.base
+    for side in (1.0, -1.0):
+        near, far = (np.abs(line(side * t) - base) / t for t in (_CLOSEST, _CLOSE))
+        if (near > 1.1 * far).any():
+            return True
+    return False
 
 
 def find_kinks(probe: Probe, number: int, d: Array) -> Array | None:

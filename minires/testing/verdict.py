@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from minires.device import Array
+from minires.testing.bisection import part_of
 from minires.testing.compare import RESOLVED, Comparison, Probe
 from minires.testing.directions import FURTHER, PARTIAL, SMALL, USUAL, direction, is_small, signed
 from minires.testing.ladder import Derivatives, count_causes
-from minires.testing.localise import find_kinks, find_room, localise
+from minires.testing.localise import find_kinks, find_room, is_steep, localise
 from minires.testing.noise import EPS, largest
 from minires.testing.report import (
     CAUSES,
@@ -22,6 +23,7 @@ from minires.testing.report import (
     inconclusive,
 )
 
+_INFINITE = 64  # elements with infinite gradients that are looked at one by one
 _RESOLUTION, _KINK, _NOT_FINITE = map(CAUSES.index, (RESOLUTION, KINK, NOT_FINITE))
 
 
@@ -99,17 +101,38 @@ class _Verdict:
             refuted += self.compared > compared
             if confirmed or refuted == 2:
                 break
-        if confirmed:
+        if self._leave_out_not_additive(d, slopes):
+            self._try(kind)
+        elif confirmed:
             finding = localise(self.probe, self.number, d, slopes, wrong)
             raise GradientError(str(finding), finding)
-        self.doubt = inconclusive(  # other directions may still prove it wrong
-            self.number,
-            DISAGREEMENT,
-            self.unseen.size,
-            claimed=wrong.claimed,
-            numerical=wrong.numerical,
-            allowed_difference=wrong.bar + wrong.rounding,
-        )
+        else:
+            self.doubt = inconclusive(  # other directions may still prove it wrong
+                self.number,
+                DISAGREEMENT,
+                self.unseen.size,
+                claimed=wrong.claimed,
+                numerical=wrong.numerical,
+                allowed_difference=wrong.bar + wrong.rounding,
+            )
+
+    def _leave_out_not_additive(self, d: Array, slopes: Derivatives) -> bool:
+        """Count outputs whose slopes along two parts of d do not add up to that along d as kinks; whether any did.
+
+        The median of three equal numbers looks smooth along every line, but has no derivative.
+        """
+        found = np.zeros_like(self.bent)
+        for _ in range(2):
+            first = self.probe.rng.random(d.shape) < 0.5
+            if not (d[first].any() and d[~first].any()):
+                continue
+            a, b = (self.probe.derivatives(self.number, np.where(part, d, 0.0)) for part in (first, ~first))
+            gap = np.abs(a.value + b.value - slopes.value) > 2 * (a.bar + b.bar + slopes.bar)
+            found |= a.sharp & b.sharp & slopes.sharp & gap
+        self.bent |= found
+        self.unseen |= found
+        self.cause[found] = _KINK
+        return bool(found.any())
 
     def _draw(self, kind: str) -> Array | None:
         d = direction("array" if kind == "gentle" else kind, self.x, self.probe.rng)
@@ -185,23 +208,35 @@ class _Verdict:
         self.room = found
 
     def _leave_out_infinite(self) -> None:
-        """Elements whose gradient is not finite: an error, unless the function has no derivative there."""
+        """Elements whose gradient is not finite: an error, unless the function is not either, or is steep without end.
+
+        Where some output is not finite, what the others say of these elements is looked at.
+        """
         g = self.probe.contract.gradients[self.number]
         if g is None or np.isfinite(g).all():
             return
         self.left_out |= ~np.isfinite(g)
         drawn = direction("array", self.x, self.probe.rng)
         assert drawn is not None
-        slopes = self.probe.derivatives(self.number, np.where(self.left_out, drawn, 0.0))
-        moving = slopes.sharp & (slopes.variation > 8 * slopes.noise)
-        index = tuple(map(int, np.argwhere(self.left_out)[0]))
-        if moving.any() or slopes.sharp.all():  # or it is constant there, which has a derivative too
-            raise GradientError(
-                f"the gradient of input {self.number} is {g[index]} at index {index}, where the function is smooth "
-                f"(its derivative is about {np.max(np.abs(slopes.value), where=slopes.sharp, initial=0.0):.3g})"
-            )
+        if np.isfinite(self.probe.contract.base).all():
+            if np.isnan(g).any():
+                self._refuse(g, int(np.flatnonzero(np.isnan(g))[0]), "all outputs are finite")
+            for place in np.flatnonzero(self.left_out)[:_INFINITE]:
+                if not is_steep(self.probe, self.number, part_of(drawn, np.array([place]))):
+                    self._refuse(g, int(place), "the function's slope is finite to both sides")
+        else:
+            slopes = self.probe.derivatives(self.number, np.where(self.left_out, drawn, 0.0))
+            if (slopes.sharp & (slopes.variation > 8 * slopes.noise)).any():
+                self._refuse(g, int(np.flatnonzero(self.left_out)[0]), "the function is smooth")
         if self.left_out.all():
             raise inconclusive(self.number, NOT_FINITE, self.unseen.size)
+
+    def _refuse(self, g: Array, place: int, where: str) -> None:
+        index = tuple(int(i) for i in np.unravel_index(place, g.shape))
+        raise GradientError(
+            f"the gradient of input {self.number} is {g[index]} at index {index}, where {where}: claim the derivative, "
+            "or at a kink a number between the slopes to its sides"
+        )
 
     def _leave_out_kinks(self) -> None:
         if not (self.cause[self.unseen] == _KINK).any():

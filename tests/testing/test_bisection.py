@@ -17,3 +17,9 @@ def test_a_part_holds_the_places_asked_for_in_any_memory_order(order):
 def test_the_element_with_the_error_is_found(place):
     d = np.arange(1.0, 13.0).reshape(3, 4)
     assert most_wrong(d, lambda part: 1e-3 * part.sum() + 1e6 * part.flat[place]) == place
+
+
+@pytest.mark.parametrize("place", [0, 4, 11])
+def test_an_error_that_is_no_number_is_the_largest(place):
+    d = np.arange(1.0, 13.0).reshape(3, 4)
+    assert most_wrong(d, lambda part: np.nan if part.flat[place] else 1e9) == place

@@ -152,3 +152,10 @@ def test_a_wrong_factor_that_makes_the_gradient_round_is_wrong_and_not_inconclus
 def test_a_right_gradient_that_rounds_is_inconclusive_and_not_wrong():
     with pytest.raises(testing.Inconclusive, match="the gradient needs"):
         testing.check_exact(lambda x: x, lambda gy, x: (gy * (1 / 49) * 49,), np.arange(40.0) - 17)
+
+
+def test_a_gradient_that_is_not_finite_is_wrong_and_not_inconclusive():
+    x = np.array([3.0, 0.0, -5.0])
+    with pytest.raises(testing.GradientError, match=r"nan at index \(1,\)") as caught:
+        testing.check_exact(lambda x: 2 * x, lambda gy, x: (gy * 2 * x / x,), x)
+    assert not isinstance(caught.value, testing.Inconclusive)

@@ -147,3 +147,25 @@ def test_nothing_but_kinks_is_inconclusive():
 def test_an_unknown_rule_for_kinks_is_refused():
     with pytest.raises(ValueError, match="'ignore'"):
         testing.check_vjp(np.abs, lambda gy, x: (gy * np.sign(x),), X, at_kinks="ignore")
+
+
+def test_a_median_of_equal_numbers_is_a_kink_though_it_is_smooth_along_every_line():
+    def vjp(gy, x):
+        g = np.zeros_like(x)
+        g[np.argsort(x, kind="stable")[1]] = gy
+        return (g,)
+
+    with pytest.raises(testing.Inconclusive, match="kink"):
+        testing.check_vjp(lambda x: np.sort(x)[1], vjp, np.zeros(3))
+
+
+def test_an_infinite_slope_that_the_function_has_is_left_out():
+    x = np.array([0.0, 1.0, 4.0])
+    report = testing.check_vjp(np.sqrt, lambda gy, x: (gy * 0.5 / np.sqrt(x),), x)
+    assert report.inputs[0].elements_left_out == ((0,),)
+
+
+def test_the_text_about_a_gradient_that_is_not_finite_names_the_element():
+    x = np.array([1.0, 0.0, -4.0])
+    with pytest.raises(testing.GradientError, match=r"gradient of input 0 is nan at index \(1,\)"):
+        testing.check_vjp(np.abs, lambda gy, x: (gy * x / np.abs(x),), x)

@@ -121,3 +121,25 @@ def layer_that_remembers_its_last_input(rng):
         return ops.relu(x)
 
     return function, lambda gy, x: (gy * memory["mask"],), normal(rng, 20)
+
+
+@right
+def mask_that_is_an_array_of_floats(rng):
+    def vjp(gy, x, mask):
+        return gy * np.where(mask.astype(int) == 1, 2, 2 * x), None
+
+    mask = rng.integers(0, 3, (4, 5)).astype(float)
+    return lambda x, mask: np.where(mask.astype(int) == 1, 2 * x, x * x), vjp, normal(rng, 4, 5), mask
+
+
+@right(argnums=0)
+def labels_that_are_floats(rng):
+    rows = np.arange(6)
+
+    def vjp(gy, x, labels):
+        g, chosen = np.zeros_like(x), (rows, labels.astype(int))
+        g[chosen] = 2 * x[chosen] * gy
+        return g, None
+
+    labels = rng.integers(0, 4, 6).astype(float)
+    return lambda x, labels: x[rows, labels.astype(int)] ** 2, vjp, normal(rng, 6, 4), labels

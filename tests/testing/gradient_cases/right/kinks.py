@@ -189,3 +189,20 @@ def few_of_many_outputs_move(rng):
         return y
 
     return function, vjp, normal(rng, 3)
+
+
+@right
+def quantised_to_seven_bits(rng):
+    return lambda x: np.round(x * 128) / 128, lambda gy, x: (np.zeros_like(x),), normal(rng, 40)
+
+
+@right
+def root_of_zero(rng):
+    x = np.append(rng.uniform(0.5, 2, 6), 0.0)
+    return *elementwise(np.sqrt, lambda x: 0.5 / np.sqrt(x)), x
+
+
+@right
+def x_log_x_at_zero(rng):
+    x = np.append(rng.uniform(0.1, 2, 6), 0.0)
+    return *elementwise(lambda x: x * np.log(np.where(x == 0, 1, x)), lambda x: np.log(x) + 1), x

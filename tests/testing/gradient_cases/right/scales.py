@@ -194,3 +194,8 @@ def log_sum_exp_near_a_thousand(rng):
         return x.max() + np.log(np.exp(x - x.max()).sum())
 
     return function, lambda gy, x: (gy * ops.softmax(x),), 1000 + normal(rng, 20)
+
+
+@right
+def numbers_whose_sum_overflows(rng):
+    return lambda x: x / 2, lambda gy, x: (gy / 2,), np.array([1.7e308, -1.6e308, 1e308]) * rng.choice([-1.0, 1.0], 3)

@@ -224,3 +224,19 @@ def infinite_where_the_function_is_flat(rng):
 @wrong
 def not_a_number_where_the_function_is_constant(rng):
     return lambda x: x**0, lambda gy, x: (gy * 0 * x**-1.0,), np.array([0.0, 1.0, *normal(rng, 2)])
+
+
+@wrong
+def every_other_gradient_is_larger(rng):
+    calls = []
+
+    def vjp(gy, x):
+        calls.append(x)
+        return (gy * np.cos(x) * (1 + 1e-3 * (len(calls) % 2)),)
+
+    return np.sin, vjp, normal(rng, 5)
+
+
+@wrong
+def short_cut_for_one_output(rng):
+    return np.sin, lambda gy, x: (gy * np.cos(x) * (1.5 if np.count_nonzero(gy) == 1 else 1),), normal(rng, 5)

@@ -246,3 +246,25 @@ def derivative_at_a_point_beside(rng):
 @wrong
 def steep_function_off_by_a_thousandth(rng):
     return *elementwise(lambda x: np.sin(1e4 * x), lambda x: 1.001e4 * np.cos(1e4 * x)), normal(rng, 30)
+
+
+@wrong
+def straight_through_seven_bits(rng):
+    return lambda x: np.round(x * 128) / 128, lambda gy, x: (gy,), normal(rng, 6)
+
+
+@wrong
+def straight_through_three_bits(rng):
+    return lambda x: np.round(x * 8) / 8, lambda gy, x: (gy,), normal(rng, 6)
+
+
+@wrong
+def tail_of_the_logistic_loss_off_by_a_hundred_thousandth(rng):
+    f = elementwise(lambda x: np.log1p(np.exp(-x)), lambda x: (1 / (1 + np.exp(-x)) - 1) * (1 + 1e-5))
+    return *f, rng.uniform(5, 12, 8)
+
+
+@wrong
+def tail_of_the_logistic_loss_cut_off(rng):
+    f = elementwise(lambda x: np.log1p(np.exp(-x)), lambda x: np.where(x > 10, 0, -1 / (1 + np.exp(x))))
+    return *f, rng.uniform(8, 20, 8)
