@@ -30,7 +30,7 @@ def inner_slope(base: Array, x: Array, steepest: float) -> float:
     """How steep a function that takes ``x`` to ``base`` may be inside: |y| / |x|; 1 where that is up to ``steepest``
     times as much."""
     secant = largest(base) / float(usual_size(x))
-    return max(secant, min(1.0, steepest * secant))
+    return max(secant, min(1.0, steepest * secant)) if secant else 0.0
 
 
 def cancelled(

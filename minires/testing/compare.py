@@ -80,7 +80,8 @@ class Probe:
         """The derivative of every output when input ``number`` moves along ``d``; their noise is ``floor`` at least."""
         self.crossed = False
         noise = np.maximum(self.contract.floor, floor)
-        slopes = differentiate(self.line(number, d), self.contract.base, noise)
+        unit = float(usual_size(self.pair.arrays[number]))
+        slopes = differentiate(self.line(number, d), self.contract.base, noise, unit)
         if self.crossed:  # what looks as if it were not finite was not used because of a kink
             slopes.cause[(slopes.cause == CAUSES.index(NOT_FINITE)) & np.isfinite(self.contract.base)] = CAUSES.index(
                 KINK

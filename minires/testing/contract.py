@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,8 +38,8 @@ def check_contract(pair: Pair, rng: np.random.Generator, deterministic: bool) ->
 
     Gradients that must be equal may differ by 8 times what moving the inputs and gy by an ulp or two changes, plus
     eps · (64 + √(numbers in and out)) of the largest element, the error of a sum in any order. Where gy itself
-    cancels on the way, as in a saturated softmax, 64 units in its last place may remain, in proportion to |y| / |x|
-    where that is small or large.
+    cancels on the way, as in a saturated softmax, 64 units in its last place may remain; in proportion to |y| / |x|
+    where that is large, or where it is small and so much would be most of the gradient.
 
     Raises
     ------
@@ -127,7 +127,7 @@ class _Contract:
             chosen = np.arange(gy.size) == self.rng.integers(gy.size)
             one, rest = (self.pair.gradient(np.where(mask, gy, 0.0)) for mask in (chosen, ~chosen))
             what = "vjp is not linear in gy: vjp(a) + vjp(b) ≠ vjp(a + b), where a has one element that is not zero"
-            self._must_agree(_combine(one, 1.0, rest, 1.0), expected, what, 2.0)
+            self._must_agree(_combine(one, 1.0, rest, 1.0), expected, what, 2.0, parts=(one, rest))
 
     def _caches(self) -> None:
         try:
@@ -162,24 +162,31 @@ class _Contract:
         what: str,
         scale: float = 1.0,
         measure_again: Callable[[], None] | None = None,
+        parts: Sequence[Gradients] = (),
     ) -> None:
+        """``got`` was computed from ``parts``, if given, which may be larger than what is left of them."""
         for number, difference in enumerate(self._differences(got, expected)):
             if abs(scale) <= 1 and not _as_finite(got[number], expected[number]):
                 raise GradientError(f"{what}: the gradient of input {number} is not finite")
-            if difference > self._bound(number, expected, scale):  # three samples of the noise may have missed it
+            bound = self._bound(number, [expected, *parts], scale, difference)
+            if difference > bound:  # three samples of the noise may have missed it
                 self._measure_noise(9, self.gy, self.g)
                 if measure_again is not None:
                     measure_again()
-            bound = self._bound(number, expected, scale)
+                bound = self._bound(number, [expected, *parts], scale, difference)
             if difference > bound:
                 raise GradientError(
                     f"{what}: the gradient of input {number} differs by {difference:.3g}, rounding allows {bound:.3g}"
                 )
 
-    def _bound(self, number: int, expected: Gradients, scale: float) -> float:
-        size, terms = max(1.0, abs(scale)), 64 + np.sqrt(self.pair.arrays[number].size + self.base.size)
-        rounding = EPS * largest(expected[number]) + size * TINY  # TINY: what underflows on the way
-        cancelled = 64 * EPS * max(abs(scale), 3.0) * inner_slope(self.base, self.pair.arrays[number], _STEEPEST)
+    def _bound(self, number: int, terms_of: Sequence[Gradients], scale: float, difference: float) -> float:
+        """What rounding allows for a difference between sums of gradients."""
+        x, size = self.pair.arrays[number], max(1.0, abs(scale))
+        reach = max(largest(g[number]) for g in terms_of)
+        rounding = EPS * reach + size * TINY  # TINY: what underflows on the way
+        steepest = np.inf if difference < reach / 8 else _STEEPEST  # a rest that is mostly right may be tiny
+        cancelled = 64 * EPS * max(abs(scale), 3.0) * inner_slope(self.base, x, steepest)
+        terms = 64 + np.sqrt(x.size + self.base.size)
         return float(8 * abs(scale) * self.noise[number] + terms * rounding + cancelled)
 
     def _differences(self, a: Gradients, b: Gradients) -> list[float]:

@@ -82,7 +82,7 @@ def count_causes(cause: Array) -> dict[str, int]:
     return {name: count for name, count in zip(CAUSES, counts, strict=True) if count}
 
 
-def differentiate(line: Line, base: Array, floor: Array | float = 0.0) -> Derivatives:
+def differentiate(line: Line, base: Array, floor: Array | float = 0.0, unit: float = 0.0) -> Derivatives:
     """The derivative of every output of ``line`` at 0.
 
     Parameters
@@ -90,16 +90,17 @@ def differentiate(line: Line, base: Array, floor: Array | float = 0.0) -> Deriva
     line : step -> outputs, a vector; not called at 0
     base : the outputs at 0
     floor : noise already known (from calls that did not repeat)
+    unit : the size of the inputs, to which outputs may be rounded on the way; 0 if it is not known
 
     Returns
     -------
     Derivatives
     """
     with np.errstate(all="ignore"):
-        return _differentiate(line, base, floor)
+        return _differentiate(line, base, floor, unit)
 
 
-def _differentiate(line: Line, base: Array, floor: Array | float) -> Derivatives:
+def _differentiate(line: Line, base: Array, floor: Array | float, unit: float) -> Derivatives:
     blocks = [slice(start, start + _BLOCK) for start in range(0, max(base.size, 1), _BLOCK)]
     floors, reach = np.broadcast_to(floor, base.shape), largest(base)
     # The steps of the window, and two more, which tell what a first move at the window's end was.
@@ -111,7 +112,12 @@ def _differentiate(line: Line, base: Array, floor: Array | float) -> Derivatives
         noise = np.maximum(floors[block], rounding_of(base[block]))
         for (ratio, _), start in zip(LADDERS, points, strict=True):
             noise = np.maximum(noise, noise_of(start, ratio))
-        walks.append([Walk(noise, ratio, start[:-2], reach) for (ratio, _), start in zip(LADDERS, points, strict=True)])
+        walks.append(
+            [
+                Walk(noise, ratio, start[:-2], max(reach, unit))
+                for (ratio, _), start in zip(LADDERS, points, strict=True)
+            ]
+        )
         for walk, start in zip(walks[-1], points, strict=True):
             for point in start[-2:]:
                 walk.advance(point)
@@ -126,6 +132,8 @@ def _differentiate(line: Line, base: Array, floor: Array | float) -> Derivatives
     doubtful = found.usable & (found.noise > ROUGH * np.fmax(np.abs(base), found.variation))
     if doubtful.any():
         _tell_structure_from_noise(line, base, found, doubtful)
+        # Where noise is all there is, nothing tells that there is no slope.
+        found.flat[doubtful & ~found.still & (found.noise > GRAINY * max(reach, unit))] = False
     _doubt_stillness(found, np.abs(base), reach)
     return _judge(found, np.fmax(reach, found.variation))
 

@@ -93,7 +93,7 @@ def bends(points: Sequence[Point]) -> Array:
     """Where the slope is another to either side of the very point, by however little: E doubles with h."""
     found = np.abs(points[0].even) > 16 * EPS * points[0].size
     (where,) = np.nonzero(found)
-    slopes = np.array([point.even[where] / point.h for point in points[:4]])
+    slopes = np.array([point.even[where] / point.h for point in points[:6]])
     found[where] = np.all(np.abs(slopes - slopes[0]) <= np.abs(slopes[0]) / 4, axis=0)
     return found
 

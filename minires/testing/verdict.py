@@ -101,8 +101,8 @@ class _Verdict:
             refuted += self.compared > compared
             if confirmed or refuted == 2:
                 break
-        if self._leave_out_not_additive(d, slopes):
-            self._try(kind)
+        if kind != "tied" and self._has_kinks(d, slopes, wrong):
+            self._try(kind)  # without them
         elif confirmed:
             finding = localise(self.probe, self.number, d, slopes, wrong)
             raise GradientError(str(finding), finding)
@@ -116,11 +116,14 @@ class _Verdict:
                 allowed_difference=wrong.bar + wrong.rounding,
             )
 
-    def _leave_out_not_additive(self, d: Array, slopes: Derivatives) -> bool:
-        """Count outputs whose slopes along two parts of d do not add up to that along d as kinks; whether any did.
+    def _has_kinks(self, d: Array, slopes: Derivatives, wrong: Comparison) -> bool:
+        """Whether outputs that seemed wrong are on kinks: seen meanwhile, or because slopes do not add up.
 
-        The median of three equal numbers looks smooth along every line, but has no derivative.
+        The median of three equal numbers looks smooth along every line, but its slope along a + b is not the sum of
+        those along a and b: it has no derivative.
         """
+        if self.bent[wrong.gy != 0].any():
+            return True
         found = np.zeros_like(self.bent)
         for _ in range(2):
             first = self.probe.rng.random(d.shape) < 0.5
@@ -245,10 +248,13 @@ class _Verdict:
             d = self._draw(kind)
             found = None if d is None else find_kinks(self.probe, self.number, d)
             if found is not None and found.any() and not found[d != 0].all():
-                self.left_out |= found
+                before = self.left_out
+                self.left_out = before | found
                 self.bent[:] = False
                 self._try("array")
                 self._try("element")
+                if not self.resolved:  # they were no kinks: the function oscillates, say
+                    self.left_out = before
                 return
 
     def _report_empty(self) -> InputReport:
