@@ -144,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--order", type=int, choices=(1, 2), default=1, help="2: second derivatives of your own operation, too (1)"
     )
-    check.add_argument("--json", metavar="FILE", help="write the whole table there")
+    check.add_argument("--json", metavar="FILE", help="write the whole table there; - is stdout")
     return parser
 
 

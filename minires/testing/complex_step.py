@@ -35,6 +35,7 @@ from minires.testing.report import (
     GradientReport,
     Inconclusive,
     InputReport,
+    errors_end_here,
     inconclusive,
 )
 
@@ -42,6 +43,7 @@ STEP = 1e-20
 _REPEATS, _IN_DOUBT = 2, 32  # evaluations at points an ulp or two away
 
 
+@errors_end_here
 def check_complex_step(
     function: Callable[..., Any],
     vjp: Callable[..., Any],

@@ -19,13 +19,23 @@ from minires.device import Array
 from minires.errors import DtypeError
 from minires.testing.layouts import copy_in_order
 from minires.testing.pair import Gradients, Pair, as_arrays, seed_of
-from minires.testing.report import KINK, RESOLUTION, Finding, GradientError, GradientReport, Inconclusive, InputReport
+from minires.testing.report import (
+    KINK,
+    RESOLUTION,
+    Finding,
+    GradientError,
+    GradientReport,
+    Inconclusive,
+    InputReport,
+    errors_end_here,
+)
 
 _STEPS = [2.0**-k for k in range(13)]
 _MAGNITUDES = (511, 63, 7, 1)
 _ROUNDING = Fraction(1, 2**16)  # of a sum's absolute terms: more than float32 rounds, less than a mistake
 
 
+@errors_end_here
 def check_exact(
     function: Callable[..., Any],
     vjp: Callable[..., Any],
@@ -59,7 +69,10 @@ def check_exact(
     Inconclusive : the arithmetic is not exact here (numbers too large or not dyadic), the point lies on a kink,
         or the map is of higher degree than two.
     DtypeError : an input is neither float32 nor float64.
+    ValueError : ``draws`` is less than 1.
     """
+    if draws < 1:
+        raise ValueError(f"draws must be at least 1, got {draws!r}: nothing would be checked")
     seed = seed_of(rng)
     generator = np.random.default_rng(seed)
     pair = Pair(function, vjp, as_arrays(arrays), has_cache=has_cache, argnums=argnums)

@@ -6,12 +6,13 @@ compared after each call; what they return is copied and checked for type, shape
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from minires.device import Array, asarray, asnumpy, device_of
+from minires.device import Array, asarray, asnumpy, device_of, is_array
 from minires.errors import DtypeError, ShapeError
 from minires.testing.layouts import copy_in_order
 from minires.testing.report import RESOLUTION, GradientError, Inconclusive
@@ -20,22 +21,37 @@ Gradients = list[Array | None]
 
 
 def as_arrays(arrays: Sequence[Any]) -> list[Array]:
-    """The arguments as arrays, numbers as 0-d arrays.
+    """The arguments as arrays, numbers and lists of numbers as NumPy's.
 
     Raises
     ------
     ValueError : without any argument.
+    TypeError : for a Tensor, for an array of another library, for a list of arrays.
     DtypeError : for an argument that is not numeric.
     """
     if not arrays:
         raise ValueError("there is no array to check a gradient at: give one for each argument of the function")
-    converted = [array if hasattr(array, "dtype") else np.asarray(array) for array in arrays]
+    converted = [_as_array(array, number) for number, array in enumerate(arrays)]
     for number, array in enumerate(converted):
         if array.dtype.kind not in "biufc":
             raise DtypeError(
                 f"input {number} has dtype {array.dtype}, expected numbers; bind options with a lambda or partial"
             )
     return converted
+
+
+def _as_array(value: Any, number: int) -> Array:
+    if is_array(value):
+        return value  # type: ignore[no-any-return]
+    if isinstance(value, list | tuple) and any(map(is_array, value)):
+        raise TypeError(f"input {number} is a {type(value).__name__} of arrays: give them one by one, as in *arrays")
+    if hasattr(value, "dtype") and not isinstance(value, np.generic):
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        raise TypeError(
+            f"input {number} is a {kind}, expected an array of NumPy or CuPy: convert it, with .numpy() say; functions "
+            "of minires' own Tensors go to check_gradient"
+        )
+    return np.asarray(value)
 
 
 def need_float64(pair: Pair) -> None:
@@ -54,14 +70,20 @@ def choose_arguments(arrays: Sequence[Array], argnums: int | Sequence[int] | Non
 
     Raises
     ------
-    ValueError : for a number that no argument has.
+    ValueError : for a number that no argument has, and where there is none.
+    TypeError : for what is no number.
     """
     if argnums is None:
         return list(range(len(arrays)))
-    chosen = [argnums] if isinstance(argnums, int) else list(argnums)
+    try:
+        chosen = [operator.index(number) for number in (argnums if isinstance(argnums, Iterable) else [argnums])]
+    except TypeError:
+        raise TypeError(f"argnums must be an int or a sequence of ints, got {argnums!r}") from None
     for number in chosen:
         if not -len(arrays) <= number < len(arrays):
             raise ValueError(f"argnums has {number}, but there are {len(arrays)} inputs")
+    if not chosen:
+        raise ValueError("argnums is empty, so nothing would be checked: name an input, or leave it out for all")
     return sorted({number % len(arrays) for number in chosen})
 
 
@@ -78,6 +100,7 @@ class Pair:
 
     Raises
     ------
+    DtypeError : if no input to check is of floats.
     DtypeError, ShapeError : if ``function`` returns anything but arrays of the inputs' float dtype.
     GradientError : if a call modifies what it was given, or ``vjp`` returns what is no gradient.
     """
@@ -96,6 +119,12 @@ class Pair:
         self.arrays = [copy_in_order(asnumpy(array)) for array in arrays]
         self.checked = choose_arguments(arrays, argnums)
         self.varied = [number for number in self.checked if self.arrays[number].dtype.kind == "f"]
+        if all(self.arrays[number].dtype.kind in "biu" for number in self.checked):
+            number = self.checked[0]
+            raise DtypeError(
+                f"input {number} is {self.arrays[number].dtype} and has no gradient, and no other is to be checked: "
+                "cast it with .astype(np.float64)"
+            )
         self.evaluations = self.gradients = 0
         self._outputs: list[tuple[tuple[int, ...], np.dtype[Any]] | None] = []
         self.is_tuple = False

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from minires.errors import MiniresError
+
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
 
 SHARP = "sharp"
 KINK = "kink"
@@ -167,3 +171,17 @@ def inconclusive(argument: int, cause: str, outputs: int, **details: Any) -> Inc
         NOT_FINITE: "Choose inputs inside the function's domain.",
     }
     return Inconclusive(text + remedy[cause], cause)
+
+
+def errors_end_here(check: Callable[Given, Found]) -> Callable[Given, Found]:
+    """Have a check's GradientError come without the way through the checker, and pytest show the caller's line."""
+
+    @functools.wraps(check)
+    def checked(*arguments: Given.args, **options: Given.kwargs) -> Found:
+        __tracebackhide__ = True
+        try:
+            return check(*arguments, **options)
+        except GradientError as error:
+            raise error.with_traceback(None)  # noqa: B904 (the same error; its text says it all)
+
+    return checked

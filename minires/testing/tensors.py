@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 
 from minires.autograd.backward import grad
+from minires.autograd.tensor import Tensor
 from minires.device import Array
 from minires.functional.creation import tensor
 from minires.testing.branches import fingerprint
 from minires.testing.complex_step import check_complex_step
 from minires.testing.pair import choose_arguments, seed_of
-from minires.testing.report import GradientReport
+from minires.testing.report import GradientReport, errors_end_here
 from minires.testing.source import definitions
 from minires.testing.vjp import check_vjp
 
 
+@errors_end_here
 def check_gradient(
     function: Callable[..., Any],
     *tensors: Any,
@@ -51,6 +53,7 @@ def check_gradient(
     ------
     GradientError, Inconclusive, DtypeError : as `check_vjp` does.
     ValueError : for another order or method.
+    TypeError : for inputs or outputs that are no Tensors.
     """
     if order not in (1, 2):
         raise ValueError(f"order must be 1 or 2, got {order!r}")
@@ -64,10 +67,16 @@ def check_gradient(
         options: dict[str, Any] = {"at_kinks": at_kinks, "deterministic": deterministic}
         return check_vjp(pair.forward, pair.vjp, *arrays, argnums=numbers, rng=seed, **options)
 
+    for number, value in enumerate(tensors):
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"input {number} is a {type(value).__name__}, expected a Tensor: give minires.tensor(…), or check a "
+                "function of plain arrays with check_vjp"
+            )
     arrays = [tensor.numpy() for tensor in tensors]
     if argnums is None:
         wanted = [n for n, tensor in enumerate(tensors) if tensor.requires_grad]
-        argnums = wanted or [n for n, array in enumerate(arrays) if array.dtype.kind == "f"]
+        argnums = wanted or [n for n, array in enumerate(arrays) if array.dtype.kind == "f"] or None
     chosen = choose_arguments(arrays, argnums)
     pair = TensorPair(function, chosen, [tensor.device for tensor in tensors])
     report = check(pair, arrays, chosen)
@@ -112,9 +121,21 @@ class TensorPair(_Branching):
         ]
 
     def outputs(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
-        """What the function returns, as a tuple."""
+        """What the function returns, as a tuple.
+
+        Raises
+        ------
+        TypeError : if that is no Tensor.
+        """
         returned = self.function(*tensors)
-        return tuple(returned) if isinstance(returned, tuple | list) else (returned,)
+        outputs = tuple(returned) if isinstance(returned, tuple | list) else (returned,)
+        for output in outputs:
+            if not isinstance(output, Tensor):
+                raise TypeError(
+                    f"function returns a {type(output).__name__}, expected a Tensor or a tuple of Tensors; a function "
+                    "of plain arrays goes to check_vjp, with its gradient"
+                )
+        return outputs
 
     def output_shapes(self, arrays: Sequence[Array]) -> list[tuple[int, ...]]:
         """The shapes of the float outputs."""

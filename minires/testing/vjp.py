@@ -21,10 +21,11 @@ from minires.testing.compare import Probe
 from minires.testing.contract import check_contract
 from minires.testing.directions import snap
 from minires.testing.pair import Pair, as_arrays, need_float64, seed_of
-from minires.testing.report import GradientReport
+from minires.testing.report import GradientReport, errors_end_here
 from minires.testing.verdict import check_input
 
 
+@errors_end_here
 def check_vjp(
     function: Callable[..., Any],
     vjp: Callable[..., Any],

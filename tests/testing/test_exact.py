@@ -159,3 +159,8 @@ def test_a_gradient_that_is_not_finite_is_wrong_and_not_inconclusive():
     with pytest.raises(testing.GradientError, match=r"nan at index \(1,\)") as caught:
         testing.check_exact(lambda x: 2 * x, lambda gy, x: (gy * 2 * x / x,), x)
     assert not isinstance(caught.value, testing.Inconclusive)
+
+
+def test_no_draws_are_refused():
+    with pytest.raises(ValueError, match="draws must be at least 1, got 0"):
+        testing.check_exact(lambda x: 2 * x, lambda gy, x: (2 * gy,), np.array([1.0, 2.0]), draws=0)

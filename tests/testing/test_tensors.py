@@ -113,3 +113,14 @@ def test_the_snippet_of_a_wrong_operation_fails_in_a_fresh_interpreter(order):
     done = subprocess.run([sys.executable, "-c", caught.value.finding.snippet], capture_output=True, text=True)
     assert done.returncode == 1
     assert "AssertionError" in done.stderr
+
+
+def test_arrays_are_refused_with_a_word():
+    x = np.ones(3)
+    with pytest.raises(TypeError, match="input 0 is a ndarray, expected a Tensor"):
+        testing.check_gradient(lambda x: x * x, x)
+    for returned in (x, 2.0, None):
+        with pytest.raises(TypeError, match=f"function returns a {type(returned).__name__}, expected a Tensor"):
+            testing.check_gradient(lambda x, returned=returned: returned, mr.tensor(x))
+    with pytest.raises(DtypeError, match="input 0 is int64 and has no gradient"):
+        testing.check_gradient(lambda x: x * 2, mr.tensor(np.arange(3)))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +19,7 @@ from minires.testing.catalogue.own import check_own, find
 from minires.testing.catalogue.table import HEADER, Row, Survey, all_settings, as_json, line_of, survey
 
 EXAMPLES, OWN_EXAMPLES = 3, 20
+STDOUT = "-"
 
 
 class Options(NamedTuple):
@@ -36,9 +39,11 @@ class Options(NamedTuple):
 def run(options: Options, version: str) -> bool:
     """Check, print the table, write the JSON; whether everything passed and nothing lacks a check.
 
+    Where the JSON goes to stdout, the table goes to stderr.
+
     Raises
     ------
-    SettingsError : for operations, settings or shapes that there are not.
+    SettingsError : for operations, settings, shapes or a device that there are not.
     OSError : if the JSON cannot be written.
     """
     if options.examples is not None and options.examples < 1:
@@ -48,12 +53,17 @@ def run(options: Options, version: str) -> bool:
         raise SettingsError("check operations of minires and operations of your own one after the other")
     if options.shapes and not own:
         raise SettingsError("--shapes is for an operation of your own, module:name")
-    if options.json is not None and not Path(options.json).absolute().parent.is_dir():
-        raise SettingsError(f"{options.json} cannot be written: its directory does not exist")
-    found = _check_own(own, options) if own else _check_catalogue(options)
-    print(_summary(found))
+    device = options.device or ("cuda" if options.kernels == "cuda" else "cpu")
+    if not available(device):
+        raise SettingsError(f"device {device} is not available here, so nothing would be checked on it")
+    if options.json not in (None, STDOUT):
+        Path(options.json).open("a").close()  # what cannot be written is better known before than after
+    with contextlib.redirect_stdout(sys.stderr if options.json == STDOUT else sys.stdout):
+        found = _check_own(own, options) if own else _check_catalogue(options)
+        print(_summary(found))
     if options.json is not None:
-        Path(options.json).write_text(json.dumps(as_json(found, version), indent=1) + "\n")
+        text = json.dumps(as_json(found, version), indent=1) + "\n"
+        _ = sys.stdout.write(text) if options.json == STDOUT else Path(options.json).write_text(text)
     return found.passed
 
 
@@ -67,8 +77,6 @@ def _check_own(names: Sequence[str], options: Options) -> Survey:
     if options.dtype not in (None, "float64"):
         raise SettingsError("an operation of your own is checked by finite differences, which need float64")
     device = canonical(options.device or "cpu")
-    if not available(device):
-        return Survey([], [], [device], 0, options.seed)
     shapes = None if options.shapes is None else [shape_of(text) for text in options.shapes]
     operations = [find(name) for name in names]
     examples = options.examples or OWN_EXAMPLES

