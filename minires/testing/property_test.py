@@ -10,13 +10,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from hypothesis import Phase, event, given, reject, settings
+from hypothesis.errors import FailedHealthCheck, Unsatisfiable
 from hypothesis.strategies import SearchStrategy
 
 from minires.device import is_array
 from minires.functional.creation import tensor
 from minires.testing.bound import Bound
 from minires.testing.exact import check_exact
-from minires.testing.report import KINK, RESOLUTION, GradientError, Inconclusive
+from minires.testing.pair import choose_arguments
+from minires.testing.report import KINK, NOT_FINITE, RESOLUTION, GradientError, Inconclusive
 from minires.testing.tensors import check_gradient
 from minires.testing.vjp import check_vjp
 
@@ -63,8 +65,9 @@ def gradients(
         vjp, and not differentiated.
     vjp : vjp(gy, *arguments) -> tuple with one gradient for each array; more for the others must be None. Without it,
         the function is one of Tensors, and minires' own gradient is checked.
-    inconclusive : "skip" sets a point aside where nothing can be seen (a kink in every output, a slope below the
-        rounding noise), as Hypothesis' ``assume`` does: too many of them fail the test. "raise" fails it at the first.
+    inconclusive : "skip" sets a point aside where nothing can be seen (outside the function's domain, a kink in every
+        output, a slope below the rounding noise), as Hypothesis' ``assume`` does: too many of them fail the test.
+        "raise" fails it at the first.
     exact : check with `check_exact`, for which the arrays must hold small integers: ``ms.arrays(kinds="integers")``
     options : keywords of `check_vjp`, `check_exact` or `check_gradient`; ``argnums`` counts the function's arguments
 
@@ -82,9 +85,8 @@ def gradients(
         raise TypeError("exact=True needs a vjp: check_exact is for functions of plain arrays")
     if inconclusive not in ("skip", "raise"):
         raise ValueError(f"inconclusive must be 'skip' or 'raise', got {inconclusive!r}")
-    skipped = (
-        () if inconclusive == "raise" else (RESOLUTION,) if options.get("at_kinks") == "raise" else (RESOLUTION, KINK)
-    )
+    causes = [RESOLUTION, NOT_FINITE] + [KINK] * (options.get("at_kinks") != "raise")
+    skipped = causes if inconclusive == "skip" else []
     check: Function = check_gradient if vjp is None else check_exact if exact else check_vjp
     unknown = set(options) - set(inspect.signature(check).parameters)
     if unknown:
@@ -93,8 +95,10 @@ def gradients(
     caller = frame.f_globals.get("__name__", ""), frame.f_code.co_filename, frame.f_lineno
 
     def decorate(function: Function) -> Callable[..., None]:
-        checked = functools.partial(_check, check, vjp, options, skipped)
+        set_aside = dict.fromkeys(skipped, "")
+        checked = functools.partial(_check, check, vjp, options, set_aside)
         made: Callable[..., None] = _test(function, strategies, checked, *caller)
+        made._minires_set_aside = set_aside  # type: ignore[attr-defined]
         return made
 
     return decorate
@@ -107,6 +111,13 @@ def set_examples(test: Any, examples: int) -> None:
         _set_defaults(test, settings(defaults, max_examples=examples))
 
 
+def explain(test: Any, error: BaseException | None) -> None:
+    """Where Hypothesis says that too many points were set aside, add why `gradients` did so."""
+    if isinstance(error, FailedHealthCheck | Unsatisfiable):
+        for text in filter(None, getattr(test, "_minires_set_aside", {}).values()):
+            error.add_note(f"A point was set aside: {text}")
+
+
 def _set_defaults(test: Any, defaults: settings) -> None:
     # Hypothesis has no public way to say this: to decorate with `defaults` would forbid settings of the user's own.
     test._hypothesis_internal_use_settings = test._minires_settings = defaults
@@ -116,11 +127,14 @@ def _check(
     check: Function,
     vjp: Function | None,
     options: dict[str, Any],
-    skipped: Sequence[str],
+    set_aside: dict[str, str],
     function: Function,
     *drawn: Any,
 ) -> None:
-    """Check the gradient of ``function`` at one point; it is set aside if it is inconclusive for a reason to skip."""
+    """Check the gradient of ``function`` at one point.
+
+    It is set aside if it is inconclusive for one of the causes in ``set_aside``, which keeps the text of the latest.
+    """
     values = [part for value in drawn for part in (value if type(value) is tuple else (value,))]
     fixed = {place: value for place, value in enumerate(values) if not is_array(value)}
     arrays = [value for value in values if is_array(value)]
@@ -131,27 +145,28 @@ def _check(
         bound = Bound(function, vjp, len(values), fixed, options.get("has_cache", False))
         function, vjp = bound.forward, vjp and bound.vjp
         if options.get("argnums") is not None:
-            options = {**options, "argnums": _among_arrays(options["argnums"], fixed, len(values))}
+            options = {**options, "argnums": _among_arrays(options["argnums"], fixed, values)}
     try:
         if vjp is None:
             check(function, *map(tensor, arrays), **options)
         else:
             check(function, vjp, *arrays, **options)
     except Inconclusive as error:
-        if error.cause not in skipped:
+        if error.cause not in set_aside:
             raise
+        set_aside[error.cause] = str(error)
         event(f"inconclusive: {error.cause}")
         reject()
 
 
-def _among_arrays(argnums: int | Sequence[int], fixed: dict[int, Any], count: int) -> list[int]:
+def _among_arrays(argnums: int | Sequence[int], fixed: dict[int, Any], values: Sequence[Any]) -> list[int]:
     """Places among all arguments as places among the arrays."""
-    chosen = [argnums] if isinstance(argnums, int) else argnums
-    arrays = [place for place in range(count) if place not in fixed]
+    arrays = [place for place in range(len(values)) if place not in fixed]
+    chosen = choose_arguments(values, argnums)
     for place in chosen:
-        if place % count in fixed:
-            raise TypeError(f"argnums has {place}, but that argument is no array: {fixed[place % count]!r}")
-    return [arrays.index(place % count) for place in chosen]
+        if place in fixed:
+            raise TypeError(f"argnums has {place}, but that argument is no array: {fixed[place]!r}")
+    return [arrays.index(place) for place in chosen]
 
 
 def _test(

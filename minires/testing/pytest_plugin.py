@@ -39,3 +39,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if level and makers:  # else there are no such tests
         for item in items:
             makers.set_examples(getattr(item, "function", None), EXAMPLES[level])
+
+
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Say why points were set aside, where Hypothesis says that too many were."""
+    makers = sys.modules.get("minires.testing.property_test")
+    if makers and call.excinfo:
+        makers.explain(getattr(item, "function", None), call.excinfo.value)

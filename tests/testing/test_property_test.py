@@ -312,8 +312,21 @@ def test_a_test_of_inconclusive_points_alone_does_not_pass():
         test()
 
 
-def test_points_outside_the_functions_domain_are_not_skipped():
-    test = testing.gradients(ms.arrays(()), vjp=lambda gy, x: gy / x)(np.log)
+def log_vjp(gy, x):
+    return gy / x
+
+
+test_points_outside_the_domain_are_no_alarm = FEW(testing.gradients(ms.arrays(), vjp=log_vjp)(np.log))
+test_tensors_outside_the_domain_are_no_alarm = FEW(testing.gradients(ms.arrays(), order=2)(mr.functional.sqrt))
+
+
+def test_an_error_inside_the_domain_is_found_among_points_outside():
+    text = failure(testing.gradients(ms.arrays(()), vjp=lambda gy, x: 2 * gy / x)(np.log))
+    assert "claimed = 2 × numerical everywhere" in text
+
+
+def test_points_outside_the_functions_domain_fail_where_they_shall():
+    test = testing.gradients(ms.arrays(()), vjp=log_vjp, inconclusive="raise")(np.log)
     assert "not finite" in failure(test, error=testing.Inconclusive)
 
 
@@ -333,6 +346,13 @@ def test_a_point_without_float_arrays_is_refused():
 def test_argnums_must_name_arrays():
     test = testing.gradients(st.integers(), ms.arrays(), vjp=lambda gy, n, x: gy, argnums=[0])(lambda n, x: x)
     assert "argnums has 0, but that argument is no array" in failure(test, error=TypeError)
+
+
+def test_argnums_may_be_an_integer_of_numpy():
+    test = testing.gradients(st.just(2), ms.arrays(), vjp=lambda gy, n, x: n * gy, argnums=np.int64(1))
+    FEW(test(lambda n, x: n * x))()
+    test = testing.gradients(st.just(2), ms.arrays(), vjp=lambda gy, n, x: n * gy, argnums=2)(lambda n, x: n * x)
+    assert "argnums has 2, but there are 2 inputs" in failure(test, error=ValueError)
 
 
 def test_float32_is_refused_by_the_checker():

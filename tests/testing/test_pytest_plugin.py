@@ -159,3 +159,28 @@ def test_a_failure_shows_the_checkers_text_at_the_smallest_array_and_nothing_of_
     assert "minires/testing" not in wrong.replace("\\", "/")
     fixture = output.partition("_ test_with_fixture _")[2]
     assert "TypeError: test_with_fixture: missing a required argument: 'tmp_path'" in fixture
+
+
+NOWHERE = """
+import numpy as np
+from minires import testing
+from minires.testing import strategies as ms
+
+@testing.gradients(ms.arrays(), vjp=lambda gy, x: gy)
+def test_nowhere(x):
+    return np.log(-1 - x * x)
+
+class TestNowhere:
+    @testing.gradients(ms.arrays(kinds="integers"), vjp=lambda gy, x: 0 * gy)
+    def test_on_a_kink(self, x):
+        return np.floor(x)
+"""
+
+
+def test_where_no_point_can_be_checked_the_test_fails_and_tells_why(run):
+    output = run(NOWHERE)
+    assert "2 failed" in output
+    nowhere, _, kink = output.partition("_ test_nowhere _")[2].partition("_ TestNowhere.test_on_a_kink _")
+    assert "A point was set aside: the gradient of input 0 could be neither confirmed nor refuted: the fun" in nowhere
+    assert "Choose inputs inside the function's domain." in nowhere
+    assert "Choose inputs away from kinks and ties." in kink

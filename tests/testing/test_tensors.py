@@ -59,6 +59,10 @@ def test_an_operation_that_is_wrong_in_second_order_only_is_caught():
         testing.check_gradient(Detached.apply, *tensors((4,)), order=2)
 
 
+def test_second_derivatives_outside_the_domain_are_left_out_without_a_warning():
+    assert testing.check_gradient(lambda x: x.sqrt(), mr.tensor(np.array([-1.0, 2.0])), order=2).left_out
+
+
 def test_only_tensors_that_require_a_gradient_are_checked():
     x, w = tensors((3,))[0], tensors((3,), requires_grad=False)[0]
     assert [r.argument for r in testing.check_gradient(lambda x, w: x * w, x, w).inputs] == [0]
