@@ -53,9 +53,11 @@ def run(options: Options, version: str) -> bool:
         raise SettingsError("check operations of minires and operations of your own one after the other")
     if options.shapes and not own:
         raise SettingsError("--shapes is for an operation of your own, module:name")
-    device = options.device or ("cuda" if options.kernels == "cuda" else "cpu")
-    if not available(device):
-        raise SettingsError(f"device {device} is not available here, so nothing would be checked on it")
+    if not available(_device(options)):
+        raise SettingsError(
+            f"device {_device(options)} is not available here, so nothing would be checked on it: it needs "
+            "minires[cuda12], a driver and a GPU"
+        )
     if options.json not in (None, STDOUT):
         Path(options.json).open("a").close()  # what cannot be written is better known before than after
     with contextlib.redirect_stdout(sys.stderr if options.json == STDOUT else sys.stdout):
@@ -76,15 +78,21 @@ def _check_catalogue(options: Options) -> Survey:
 def _check_own(names: Sequence[str], options: Options) -> Survey:
     if options.dtype not in (None, "float64"):
         raise SettingsError("an operation of your own is checked by finite differences, which need float64")
-    device = canonical(options.device or "cpu")
+    device = canonical(_device(options))
+    kernels = options.kernels or ("fast" if device == "cpu" else "cuda")
+    (setting,) = _settings(options._replace(device=device, kernels=kernels, dtype="float64"))
     shapes = None if options.shapes is None else [shape_of(text) for text in options.shapes]
     operations = [find(name) for name in names]
+    for operation in operations:
+        if operation.vjp and (options.kernels or device != "cpu"):
+            raise SettingsError(
+                f"{operation.name} has a vjp of arrays, which is checked with NumPy's: leave --device and --kernels out"
+            )
     examples = options.examples or OWN_EXAMPLES
     rows = []
     for operation in operations:
-        kernels = "-" if operation.vjp else options.kernels or ("fast" if device == "cpu" else "cuda")
-        setting = Setting("float64", device, kernels)
-        rows.append(check_own(operation, shapes, setting, options.order, examples, options.seed))
+        its = setting._replace(kernels="-") if operation.vjp else setting
+        rows.append(check_own(operation, shapes, its, options.order, examples, options.seed))
         if len(rows) == 1:
             print(HEADER)
         _tell(rows[-1])
@@ -121,6 +129,11 @@ def _entries(names: Sequence[str]) -> Sequence[Entry]:
             raise SettingsError(f"operation {name!r} is not one of {known}; one of your own is module:name")
         chosen |= matching
     return [entry for entry in ENTRIES if entry.name in chosen] if names else ENTRIES
+
+
+def _device(options: Options) -> str:
+    """The device that is asked for, be it by its kernels; the CPU where nobody asks."""
+    return options.device or ("cuda" if options.kernels == "cuda" else "cpu")
 
 
 def _settings(options: Options) -> list[Setting]:

@@ -85,18 +85,22 @@ def find(target: str) -> OwnOperation:
         return OwnOperation(target, found.apply, None, inspect.Signature(parameters))
     if isinstance(found, tuple | list) and len(found) == 2 and all(map(callable, found)):
         found, vjp = found
-    kind = (
-        "a class, but no subclass of minires.Op"
-        if isinstance(found, type)
-        else "asynchronous"
-        if inspect.iscoroutinefunction(found)
-        else None
-        if callable(found)
-        else f"a {type(found).__name__}"
-    )
-    if kind is not None:
+    kind = _unlike_an_operation(found)
+    if kind:
         raise SettingsError(f"{target} is {kind}; expected an Op, a function of Tensors, or (forward, vjp)")
-    return OwnOperation(target, found, vjp, inspect.signature(found))
+    try:
+        return OwnOperation(target, found, vjp, inspect.signature(found))
+    except ValueError as error:  # some functions written in C do not tell
+        raise SettingsError(f"{target} does not tell what inputs it takes: put it into a function of yours") from error
+
+
+def _unlike_an_operation(found: Any) -> str:
+    """What it is, if it is no operation."""
+    if isinstance(found, type):
+        return "a class, but no subclass of minires.Op"
+    if inspect.iscoroutinefunction(found) or inspect.isasyncgenfunction(found):
+        return "asynchronous"
+    return "" if callable(found) else f"a {type(found).__name__}"
 
 
 def check_own(
@@ -149,8 +153,7 @@ def check_own(
     points = st.tuples(drawn, st.sampled_from(_KINDS), strategies.seeds())
     row.failure = explore(points, run, examples, seed)
     if not row.failure and not any(row.cases.values()):
-        beside = "" if operation.vjp else f" ({_OF_ARRAYS})"
-        raise SettingsError(f"{operation.name} could not be checked at any point: {left_out[0]}{beside}{hint}")
+        raise SettingsError(f"{operation.name} could not be checked at any point: {left_out[0]}{hint}")
     return row
 
 
@@ -174,19 +177,21 @@ def _check(
         return check_vjp(operation.function, operation.vjp, *laid, rng=seed)
     function = in_order(operation.function, memory, setting.kernels)
     pair = TensorPair(function, range(len(arrays)), [setting.device] * len(arrays))
-    returned = _try(lambda: operation.function(*pair.tensors(arrays)))
+    returned = _try(lambda: operation.function(*pair.tensors(arrays)), f" ({_OF_ARRAYS})")
+    if isinstance(returned, tuple | list) and all(isinstance(output, Tensor) for output in returned):
+        raise SettingsError(f"{operation.name} returns {len(returned)} Tensors: check a function that returns one")
     if not isinstance(returned, Tensor):
         raise SettingsError(f"{operation.name} returns a {type(returned).__name__}, not a Tensor; {_OF_ARRAYS}")
     _must_be_somewhere_finite(returned.numpy())
     return check_tensors(function, *pair.tensors(arrays), order=order, rng=seed)
 
 
-def _try(call: Callable[[], Any]) -> Any:
+def _try(call: Callable[[], Any], hint: str = "") -> Any:
     try:
         with np.errstate(all="ignore"):
             return call()
     except Exception as error:  # whatever a function raises for inputs that are not for it
-        raise _Refused(f"it raises {type(error).__name__}: {error}") from error
+        raise _Refused(f"it raises {type(error).__name__}: {error}{hint}") from error
 
 
 def _must_be_somewhere_finite(values: Any) -> None:

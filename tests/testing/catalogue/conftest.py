@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from minires import kernels
+from minires.cli import main
 from minires.testing.catalogue import ENTRIES
 from minires.testing.catalogue.table import explore
 
@@ -35,3 +36,16 @@ def plant(monkeypatch):
         monkeypatch.setattr(chosen, kernel, lambda *arguments: right(*arguments) * arguments[0].dtype.type(factor))
 
     return spoil
+
+
+@pytest.fixture
+def told(capsys):
+    """What ``minires check`` prints when it ends with this code."""
+
+    def told(code, *arguments):
+        assert main(["check", *arguments]) == code
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return err if code == 2 else out
+
+    return told

@@ -1,0 +1,195 @@
+import subprocess
+import sys
+
+import pytest
+
+from minires.testing.catalogue import command
+
+MODULE = '''
+import numpy as np
+import minires as mr
+
+class Square(mr.Op):
+    def forward(self, x, *, scale=1.0):
+        self.save(x)
+        self.scale = scale
+        return scale * x * x
+
+    def backward(self, gy):
+        (x,) = self.saved
+        return 2 * self.scale * x * gy
+
+class Wrong(Square):
+    def backward(self, gy):
+        (x,) = self.saved
+        return 2.002 * self.scale * x * gy
+
+class First(Square):
+    """Right, but its gradient is not recorded."""
+
+    def backward(self, gy):
+        (x,) = self.saved
+        return mr.tensor(2 * x.numpy() * gy.numpy())
+
+def product(a, b):
+    return a * b
+
+def sine(x):
+    return np.sin(x)
+
+def sine_vjp(gy, x):
+    return gy * np.cos(x)
+
+def log(x):
+    return np.log(x)
+
+def log_vjp(gy, x):
+    return gy / x
+
+def linear(x, w):
+    assert x.ndim != w.ndim
+    return x @ w
+
+def linear_vjp(gy, x, w):
+    return gy @ w.T, x.T @ gy
+
+def compared(x):
+    return x > 0
+
+def compared_vjp(gy, x):
+    return None
+
+class Plain:
+    pass
+
+async def later(x):
+    return x
+
+async def later_and_later(x):
+    yield x
+
+unknown = max
+
+def negative(x):
+    return x < 0
+
+def two(x):
+    return x, x * x
+
+def never(x):
+    return np.sqrt(-1 - x * x)
+
+def never_vjp(gy, x):
+    return gy
+
+def affine(x, w):
+    return x @ w
+
+def affine_vjp(gy, x, w):
+    return gy @ w.T, x.T @ gy
+
+def many(*xs):
+    return xs[0] * xs[-1]
+
+def of_arrays(x):
+    return np.sin(x.numpy())
+
+wrong_pair = (np.exp, lambda gy, x: gy * np.exp(x) * (1 + 1e-5))
+number = 3
+'''
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """A module of a user's in the current directory; its name."""
+    name = f"own_operations_{abs(hash(tmp_path))}"
+    (tmp_path / f"{name}.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield name
+    sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("name", ["Square", "product", "sine", "log"])
+def test_a_right_operation_of_ones_own_passes_in_every_memory_order(module, told, name):
+    lines = told(0, f"{module}:{name}", "--examples", "4").splitlines()
+    assert lines[1].split()[:8] == [
+        f"{module}:{name}",
+        "float64",
+        "cpu",
+        "-" if name in ("sine", "log") else "fast",
+        *"4444",
+    ]
+    assert lines[-1] == "1 rows, 20 checks: all passed"
+
+
+@pytest.mark.parametrize(("name", "share"), [("Wrong", 1.001), ("wrong_pair", 1.00001)])
+def test_a_wrong_operation_of_ones_own_fails_with_a_snippet_that_fails_too(module, tmp_path, told, name, share):
+    out = told(1, f"{module}:{name}", "--examples", "4")
+    assert "x0 (), smooth values of seed 0, memory order C\nthe gradient of input 0 is wrong at index ()" in out
+    assert f"claimed = {share:.9g} × numerical everywhere" in out
+    snippet = out.partition("To reproduce:")[2].rpartition("\n\n")[0]
+    done = subprocess.run([sys.executable, "-c", snippet], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "AssertionError" in done.stderr
+
+
+def test_second_derivatives_of_ones_own_are_checked_where_asked_for(module, told):
+    told(0, f"{module}:Square", f"{module}:First", "--examples", "2")
+    told(0, f"{module}:Square", "--examples", "2", "--order", "2")
+    assert "the gradient of input 0 is wrong" in told(1, f"{module}:First", "--examples", "2", "--order", "2")
+
+
+def test_shapes_are_those_given_or_equal_ones(module, told):
+    told(0, f"{module}:affine", "--shapes", "3x4", "4x2", "--examples", "2")
+    told(0, f"{module}:many", "--shapes", "3x4", "--examples", "2")
+    drawn = told(1, f"{module}:affine", "--examples", "20")  # vectors are multiplied, and their gradient fails
+    assert "x0 (1,), x1 (1,)" in drawn
+    assert "the gradient cannot be computed: ValueError: matmul" in drawn
+    assert "if theirs must differ, give --shapes, as in --shapes 2x3 3x4" in drawn
+
+
+def test_points_outside_the_domain_are_left_out_and_no_point_at_all_is_an_error(module, told):
+    told(0, f"{module}:log", "--shapes", "3", "--examples", "3")
+    assert "could not be checked at any point" in told(2, f"{module}:never", "--examples", "3")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["many"], "does not tell how many inputs it has: give --shapes"),
+        (["sine", "--shapes", "2", "3"], "does not take 2 inputs: too many positional arguments"),
+        (["sine", "--shapes", "2y3"], "'2y3' is not a shape; expected lengths as in 2x3, or () for a number"),
+        (["sine", "--order", "2"], "has a vjp of arrays, which has no gradient itself"),
+        (["sine", "--dtype", "float32"], "finite differences, which need float64"),
+        (["linear"], "if theirs must differ, give --shapes, as in --shapes 2x3 3x4"),
+        (["compared"], "its values are bool, and only floats have a gradient"),
+        (["Plain"], "is a class, but no subclass of minires.Op; expected an Op"),
+        (["later"], "is asynchronous; expected an Op"),
+        (["later_and_later"], "is asynchronous; expected an Op"),
+        (["unknown"], "does not tell what inputs it takes: put it into a function of yours"),
+        (["negative"], "its values are bool, and only floats have a gradient\n"),
+        (["two"], "returns 2 Tensors: check a function that returns one"),
+        (["Square", "--device", "cpu", "--kernels", "cuda"], "there are no cuda kernels on cpu"),
+        (["sine", "--kernels", "reference"], "which is checked with NumPy's: leave --device and --kernels out"),
+        (["number"], "is a int; expected an Op, a function of Tensors, or (forward, vjp)"),
+        (["nothing"], "cannot be imported: AttributeError"),
+        (["of_arrays"], "not a Tensor; a function of arrays needs its gradient beside it"),
+    ],
+)
+def test_mistakes_about_ones_own_are_told_in_one_line(module, told, arguments, text):
+    line = told(2, f"{module}:{arguments[0]}", *arguments[1:])
+    assert text in line
+    assert line.count("\n") <= 2
+
+
+def test_a_module_that_is_not_there_is_told_in_one_line(told):
+    assert "cannot be imported: ModuleNotFoundError" in told(2, "no_such_module:x")
+
+
+@pytest.mark.parametrize("option", [["--device", "cuda"], ["--kernels", "cuda"]])
+def test_a_device_that_is_not_there_is_an_error_and_none_is_claimed_for_arrays(monkeypatch, module, told, option):
+    monkeypatch.setattr(command, "available", lambda device: device == "cpu")
+    assert "device cuda is not available here" in told(2, f"{module}:sine", *option)
+    monkeypatch.setattr(command, "available", lambda device: True)
+    assert "which is checked with NumPy's: leave --device" in told(2, f"{module}:sine", *option)
