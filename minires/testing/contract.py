@@ -16,6 +16,7 @@ from minires.testing.noise import EPS, TINY, largest
 from minires.testing.pair import Gradients, Pair
 from minires.testing.report import DISAGREEMENT, GradientError, Inconclusive
 
+__tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
 _UNREPEATABLE = 1e-6  # of the largest element; summation in changing order stays far below
 _STEEPEST = 2.0**10  # how much the slope inside of a function may exceed |y| / |x|
 _SCALES = (-1.0, 2.0**30, 2.0**-30)

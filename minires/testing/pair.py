@@ -17,6 +17,8 @@ from minires.errors import DtypeError, ShapeError
 from minires.testing.layouts import copy_in_order
 from minires.testing.report import RESOLUTION, GradientError, Inconclusive
 
+__tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
+
 Gradients = list[Array | None]
 
 
@@ -43,15 +45,20 @@ def as_arrays(arrays: Sequence[Any]) -> list[Array]:
 def _as_array(value: Any, number: int) -> Array:
     if is_array(value):
         return value  # type: ignore[no-any-return]
-    if isinstance(value, list | tuple) and any(map(is_array, value)):
+    if isinstance(value, list | tuple) and any(hasattr(x, "dtype") and not isinstance(x, np.generic) for x in value):
         raise TypeError(f"input {number} is a {type(value).__name__} of arrays: give them one by one, as in *arrays")
     if hasattr(value, "dtype") and not isinstance(value, np.generic):
-        kind = f"{type(value).__module__}.{type(value).__qualname__}"
         raise TypeError(
-            f"input {number} is a {kind}, expected an array of NumPy or CuPy: convert it, with .numpy() say; functions "
-            "of minires' own Tensors go to check_gradient"
+            f"input {number} is a {type_name(value)}, expected an array of NumPy or CuPy: convert it, with .numpy() "
+            "say; functions of minires' own Tensors go to check_gradient"
         )
     return np.asarray(value)
+
+
+def type_name(value: Any) -> str:
+    """The type of a value and where it comes from: Tensors and arrays are many."""
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def need_float64(pair: Pair) -> None:
@@ -88,8 +95,21 @@ def choose_arguments(arrays: Sequence[Array], argnums: int | Sequence[int] | Non
 
 
 def seed_of(rng: int | np.random.Generator | None) -> int:
-    """The seed that makes a check again; None is 0."""
-    return int(rng.integers(2**32)) if isinstance(rng, np.random.Generator) else int(rng or 0)
+    """The seed that makes a check again; None is 0.
+
+    Raises
+    ------
+    TypeError, ValueError : for what is no seed.
+    """
+    if isinstance(rng, np.random.Generator):
+        return int(rng.integers(2**32))
+    try:
+        seed = 0 if rng is None else operator.index(rng)
+    except TypeError:
+        raise TypeError(f"rng must be an int, a numpy.random.Generator or None, got {rng!r}") from None
+    if seed < 0:
+        raise ValueError(f"rng must not be negative, got {rng!r}")
+    return seed
 
 
 class Pair:

@@ -13,10 +13,12 @@ from minires.device import Array
 from minires.functional.creation import tensor
 from minires.testing.branches import fingerprint
 from minires.testing.complex_step import check_complex_step
-from minires.testing.pair import choose_arguments, seed_of
+from minires.testing.pair import choose_arguments, seed_of, type_name
 from minires.testing.report import GradientReport, errors_end_here
 from minires.testing.source import definitions
 from minires.testing.vjp import check_vjp
+
+__tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
 
 
 @errors_end_here
@@ -70,8 +72,8 @@ def check_gradient(
     for number, value in enumerate(tensors):
         if not isinstance(value, Tensor):
             raise TypeError(
-                f"input {number} is a {type(value).__name__}, expected a Tensor: give minires.tensor(…), or check a "
-                "function of plain arrays with check_vjp"
+                f"input {number} is a {type_name(value)}, expected a Tensor of minires: give minires.tensor(…), or "
+                "check a function of plain arrays with check_vjp"
             )
     arrays = [tensor.numpy() for tensor in tensors]
     if argnums is None:
@@ -133,8 +135,8 @@ class TensorPair(_Branching):
         for output in outputs:
             if not isinstance(output, Tensor):
                 raise TypeError(
-                    f"function returns a {type(output).__name__}, expected a Tensor or a tuple of Tensors; a function "
-                    "of plain arrays goes to check_vjp, with its gradient"
+                    f"function returns a {type_name(output)}, expected a Tensor of minires or a tuple of them; a "
+                    "function of plain arrays goes to check_vjp, with its gradient"
                 )
         return outputs
 

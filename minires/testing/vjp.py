@@ -24,6 +24,8 @@ from minires.testing.pair import Pair, as_arrays, need_float64, seed_of
 from minires.testing.report import GradientReport, errors_end_here
 from minires.testing.verdict import check_input
 
+__tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
+
 
 @errors_end_here
 def check_vjp(

@@ -184,3 +184,57 @@ def test_where_no_point_can_be_checked_the_test_fails_and_tells_why(run):
     assert "A point was set aside: the gradient of input 0 could be neither confirmed nor refuted: the fun" in nowhere
     assert "Choose inputs inside the function's domain." in nowhere
     assert "Choose inputs away from kinks and ties." in kink
+
+
+CHECKS = """
+import numpy as np
+import minires as mr
+from minires import testing
+
+X = np.array([1.0, 2.0])
+
+class Wrong(mr.Op):
+    def forward(self, x):
+        return x
+
+    def backward(self, gy):
+        return (3 * gy,)
+
+def wrong(gy, x):
+    return 3 * gy
+
+def fails(x):
+    raise ZeroDivisionError("here")
+
+def test_vjp():
+    testing.check_vjp(np.positive, wrong, X)
+
+def test_exact():
+    testing.check_exact(np.positive, wrong, X)
+
+def test_complex_step():
+    testing.check_complex_step(np.positive, wrong, X)
+
+def test_gradient():
+    testing.check_gradient(Wrong.apply, mr.tensor(X))
+
+def test_argument():
+    testing.check_vjp(np.positive, wrong, [1, 2])
+
+def test_array():
+    testing.check_gradient(Wrong.apply, X)
+
+def test_returned():
+    testing.check_gradient(lambda x: x.numpy(), mr.tensor(X))
+
+def test_function():
+    testing.check_vjp(fails, wrong, X)
+"""
+
+
+def test_a_traceback_holds_the_users_lines_alone(run):
+    output = run(CHECKS, "--tb=long")
+    assert "8 failed" in output
+    assert not re.findall(r"^.*minires/testing.*\.py:.*$", output.replace("\\", "/"), flags=re.MULTILINE)
+    assert len(re.findall(r"^>       testing\.check_", output, flags=re.MULTILINE)) == 8
+    assert '>       raise ZeroDivisionError("here")' in output
