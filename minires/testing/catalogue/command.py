@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 import sys
 from collections.abc import Sequence
@@ -82,6 +83,8 @@ def _check_own(names: Sequence[str], options: Options) -> Survey:
     kernels = options.kernels or ("fast" if device == "cpu" else "cuda")
     (setting,) = _settings(options._replace(device=device, kernels=kernels, dtype="float64"))
     shapes = None if options.shapes is None else [shape_of(text) for text in options.shapes]
+    if shapes and not any(map(math.prod, shapes)):
+        raise SettingsError("--shapes has no input with an element, so nothing would be checked: give longer ones")
     operations = [find(name) for name in names]
     for operation in operations:
         if operation.vjp and (options.kernels or device != "cpu"):

@@ -160,6 +160,7 @@ def test_points_outside_the_domain_are_left_out_and_no_point_at_all_is_an_error(
         (["many"], "does not tell how many inputs it has: give --shapes"),
         (["sine", "--shapes", "2", "3"], "does not take 2 inputs: too many positional arguments"),
         (["sine", "--shapes", "2y3"], "'2y3' is not a shape; expected lengths as in 2x3, or () for a number"),
+        (["sine", "--shapes", "0x3"], "--shapes has no input with an element, so nothing would be checked"),
         (["sine", "--order", "2"], "has a vjp of arrays, which has no gradient itself"),
         (["sine", "--dtype", "float32"], "finite differences, which need float64"),
         (["linear"], "if theirs must differ, give --shapes, as in --shapes 2x3 3x4"),
