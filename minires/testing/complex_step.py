@@ -20,12 +20,13 @@ import numpy as np
 
 from minires.device import Array
 from minires.errors import DtypeError
+from minires.testing.arguments import as_arrays, seed_of
 from minires.testing.bisection import most_wrong, part_of
 from minires.testing.cancellation import cancelled
 from minires.testing.compare import RESOLVED, exact_dot, exact_sum
 from minires.testing.directions import USUAL, beside, direction, move_by_ulps, signed
 from minires.testing.noise import EPS
-from minires.testing.pair import Gradients, Pair, as_arrays, need_float64, seed_of
+from minires.testing.pair import Gradients, Pair, need_float64
 from minires.testing.report import (
     DISAGREEMENT,
     NOT_FINITE,
@@ -39,6 +40,7 @@ from minires.testing.report import (
     inconclusive,
 )
 
+__tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
 STEP = 1e-20
 _REPEATS, _IN_DOUBT = 2, 32  # evaluations at points an ulp or two away
 

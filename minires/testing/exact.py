@@ -17,8 +17,9 @@ import numpy as np
 
 from minires.device import Array
 from minires.errors import DtypeError
+from minires.testing.arguments import as_arrays, seed_of
 from minires.testing.layouts import copy_in_order
-from minires.testing.pair import Gradients, Pair, as_arrays, seed_of
+from minires.testing.pair import Gradients, Pair
 from minires.testing.report import (
     KINK,
     RESOLUTION,
@@ -30,6 +31,7 @@ from minires.testing.report import (
     errors_end_here,
 )
 
+__tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
 _STEPS = [2.0**-k for k in range(13)]
 _MAGNITUDES = (511, 63, 7, 1)
 _ROUNDING = Fraction(1, 2**16)  # of a sum's absolute terms: more than float32 rounds, less than a mistake

@@ -6,59 +6,20 @@ compared after each call; what they return is copied and checked for type, shape
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from minires.device import Array, asarray, asnumpy, device_of, is_array
+from minires.device import Array, asarray, asnumpy, device_of
 from minires.errors import DtypeError, ShapeError
+from minires.testing.arguments import choose_arguments
 from minires.testing.layouts import copy_in_order
 from minires.testing.report import RESOLUTION, GradientError, Inconclusive
 
 __tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
 
 Gradients = list[Array | None]
-
-
-def as_arrays(arrays: Sequence[Any]) -> list[Array]:
-    """The arguments as arrays, numbers and lists of numbers as NumPy's.
-
-    Raises
-    ------
-    ValueError : without any argument.
-    TypeError : for a Tensor, for an array of another library, for a list of arrays.
-    DtypeError : for an argument that is not numeric.
-    """
-    if not arrays:
-        raise ValueError("there is no array to check a gradient at: give one for each argument of the function")
-    converted = [_as_array(array, number) for number, array in enumerate(arrays)]
-    for number, array in enumerate(converted):
-        if array.dtype.kind not in "biufc":
-            raise DtypeError(
-                f"input {number} has dtype {array.dtype}, expected numbers; bind options with a lambda or partial"
-            )
-    return converted
-
-
-def _as_array(value: Any, number: int) -> Array:
-    if is_array(value):
-        return value  # type: ignore[no-any-return]
-    if isinstance(value, list | tuple) and any(hasattr(x, "dtype") and not isinstance(x, np.generic) for x in value):
-        raise TypeError(f"input {number} is a {type(value).__name__} of arrays: give them one by one, as in *arrays")
-    if hasattr(value, "dtype") and not isinstance(value, np.generic):
-        raise TypeError(
-            f"input {number} is a {type_name(value)}, expected an array of NumPy or CuPy: convert it, with .numpy() "
-            "say; functions of minires' own Tensors go to check_gradient"
-        )
-    return np.asarray(value)
-
-
-def type_name(value: Any) -> str:
-    """The type of a value and where it comes from: Tensors and arrays are many."""
-    kind = type(value)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def need_float64(pair: Pair) -> None:
@@ -70,46 +31,6 @@ def need_float64(pair: Pair) -> None:
                 f"input {number} is {dtype}, but derivatives need float64: cast it with .astype(np.float64), "
                 "use check_exact (for linear maps in float32), or leave it out with argnums"
             )
-
-
-def choose_arguments(arrays: Sequence[Array], argnums: int | Sequence[int] | None) -> list[int]:
-    """The arguments whose gradients are checked: all of them, or those in ``argnums``.
-
-    Raises
-    ------
-    ValueError : for a number that no argument has, and where there is none.
-    TypeError : for what is no number.
-    """
-    if argnums is None:
-        return list(range(len(arrays)))
-    try:
-        chosen = [operator.index(number) for number in (argnums if isinstance(argnums, Iterable) else [argnums])]
-    except TypeError:
-        raise TypeError(f"argnums must be an int or a sequence of ints, got {argnums!r}") from None
-    for number in chosen:
-        if not -len(arrays) <= number < len(arrays):
-            raise ValueError(f"argnums has {number}, but there are {len(arrays)} inputs")
-    if not chosen:
-        raise ValueError("argnums is empty, so nothing would be checked: name an input, or leave it out for all")
-    return sorted({number % len(arrays) for number in chosen})
-
-
-def seed_of(rng: int | np.random.Generator | None) -> int:
-    """The seed that makes a check again; None is 0.
-
-    Raises
-    ------
-    TypeError, ValueError : for what is no seed.
-    """
-    if isinstance(rng, np.random.Generator):
-        return int(rng.integers(2**32))
-    try:
-        seed = 0 if rng is None else operator.index(rng)
-    except TypeError:
-        raise TypeError(f"rng must be an int, a numpy.random.Generator or None, got {rng!r}") from None
-    if seed < 0:
-        raise ValueError(f"rng must not be negative, got {rng!r}")
-    return seed
 
 
 class Pair:

@@ -15,9 +15,9 @@ from hypothesis.strategies import SearchStrategy
 
 from minires.device import is_array
 from minires.functional.creation import tensor
+from minires.testing.arguments import choose_arguments
 from minires.testing.bound import Bound
 from minires.testing.exact import check_exact
-from minires.testing.pair import choose_arguments
 from minires.testing.report import KINK, NOT_FINITE, RESOLUTION, GradientError, Inconclusive
 from minires.testing.tensors import check_gradient
 from minires.testing.vjp import check_vjp

@@ -11,9 +11,9 @@ from minires.autograd.backward import grad
 from minires.autograd.tensor import Tensor
 from minires.device import Array
 from minires.functional.creation import tensor
+from minires.testing.arguments import choose_arguments, seed_of, type_name
 from minires.testing.branches import fingerprint
 from minires.testing.complex_step import check_complex_step
-from minires.testing.pair import choose_arguments, seed_of, type_name
 from minires.testing.report import GradientReport, errors_end_here
 from minires.testing.source import definitions
 from minires.testing.vjp import check_vjp

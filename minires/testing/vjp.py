@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from minires.testing.arguments import as_arrays, seed_of
 from minires.testing.compare import Probe
 from minires.testing.contract import check_contract
 from minires.testing.directions import snap
-from minires.testing.pair import Pair, as_arrays, need_float64, seed_of
+from minires.testing.pair import Pair, need_float64
 from minires.testing.report import GradientReport, errors_end_here
 from minires.testing.verdict import check_input
 

@@ -188,6 +188,7 @@ def test_where_no_point_can_be_checked_the_test_fails_and_tells_why(run):
 
 CHECKS = """
 import numpy as np
+import pytest
 import minires as mr
 from minires import testing
 
@@ -218,8 +219,9 @@ def test_complex_step():
 def test_gradient():
     testing.check_gradient(Wrong.apply, mr.tensor(X))
 
-def test_argument():
-    testing.check_vjp(np.positive, wrong, [1, 2])
+@pytest.mark.parametrize("check", [testing.check_vjp, testing.check_exact, testing.check_complex_step])
+def test_argument(check):
+    check(np.positive, wrong, [1, 2])
 
 def test_array():
     testing.check_gradient(Wrong.apply, X)
@@ -234,7 +236,7 @@ def test_function():
 
 def test_a_traceback_holds_the_users_lines_alone(run):
     output = run(CHECKS, "--tb=long")
-    assert "8 failed" in output
+    assert "10 failed" in output
     assert not re.findall(r"^.*minires/testing.*\.py:.*$", output.replace("\\", "/"), flags=re.MULTILINE)
-    assert len(re.findall(r"^>       testing\.check_", output, flags=re.MULTILINE)) == 8
+    assert len(re.findall(r"^>       (testing\.)?check", output, flags=re.MULTILINE)) == 10
     assert '>       raise ZeroDivisionError("here")' in output

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-import minires as mr
 from minires import testing
 from minires.errors import DtypeError, ShapeError
 from minires.testing.report import KINK
@@ -170,36 +169,6 @@ def test_the_text_about_a_gradient_that_is_not_finite_names_the_element():
     x = np.array([1.0, 0.0, -4.0])
     with pytest.raises(testing.GradientError, match=r"gradient of input 0 is nan at index \(1,\)"):
         testing.check_vjp(np.abs, lambda gy, x: (gy * x / np.abs(x),), x)
-
-
-class Foreign:
-    dtype = "float64"
-
-
-@pytest.mark.parametrize(
-    ("error", "text", "arrays", "options"),
-    [
-        (DtypeError, "input 0 is int64 and has no gradient", ([1, 2, 3],), {}),
-        (DtypeError, "input 1 is int64 and has no gradient", (X, np.arange(3)), {"argnums": 1}),
-        (ValueError, "argnums is empty", (X,), {"argnums": ()}),
-        (TypeError, "argnums must be an int", (X,), {"argnums": "0"}),
-        (TypeError, "input 0 is a list of arrays: give them one by one", ([X, X[:2]],), {}),
-        (TypeError, "input 0 is a list of arrays: give them one by one", ([mr.tensor(X)],), {}),
-        (DtypeError, r"input 0 is >f8, .*: cast it", (X.astype(">f8"),), {}),
-        (TypeError, "rng must be an int, a numpy.random.Generator or None, got 1.5", (X,), {"rng": 1.5}),
-        (ValueError, "rng must not be negative, got -1", (X,), {"rng": -1}),
-        (TypeError, r"Foreign, expected an array of NumPy or CuPy: convert it, with .numpy\(\) say", (Foreign(),), {}),
-        (TypeError, "functions of minires' own Tensors go to check_gradient", (mr.tensor(X),), {}),
-    ],
-)
-@pytest.mark.parametrize("check", [testing.check_vjp, testing.check_exact, testing.check_complex_step])
-def test_arguments_of_which_nothing_could_be_checked_are_refused(check, error, text, arrays, options):
-    with pytest.raises(error, match=text):
-        check(lambda *x: x[0] * 2.0, lambda gy, *x: (gy * 2.0, *x[1:]), *arrays, **options)
-
-
-def test_argnums_may_be_an_integer_of_numpy():
-    assert len(testing.check_vjp(np.sin, lambda gy, x: (gy * np.cos(x),), X, argnums=np.int64(0)).inputs) == 1
 
 
 def test_the_traceback_of_a_wrong_gradient_leaves_the_checker_out():
