@@ -13,6 +13,7 @@ Source: Squire & Trapp 1998, SIAM Review 40(1), 110–112, doi:10.1137/S00361445
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -39,6 +40,7 @@ from minires.testing.report import (
     errors_end_here,
     inconclusive,
 )
+from minires.testing.snippet import of_complex_step
 
 __tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
 STEP = 1e-20
@@ -178,6 +180,8 @@ class _ComplexStep:
         hint = "" if index else "the error is spread over many elements"
         numbers = (claimed / scale, numerical / scale, bar / abs(scale), rounding / abs(scale))
         finding = Finding(number, index, *numbers, step=STEP, hint=hint, oracle="complex step")
+        along = d if index is None else single / scale
+        finding = dataclasses.replace(finding, snippet=of_complex_step(self.pair, finding, along, self.gy))
         raise GradientError(str(finding), finding)
 
     def _must_be_analytic(self, number: int, d: Array) -> None:

@@ -9,6 +9,7 @@ hold to the last bit, in float32 too, on any device and in any order of summatio
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -30,6 +31,7 @@ from minires.testing.report import (
     InputReport,
     errors_end_here,
 )
+from minires.testing.snippet import of_integers
 
 __tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
 _STEPS = [2.0**-k for k in range(13)]
@@ -210,6 +212,9 @@ class _Exact:
         scale = Fraction(float(u[number].reshape(-1)[flat]))
         index = tuple(int(i) for i in np.unravel_index(flat, u[number].shape))
         finding = Finding(number, index, float(claimed / scale), float(numerical / scale), 0, 0, found.step)
+        d = np.zeros_like(u[number])
+        d[index] = u[number][index]
+        finding = dataclasses.replace(finding, snippet=of_integers(self.pair, finding, d, v))
         raise GradientError(str(finding), finding)
 
     def _integers(self, shape: tuple[int, ...], magnitude: int) -> Array:

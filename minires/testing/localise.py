@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -11,7 +12,7 @@ from minires.testing.bisection import most_wrong, part_of
 from minires.testing.compare import Comparison, Probe, exact_dot
 from minires.testing.ladder import Derivatives
 from minires.testing.report import Finding
-from minires.testing.snippet import snippet
+from minires.testing.snippet import extrapolated, of_differences
 
 _NEAR = 2.0**-22  # a kink is looked for at this step
 _ROOM = 2.0**-18  # a direction should stay in the function's domain up to this step
@@ -46,8 +47,21 @@ def localise(probe: Probe, number: int, d: Array, slopes: Derivatives, wrong: Co
         step=step * (scale if index is not None else 1.0),
         hint=hint,
     )
-    text = snippet(probe, number, d if index is None else None, shown.gy, finding)
-    return Finding(**{**finding.__dict__, "snippet": text})
+    along = d
+    if index is not None:
+        along = np.zeros_like(d)
+        along[index] = 1.0
+    start = float(2.0 ** np.round(np.log2(finding.step)))
+    near = [start * 2.0**k for k in range(-12, 13, 3)]
+    with np.errstate(all="ignore"):
+        text = of_differences(probe.pair, finding, along, shown.gy, _slope(probe, number, along, shown.gy), near)
+    return dataclasses.replace(finding, snippet=text)
+
+
+def _slope(probe: Probe, number: int, d: Array, gy: Array) -> Callable[[float], float]:
+    """step -> the central difference of ⟨gy, f⟩ along ``d``."""
+    line, used = probe.line(number, d), gy != 0
+    return lambda h: exact_dot(gy[used], line(h)[used] - line(-h)[used]) / (2 * h)
 
 
 def _usual_step(slopes: Derivatives, gy: Array, otherwise: float = 2.0**-10) -> float:
@@ -148,14 +162,9 @@ class _Bench:
         self.probe, self.number, self.gy, self.step = probe, number, gy, step
         g = probe.pair.gradient(gy)[number]
         self.g = np.zeros(probe.pair.arrays[number].shape) if g is None else g
-        self.used = gy != 0
 
     def numerical(self, d: Array) -> float:
-        line, h = self.probe.line(self.number, d), self.step
-        gy, used = self.gy[self.used], self.used
-        fine, middle, coarse = (exact_dot(gy, line(t)[used] - line(-t)[used]) / (2 * t) for t in (h, 2 * h, 4 * h))
-        a, b = fine + (fine - middle) / 3, middle + (middle - coarse) / 3
-        return a + (a - b) / 15
+        return extrapolated(_slope(self.probe, self.number, d, self.gy), self.step)
 
     def error(self, d: Array) -> float:
         return exact_dot(self.g, d) - self.numerical(d)

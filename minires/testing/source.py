@@ -6,26 +6,28 @@ modules, constants and further functions that it names, whether global or enclos
 
 from __future__ import annotations
 
-import ast
 import base64
 import dataclasses
-import dis
 import functools
 import inspect
 import re
+import subprocess
 import sys
-import textwrap
 import types
 import zlib
-from collections.abc import Iterator
+from collections.abc import Sequence
+from importlib.machinery import PathFinder
 from typing import Any
 
 import numpy as np
 
 from minires.device import Array
+from minires.testing.found_source import needs_of, source_of
 
 _PRINTED = 60  # elements; larger arrays are compressed
 _CARRIED = 20_000  # elements; larger arrays are left to the reader
+TAKEN = ("arrays", "reproduce", "pair", "bound", "of_tensors", "TensorPair", "SecondOrder", "Bound")  # by snippets
+_TAKEN = object()
 
 
 def literal(array: Array) -> str:
@@ -54,15 +56,20 @@ def definitions(**values: Any) -> list[str]:
 
     ``np`` is taken to be NumPy already.
     """
-    writer = _Writer()
+    writer = _Writer([name for name in TAKEN if name not in values])
     return [line for name, value in values.items() for line in writer.define(name, value)]
 
 
 class _Writer:
-    """Remembers which names have been defined, each once."""
+    """Remembers which names have been defined, each once, and which names the instances have.
 
-    def __init__(self) -> None:
-        self.written: dict[str, Any] = {"np": np}
+    Names that the snippet takes itself are not free at the top level; inside a function they are.
+    """
+
+    def __init__(self, taken: Sequence[str] = TAKEN) -> None:
+        self.written: dict[str, Any] = {"np": np, **dict.fromkeys(taken, _TAKEN)}
+        self.instances: dict[int, str] = {}
+        self.can_be_scoped = bool(taken)
 
     def define(self, name: str, value: Any) -> list[str]:
         """Lines after which ``name`` is ``value``."""
@@ -81,13 +88,16 @@ class _Writer:
             return self._partial(name, value)
         if _is_record(value):
             return [*self.define(type(value).__name__, type(value)), f"{name} = {value!r}"]
-        if isinstance(value, types.MethodType) and isinstance(value.__self__, type):
-            owner = value.__self__.__name__
-            return [*self.define(owner, value.__self__), f"{name} = {owner}.{value.__name__}"]
+        if type(value) in (dict, list, tuple):
+            return self._container(name, value)
         reproduction = getattr(getattr(value, "__self__", None), "reproduction", None)
         if reproduction and value.__name__ == "forward":  # it knows best how to make itself again
             return [*reproduction(), f"{name} = function"]
-        found = _import(name, value) or self._written_out(name, value)
+        found = (
+            self._method(name, value)
+            if isinstance(value, types.MethodType)
+            else _import(name, value) or self._written_out(name, value) or self._instance(name, value)
+        )
         kind = getattr(value, "__qualname__", type(value).__name__)
         return found or [f"{name} = ...  # {kind}: put here what was checked"]
 
@@ -102,33 +112,62 @@ class _Writer:
 
     def _written_out(self, name: str, value: Any) -> list[str]:
         """The source of a function, lambda or class, after what it refers to."""
-        if not isinstance(value, types.FunctionType | type):
-            return []
-        try:
-            source = textwrap.dedent(inspect.getsource(value))
-        except (OSError, TypeError):
-            return []
-        unnamed = value.__name__ == "<lambda>"
-        text = (
-            _lambda(source, value.__code__)
-            if isinstance(value, types.FunctionType) and unnamed
-            else _statement(source, value.__name__)
-        )
+        text = source_of(value)
         if text is None:
             return []
-        members = [value] if isinstance(value, types.FunctionType) else vars(value).values()
-        functions = [getattr(member, "__func__", member) for member in members]  # of class and static methods
-        needs = [need for f in functions if isinstance(f, types.FunctionType) for need in _surroundings(f)]
-        needs = [(inner, found) for inner, found in needs if found is not value]
-        if any(self._clashes(inner, found) for inner, found in [(value.__name__, value), *needs]):
+        unnamed = value.__name__ == "<lambda>"
+        needs = [(inner, found) for inner, found in needs_of(value) if found is not value]
+        named = needs if unnamed else [(value.__name__, value), *needs]
+        if self.can_be_scoped and any(self._clashes(inner, found) for inner, found in named):
             return self._in_scope(name, value)
-        self.written[value.__name__] = value
+        if not unnamed:
+            self.written[value.__name__] = value
         lines = [line for inner, found in needs for line in self.define(inner, found)]
         for base in getattr(value, "__bases__", ()):
-            lines += self._base(source, base)
+            lines += self._base(text, base)
         if unnamed:
             return [*lines, f"{name} = {text}"]
         return [*lines, text, *([] if name == value.__name__ else [f"{name} = {value.__name__}"])]
+
+    def _method(self, name: str, value: types.MethodType) -> list[str]:
+        """A method of a class or of an instance, after its owner."""
+        owner = value.__self__
+        if isinstance(owner, type):
+            return [*self.define(owner.__name__, owner), f"{name} = {owner.__name__}.{value.__name__}"]
+        lines, known = self._known(owner)
+        return [*lines, f"{name} = {known}.{value.__name__}"] if known else []
+
+    def _known(self, value: Any) -> tuple[list[str], str]:
+        """An instance of a user's class under a name of its own, made once; no name if it cannot be made."""
+        if id(value) in self.instances:
+            return [], self.instances[id(value)]
+        kind = type(value)
+        name = f"{kind.__name__.lower()}_{len(self.instances)}"
+        self.instances[id(value)] = name
+        lines = self.define(kind.__name__, kind)
+        if not hasattr(value, "__dict__") or any("= ..." in line for line in lines):
+            del self.instances[id(value)]
+            return [], ""
+        lines.append(f"{name} = {kind.__name__}.__new__({kind.__name__})")
+        for key, part in vars(value).items():
+            lines += self.define(f"{name}_{key}", part)
+            lines.append(f"{name}.__dict__[{key!r}] = {name}_{key}")
+        return lines, name
+
+    def _instance(self, name: str, value: Any) -> list[str]:
+        lines, known = self._known(value) if _is_instance(value) else ([], "")
+        return [*lines, f"{name} = {known}"] if known else []
+
+    def _container(self, name: str, value: Any) -> list[str]:
+        """A dict, list or tuple of what may be defined."""
+        keys = list(value) if isinstance(value, dict) else range(len(value))
+        lines = [line for place, key in enumerate(keys) for line in self.define(f"{name}_{place}", value[key])]
+        parts = [f"{name}_{place}" for place in range(len(keys))]
+        if isinstance(value, dict):
+            made = "{" + ", ".join(f"{key!r}: {part}" for key, part in zip(keys, parts, strict=True)) + "}"
+        else:
+            made = f"{type(value).__name__}([{', '.join(parts)}])"
+        return [*lines, f"{name} = {made}"]
 
     def _clashes(self, name: str, value: Any) -> bool:
         """Whether the name stands for something else already."""
@@ -138,7 +177,7 @@ class _Writer:
 
     def _in_scope(self, name: str, value: Any) -> list[str]:
         """The definition inside a function of its own, where all names are free again."""
-        lines = _Writer().define(f"{name}_inside", value)
+        lines = _Writer(taken=()).define(f"{name}_inside", value)
         body = [f"    {line}".rstrip() for text in lines for line in text.splitlines()]
         return [f"def make_{name}():", *body, f"    return {name}_inside", "", f"{name} = make_{name}()"]
 
@@ -192,7 +231,7 @@ def _import(name: str, value: Any) -> list[str]:
 
 
 def _can_be_imported(module: str) -> bool:
-    """Whether the import system, asked anew, would find this very module."""
+    """Whether a fresh interpreter, started anywhere, would find this very module."""
     parent, _, _ = module.rpartition(".")
     if parent and (parent not in sys.modules or not _can_be_imported(parent)):
         return False
@@ -200,83 +239,25 @@ def _can_be_imported(module: str) -> bool:
     if file is None:
         return module in sys.builtin_module_names
     path = sys.modules[parent].__path__ if parent else None
-    finders = [finder for finder in sys.meta_path if not type(finder).__module__.startswith("_pytest")]
-    specs = (finder.find_spec(module, path) for finder in finders if hasattr(finder, "find_spec"))
+    finders = [f for f in sys.meta_path if hasattr(f, "find_spec") and not type(f).__module__.startswith("_pytest")]
+    specs = (f.find_spec(module, _fresh_path() if path is None and f is PathFinder else path) for f in finders)
     return next((spec.origin == file for spec in specs if spec is not None), False)
 
 
-def _statement(source: str, name: str) -> str | None:
-    """The source of a ``def`` or ``class`` without its decorators; None for what is not one."""
-    try:
-        node = ast.parse(source).body[0]
-    except SyntaxError:
-        return None
-    if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name != name:
-        return None
-    return "\n".join(source.splitlines()[node.lineno - 1 :]).rstrip()
+@functools.cache
+def _fresh_path() -> list[str]:
+    """Where a fresh interpreter looks for modules, but for its own directory; pytest adds to the path of this one."""
+    told = "import sys; print(*sys.path[1:], sep='\\n')"
+    return subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout.splitlines()
 
 
-def _lambda(source: str, code: types.CodeType) -> str | None:
-    """The one lambda in ``source`` that compiles to ``code``, or None."""
-    for start in range(len(source)):  # a lambda may begin in the middle of a statement that does not stand alone
-        if source.startswith("lambda", start):
-            node = _longest_expression(source[start:])
-            if node is not None and _same_code(node, code):
-                return ast.unparse(node)
-    return None
-
-
-def _longest_expression(text: str) -> ast.expr | None:
-    for end in range(len(text), len("lambda:"), -1):
-        try:
-            node = ast.parse(f"({text[:end]})", mode="eval").body
-        except SyntaxError:
-            continue
-        if isinstance(node, ast.Tuple):  # `lambda x: x, rest`: the comma belongs to what surrounds it
-            node = node.elts[0]
-        return node
-    return None
-
-
-def _same_code(node: ast.expr, wanted: types.CodeType) -> bool:
-    free = ", ".join(wanted.co_freevars)
-    wrapper = f"def outer({free}):\n return {ast.unparse(node)}"
-    outer = compile(wrapper, "<lambda>", "exec").co_consts[0]
-    codes = [constant for constant in outer.co_consts if isinstance(constant, types.CodeType)]
-    return any(
-        (_instructions(code), code.co_names, code.co_varnames)
-        == (_instructions(wanted), wanted.co_names, wanted.co_varnames)
-        and [c for c in code.co_consts if not isinstance(c, types.CodeType)]
-        == [c for c in wanted.co_consts if not isinstance(c, types.CodeType)]
-        for code in codes
+def _is_instance(value: Any) -> bool:
+    """Whether it is an object of a class written in Python, which its ``__dict__`` makes again."""
+    kind = type(value)
+    return (
+        hasattr(value, "__dict__")
+        and not isinstance(value, type | types.FunctionType | types.ModuleType)
+        and isinstance(inspect.getattr_static(kind, "__module__", None), str)
+        and kind.__module__ != "builtins"
+        and inspect.getattr_static(kind, "__new__", None) is inspect.getattr_static(object, "__new__")
     )
-
-
-def _instructions(code: types.CodeType) -> list[tuple[str, Any]]:
-    """What it does, in so far as that tells lambdas apart: ``k.f(x)`` is compiled otherwise where a file imports k."""
-    called = {"LOAD_METHOD": "LOAD_ATTR", "CALL_METHOD": "CALL_FUNCTION"}
-    without_argument = {*dis.hasjrel, *dis.hasjabs, *dis.hasconst}  # constants are compared by themselves
-    return [
-        (called.get(i.opname, i.opname), None if i.opcode in without_argument else i.argval)
-        for i in dis.get_instructions(code)
-        if i.opname != "PUSH_NULL"
-    ]
-
-
-def _surroundings(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    """Names that the function takes from around it, with their values."""
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            yield name, cell.cell_contents
-        except ValueError:  # not yet bound
-            continue
-    for name in _global_names(function.__code__):
-        if name in function.__globals__:
-            yield name, function.__globals__[name]
-
-
-def _global_names(code: types.CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _global_names(constant)

@@ -150,3 +150,43 @@ def test_the_text_holds_input_index_both_derivatives_bound_and_step():
     text = str(finding_of(np.square, one_wrong, x))
     for part in ("input 0", "(3, 2)", "claimed by vjp", "numerical", "allowed", "measured noise", "steps around"):
         assert part in text
+
+
+class Layer:
+    """Remembers its input, as many a layer does, and goes by names that the snippet might take."""
+
+    def __init__(self, weight, options):
+        self.weight, self.options = weight, options
+
+    def forward(self, x):
+        self.x = x
+        return self.options["scale"] * (x @ self.weight) ** 2
+
+    def backward(self, gy, x):
+        return 2.02 * self.options["scale"] * (gy * (self.x @ self.weight)) @ self.weight.T
+
+
+X = np.array([0.5, -1.0, 2.0])
+h = d = gy = 3.0
+
+
+def test_the_snippet_of_a_layers_methods_makes_the_layer_again():
+    layer = Layer(np.arange(1.0, 7.0).reshape(3, 2), {"scale": np.array(0.5)})
+    finding = finding_of(layer.forward, layer.backward, np.array([[0.5, -1.0, 2.0]]))
+    code, text = run(finding.snippet)
+    assert (code, "AssertionError" in text) == (1, True)
+    assert run(finding.snippet.replace("2.02", "2.0"))[0] == 0
+
+
+def test_the_snippets_own_names_do_not_clash_and_small_errors_are_shown():
+    finding = finding_of(lambda x: np.sin(x) * h * d * gy, lambda g, x: (g * np.cos(x) * h * d * gy * (1 + 3e-10),), X)
+    code, text = run(finding.snippet)
+    assert (code, "AssertionError" in text) == (1, True)
+
+
+@pytest.mark.parametrize("check", [testing.check_exact, testing.check_complex_step])
+def test_exact_and_complex_checks_have_a_snippet_too(check):
+    with pytest.raises(testing.GradientError) as caught:
+        check(lambda x: 2.0 * x, lambda gy, x: (3.0 * gy,), np.array([1.0, 2.0]))
+    code, text = run(caught.value.finding.snippet)
+    assert (code, "AssertionError" in text) == (1, True)
