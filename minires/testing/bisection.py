@@ -17,6 +17,11 @@ def part_of(d: Array, where: Array) -> Array:
     return part
 
 
+def index_of(place: int, d: Array) -> tuple[int, ...]:
+    """The index of a flat place in ``d``."""
+    return tuple(int(i) for i in np.unravel_index(place, d.shape))
+
+
 def most_wrong(d: Array, error: Callable[[Array], float]) -> int:
     """The flat place of the element that is left when d is halved again and again, towards the larger |error|.
 

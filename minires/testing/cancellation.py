@@ -51,8 +51,8 @@ def cancelled(
     a sum over the elements of d
     """
     used = d != 0
-    units = EPS * largest(gy) * np.abs(d[used])
-    most = _SEEN * max(1.0, largest(base) / float(usual_size(x))) * units
+    units, usual = EPS * largest(gy) * np.abs(d[used]), float(usual_size(x))
+    most = _SEEN * max(1.0, largest(base) / usual) * units
     if not np.sum(most) >= missing:
         return 0.0
     walk = np.sign(d) * np.fmin(np.abs(d), np.abs(x))
@@ -69,6 +69,6 @@ def cancelled(
         if number >= _WINDOW // 2:
             noise[fresh] = np.maximum(np.abs(point.odd), np.abs(point.even))[fresh]
         still &= ~fresh
-    unseen = _UNSEEN * inner_slope(base, x, _STEEPEST) * np.fmin(1.0, np.abs(x[used]) / float(usual_size(x))) * units
+    unseen = _UNSEEN * inner_slope(base, x, _STEEPEST) * np.fmin(1.0, np.abs(x[used]) / usual) * units
     unseen[still & (here == 0)] = 0  # what gy has nothing to do with
     return float(np.sum(np.fmax(np.fmin(4 * noise, most), unseen)))

@@ -42,6 +42,14 @@ class Comparison(NamedTuple):
         return abs(self.claimed - self.numerical) <= self.bar + self.rounding
 
 
+class _Claim(NamedTuple):
+    """Σ gradient · d: its value, Σ of the terms' magnitudes, and how many terms."""
+
+    value: float
+    size: float
+    terms: int
+
+
 class Probe:
     """Compares claimed and numerical derivatives of a pair at its point."""
 
@@ -111,24 +119,28 @@ class Probe:
         numerical = exact_dot(weights, value)
         bar = exact_dot(np.abs(weights), bars) + EPS * exact_sum(np.abs(weights * value))
         products = self._products(number, d, gy, self.pair.arrays)
-        claimed = exact_sum(products)
-        rounding = self._rounding(number, d, gy, products, tied, abs(claimed - numerical) - bar)
+        claim = _Claim(exact_sum(products), exact_sum(np.abs(products)), products.size)
+        rounding = self._rounding(number, d, gy, claim, tied, abs(claim.value - numerical) - bar)
         reach = exact_dot(np.abs(weights), np.maximum(np.abs(self.contract.base), slopes.variation)[used])
-        scale = self._scale(number, weights, value, products, reach)
+        scale = max(_norm(weights * value), _norm(products))
+        if claim.size <= VANISHING * reach:  # too small to be resolved beside the outputs: measure against them
+            scale = max(scale, reach)
+        unit = float(usual_size(self.pair.arrays[number])) * _norm(weights)
+        if max(claim.size, reach) <= 64 * EPS * unit:  # outputs that are zero, to the last digit of the inputs
+            scale = max(scale, unit)
         bound = bar + rounding
-        resolution = bound / scale if scale else (0.0 if claimed == numerical == 0 else math.inf)
-        return Comparison(gy, claimed, numerical, bar, rounding, resolution)
+        resolution = bound / scale if scale else (0.0 if claim.value == numerical == 0 else math.inf)
+        return Comparison(gy, claim.value, numerical, bar, rounding, resolution)
 
-    def _rounding(self, number: int, d: Array, gy: Array, products: Array, tied: bool, wanted: float) -> float:
-        """How far Σ ``products`` may be off by rounding; looked at more closely where that is less than ``wanted``."""
-        claimed, size = exact_sum(products), exact_sum(np.abs(products))
-        fixed = 16 * EPS * size + products.size * TINY
+    def _rounding(self, number: int, d: Array, gy: Array, claim: _Claim, tied: bool, wanted: float) -> float:
+        """How far ``claim`` may be off by rounding; looked at more closely where that is less than ``wanted``."""
+        fixed = 16 * EPS * claim.size + claim.terms * TINY
         if self.contract.nonrepeatability:
             fixed += self.contract.nonrepeatability * exact_sum(np.abs(d))
 
         def moved(times: int) -> float:
-            moves = (exact_sum(self._moved_products(number, d, gy, tied)) - claimed for _ in range(times))
-            return max(abs(move) for move in moves) if size else 0.0
+            moves = (exact_sum(self._moved_products(number, d, gy, tied)) - claim.value for _ in range(times))
+            return max(abs(move) for move in moves) if claim.size else 0.0
 
         seen = moved(_REPEATS)
         if not wanted <= fixed + 4 * seen:
@@ -137,17 +149,6 @@ class Probe:
         if not wanted <= rounding and _spread(gy) <= _LIKE:
             rounding += self._cancelled(number, d, gy, wanted - rounding)
         return rounding
-
-    def _scale(self, number: int, weights: Array, value: Array, products: Array, reach: float) -> float:
-        """What an error is measured against; outputs reach as far as ``reach``."""
-        scale = max(_norm(weights * value), _norm(products))
-        size = exact_sum(np.abs(products))
-        if size <= VANISHING * reach:  # too small to be resolved beside the outputs: measure against them
-            scale = max(scale, reach)
-        unit = float(usual_size(self.pair.arrays[number])) * _norm(weights)
-        if max(size, reach) <= 64 * EPS * unit:  # outputs that are zero, to the last digit of the inputs
-            scale = max(scale, unit)
-        return scale
 
     def _choices(self, slopes: Derivatives) -> Iterator[Array]:
         """All sharp outputs; the very sharp ones alone; and, where slopes differ much, all with equal weight."""

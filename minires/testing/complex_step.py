@@ -22,7 +22,7 @@ import numpy as np
 from minires.device import Array
 from minires.errors import DtypeError
 from minires.testing.arguments import as_arrays, seed_of
-from minires.testing.bisection import most_wrong, part_of
+from minires.testing.bisection import index_of, most_wrong, part_of
 from minires.testing.cancellation import cancelled
 from minires.testing.compare import RESOLVED, exact_dot, exact_sum
 from minires.testing.directions import USUAL, beside, direction, move_by_ulps, signed
@@ -172,7 +172,7 @@ class _ComplexStep:
         place = most_wrong(d, lambda part: self._error(number, part))
         single = part_of(d, np.array([place]))
         claimed, numerical, bar, rounding, _ = self._compare(number, single)
-        index: tuple[int, ...] | None = tuple(int(i) for i in np.unravel_index(place, d.shape))
+        index: tuple[int, ...] | None = index_of(place, d)
         scale = float(d.reshape(-1)[place])
         if abs(claimed - numerical) <= bar + rounding:
             index, scale = None, 1.0

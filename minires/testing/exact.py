@@ -19,6 +19,7 @@ import numpy as np
 from minires.device import Array
 from minires.errors import DtypeError
 from minires.testing.arguments import as_arrays, seed_of
+from minires.testing.bisection import index_of, part_of
 from minires.testing.layouts import copy_in_order
 from minires.testing.pair import Gradients, Pair
 from minires.testing.report import (
@@ -30,6 +31,7 @@ from minires.testing.report import (
     Inconclusive,
     InputReport,
     errors_end_here,
+    not_finite,
 )
 from minires.testing.snippet import of_integers
 
@@ -137,10 +139,8 @@ class _Exact:
     def _must_be_finite(self, gradients: Gradients) -> None:
         for number, g in enumerate(gradients):
             if g is not None and not np.isfinite(g).all() and np.isfinite(self.base).all():
-                index = tuple(map(int, np.argwhere(~np.isfinite(g))[0]))
-                raise GradientError(
-                    f"the gradient of input {number} is {g[index]} at index {index}, where the function is finite"
-                )
+                index = index_of(int(np.flatnonzero(~np.isfinite(g))[0]), g)
+                raise not_finite(number, index, g[index], "all outputs are finite")
 
     def _why_rounded(self, gradients: Gradients) -> _Inexact | None:
         """Where rounding took place in a gradient: it can be wrong by more than that, but not be proved."""
@@ -210,10 +210,9 @@ class _Exact:
                 raise GradientError("vjp is not a linear map's adjoint: the derivative along a sum is not the sum")
         number, flat = parts[0]
         scale = Fraction(float(u[number].reshape(-1)[flat]))
-        index = tuple(int(i) for i in np.unravel_index(flat, u[number].shape))
+        index = index_of(flat, u[number])
         finding = Finding(number, index, float(claimed / scale), float(numerical / scale), 0, 0, found.step)
-        d = np.zeros_like(u[number])
-        d[index] = u[number][index]
+        d = part_of(u[number], np.array([flat]))
         finding = dataclasses.replace(finding, snippet=of_integers(self.pair, finding, d, v))
         raise GradientError(str(finding), finding)
 

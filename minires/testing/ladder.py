@@ -103,6 +103,7 @@ def differentiate(line: Line, base: Array, floor: Array | float = 0.0, unit: flo
 def _differentiate(line: Line, base: Array, floor: Array | float, unit: float) -> Derivatives:
     blocks = [slice(start, start + _BLOCK) for start in range(0, max(base.size, 1), _BLOCK)]
     floors, reach = np.broadcast_to(floor, base.shape), largest(base)
+    scale = max(reach, unit)
     # The steps of the window, and two more, which tell what a first move at the window's end was.
     counts = [2 + sum(h <= WINDOW for h in steps) for _, steps in LADDERS]
     starts = [[(h, line(h), line(-h)) for h in steps[:n]] for n, (_, steps) in zip(counts, LADDERS, strict=True)]
@@ -112,12 +113,7 @@ def _differentiate(line: Line, base: Array, floor: Array | float, unit: float) -
         noise = np.maximum(floors[block], rounding_of(base[block]))
         for (ratio, _), start in zip(LADDERS, points, strict=True):
             noise = np.maximum(noise, noise_of(start, ratio))
-        walks.append(
-            [
-                Walk(noise, ratio, start[:-2], max(reach, unit))
-                for (ratio, _), start in zip(LADDERS, points, strict=True)
-            ]
-        )
+        walks.append([Walk(noise, ratio, start[:-2], scale) for (ratio, _), start in zip(LADDERS, points, strict=True)])
         for walk, start in zip(walks[-1], points, strict=True):
             for point in start[-2:]:
                 walk.advance(point)
@@ -133,7 +129,7 @@ def _differentiate(line: Line, base: Array, floor: Array | float, unit: float) -
     if doubtful.any():
         _tell_structure_from_noise(line, base, found, doubtful)
         # Where noise is all there is, nothing tells that there is no slope.
-        found.flat[doubtful & ~found.still & (found.noise > GRAINY * max(reach, unit))] = False
+        found.flat[doubtful & ~found.still & (found.noise > GRAINY * scale)] = False
     _doubt_stillness(found, np.abs(base), reach)
     return _judge(found, np.fmax(reach, found.variation))
 

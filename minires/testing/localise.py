@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minires.device import Array
-from minires.testing.bisection import most_wrong, part_of
+from minires.testing.bisection import index_of, most_wrong, part_of
 from minires.testing.compare import Comparison, Probe, exact_dot
 from minires.testing.ladder import Derivatives
 from minires.testing.report import Finding
@@ -34,7 +34,7 @@ def localise(probe: Probe, number: int, d: Array, slopes: Derivatives, wrong: Co
         index, scale, shown, steps = None, 1.0, wrong, slopes
         hint = hint or "the error is spread over many elements"
     else:
-        index = tuple(int(i) for i in np.unravel_index(place, d.shape))
+        index = index_of(place, d)
         scale, shown, steps = float(single[index]), comparison, at_one
     step = _usual_step(steps, shown.gy, step)
     finding = Finding(

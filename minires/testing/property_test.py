@@ -18,7 +18,7 @@ from minires.functional.creation import tensor
 from minires.testing.arguments import choose_arguments
 from minires.testing.bound import Bound
 from minires.testing.exact import check_exact
-from minires.testing.report import KINK, NOT_FINITE, RESOLUTION, GradientError, Inconclusive
+from minires.testing.report import KINK, NOT_FINITE, RESOLUTION, Inconclusive, errors_end_here
 from minires.testing.tensors import check_gradient
 from minires.testing.vjp import check_vjp
 
@@ -96,7 +96,7 @@ def gradients(
 
     def decorate(function: Function) -> Callable[..., None]:
         set_aside = dict.fromkeys(skipped, "")
-        checked = functools.partial(_check, check, vjp, options, set_aside)
+        checked = errors_end_here(functools.partial(_check, check, vjp, options, set_aside))
         made: Callable[..., None] = _test(function, strategies, checked, *caller)
         made._minires_set_aside = set_aside  # type: ignore[attr-defined]
         return made
@@ -179,10 +179,7 @@ def _test(
         __tracebackhide__ = True
         values = signature.bind(*arguments, **keywords).args
         bound = types.MethodType(function, values[0]) if own else function
-        try:
-            check(bound, *values[len(own) :])
-        except GradientError as error:
-            raise error.with_traceback(None)  # noqa: B904 (its text says it all, and the way through the checker nothing)
+        check(bound, *values[len(own) :])
 
     test.__module__ = module
     functools.update_wrapper(test, function)

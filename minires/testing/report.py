@@ -173,6 +173,14 @@ def inconclusive(argument: int, cause: str, outputs: int, **details: Any) -> Inc
     return Inconclusive(text + remedy[cause], cause)
 
 
+def not_finite(argument: int, index: tuple[int, ...], value: float, where: str) -> GradientError:
+    """The error for a gradient that is NaN or infinite at an element although ``where`` says that it should not be."""
+    return GradientError(
+        f"the gradient of input {argument} is {value} at index {index}, where {where}: claim the derivative, or at a "
+        "kink a number between the slopes to its sides"
+    )
+
+
 def errors_end_here(check: Callable[Given, Found]) -> Callable[Given, Found]:
     """Have a check's GradientError come without the way through the checker, and pytest show the caller's line."""
 

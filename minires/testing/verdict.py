@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minires.device import Array
-from minires.testing.bisection import part_of
+from minires.testing.bisection import index_of, part_of
 from minires.testing.compare import RESOLVED, Comparison, Probe
 from minires.testing.directions import FURTHER, PARTIAL, SMALL, USUAL, direction, is_small, signed
 from minires.testing.ladder import Derivatives, count_causes
@@ -21,6 +21,7 @@ from minires.testing.report import (
     Inconclusive,
     InputReport,
     inconclusive,
+    not_finite,
 )
 
 _INFINITE = 64  # elements with infinite gradients that are looked at one by one
@@ -235,11 +236,8 @@ class _Verdict:
             raise inconclusive(self.number, NOT_FINITE, self.unseen.size)
 
     def _refuse(self, g: Array, place: int, where: str) -> None:
-        index = tuple(int(i) for i in np.unravel_index(place, g.shape))
-        raise GradientError(
-            f"the gradient of input {self.number} is {g[index]} at index {index}, where {where}: claim the derivative, "
-            "or at a kink a number between the slopes to its sides"
-        )
+        index = index_of(place, g)
+        raise not_finite(self.number, index, g[index], where)
 
     def _leave_out_kinks(self) -> None:
         if not (self.cause[self.unseen] == _KINK).any():
