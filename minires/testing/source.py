@@ -61,13 +61,14 @@ def definitions(**values: Any) -> list[str]:
 
 
 class _Writer:
-    """Remembers which names have been defined, each once, and which names the instances have.
+    """Remembers which names have been defined, each once, which of them stand for ``...``, and those of instances.
 
     Names that the snippet takes itself are not free at the top level; inside a function they are.
     """
 
     def __init__(self, taken: Sequence[str] = TAKEN) -> None:
         self.written: dict[str, Any] = {"np": np, **dict.fromkeys(taken, _TAKEN)}
+        self.unknown: set[str] = set()
         self.instances: dict[int, str] = {}
         self.can_be_scoped = bool(taken)
 
@@ -98,8 +99,10 @@ class _Writer:
             if isinstance(value, types.MethodType)
             else _import(name, value) or self._written_out(name, value) or self._instance(name, value)
         )
-        kind = getattr(value, "__qualname__", type(value).__name__)
-        return found or [f"{name} = ...  # {kind}: put here what was checked"]
+        if found:
+            return found
+        self.unknown.add(name)
+        return [f"{name} = ...  # {getattr(value, '__qualname__', type(value).__name__)}: put here what was checked"]
 
     def _partial(self, name: str, value: functools.partial[Any]) -> list[str]:
         lines, inner = ["import functools"], f"{name}_whole"
@@ -145,7 +148,7 @@ class _Writer:
         name = f"{kind.__name__.lower()}_{len(self.instances)}"
         self.instances[id(value)] = name
         lines = self.define(kind.__name__, kind)
-        if not hasattr(value, "__dict__") or any("= ..." in line for line in lines):
+        if not hasattr(value, "__dict__") or kind.__name__ in self.unknown:
             del self.instances[id(value)]
             return [], ""
         lines.append(f"{name} = {kind.__name__}.__new__({kind.__name__})")

@@ -132,3 +132,11 @@ def test_records_are_written_as_the_call_that_makes_them():
     namespace = {}
     exec("\n".join(lines), namespace)
     assert namespace["geometry"] == geometry
+
+
+def test_methods_of_a_class_without_source_are_all_left_to_the_reader():
+    around = {"__name__": "__main__"}
+    exec("class Layer:\n    def forward(self): pass\n    def backward(self): pass", around)
+    layer = around["Layer"]()
+    lines = definitions(function=layer.forward, vjp=layer.backward)
+    assert [line.partition("  #")[0] for line in lines] == ["function = ...", "vjp = ..."]
