@@ -12,7 +12,7 @@ from minires.device import Array
 from minires.errors import MiniresError
 from minires.testing.cancellation import cancelled
 from minires.testing.contract import Contract
-from minires.testing.directions import beside, move_by_ulps, power_of_two, signed, usual_size
+from minires.testing.directions import move_by_ulps, power_of_two, signed, usual_size
 from minires.testing.ladder import VANISHING, Derivatives, Line, differentiate
 from minires.testing.layouts import copy_in_order
 from minires.testing.noise import EPS, TINY
@@ -168,7 +168,7 @@ class Probe:
             yield np.where(relative, gy * power_of_two(largest) / power_of_two(size), 0.0)
 
     def _moved_products(self, number: int, d: Array, gy: Array, tied: bool) -> Array:
-        arrays = beside(self.pair.arrays, self.contract.gradients, self.rng, tied)
+        arrays = self.pair.beside(lambda x: move_by_ulps(x, self.rng, tied))
         return self._products(number, d, move_by_ulps(gy, self.rng), arrays)
 
     def _cancelled(self, number: int, d: Array, gy: Array, missing: float) -> float:

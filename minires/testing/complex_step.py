@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,9 +24,9 @@ from minires.errors import DtypeError
 from minires.testing.arguments import as_arrays, seed_of
 from minires.testing.bisection import index_of, most_wrong, part_of
 from minires.testing.cancellation import cancelled
-from minires.testing.compare import RESOLVED, exact_dot, exact_sum
-from minires.testing.directions import USUAL, beside, direction, move_by_ulps, signed
-from minires.testing.noise import EPS
+from minires.testing.compare import RESOLVED, Comparison, exact_dot, exact_sum
+from minires.testing.directions import USUAL, direction, signed
+from minires.testing.noise import EPS, largest
 from minires.testing.pair import Gradients, Pair, need_float64
 from minires.testing.report import (
     DISAGREEMENT,
@@ -39,12 +39,15 @@ from minires.testing.report import (
     InputReport,
     errors_end_here,
     inconclusive,
+    not_finite,
 )
 from minires.testing.snippet import of_complex_step
 
 __tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
 STEP = 1e-20
-_REPEATS, _IN_DOUBT = 2, 32  # evaluations at points an ulp or two away
+_NEAR = 2.0**-40  # what neighbours are moved by, beside their own size; float32 would not notice
+_FEW, _MANY = 2, 32  # neighbours; many where few make a gradient look wrong
+_INFINITE = 64  # elements with infinite gradients that are looked at one by one
 
 
 @errors_end_here
@@ -88,6 +91,14 @@ def check_complex_step(
     return GradientReport(inputs, pair.evaluations, pair.gradients, seed, method="a complex step")
 
 
+class _Neighbour(NamedTuple):
+    """A point too near for an error to change, but far enough for all roundings to come out anew."""
+
+    arrays: list[Array]
+    gy: Array
+    gradients: Gradients
+
+
 class _ComplexStep:
     def __init__(self, pair: Pair, rng: np.random.Generator) -> None:
         self.pair, self.rng = pair, rng
@@ -96,56 +107,82 @@ class _ComplexStep:
             raise DtypeError("function must return float64 for float64 inputs: cast its results")
         self.gy = np.where(np.isfinite(self.base), signed(self.base.size, rng), 0.0)
         self.gradients = pair.gradient(self.gy)
-        self.moved: list[Gradients] = []
-        self._move(_REPEATS)
+        self.neighbours: list[_Neighbour] = []
+        self._meet(_FEW)
 
-    def _move(self, repeats: int) -> None:
-        """Gradients at so many points in all, an ulp or two away: they show what rounding does to one."""
-        for _ in range(repeats - len(self.moved)):
-            arrays = beside(self.pair.arrays, self.gradients, self.rng)
-            self.moved.append(self.pair.gradient(move_by_ulps(self.gy, self.rng), arrays))
+    def _meet(self, count: int) -> None:
+        """So many neighbours in all."""
+        for _ in range(count - len(self.neighbours)):
+            arrays = self.pair.beside(self._nudge)
+            gy = self._nudge(self.gy)
+            self.neighbours.append(_Neighbour(arrays, gy, self.pair.gradient(gy, arrays)))
+
+    def _nudge(self, x: Array) -> Array:
+        return np.asarray(x * (1 + _NEAR * signed(x.shape, self.rng)))
 
     def input(self, number: int) -> InputReport:
         """Check one input along the usual directions."""
         x = self.pair.arrays[number]
         if not x.size or not self.base.size:
             return InputReport(number, x.shape, 0, 0.0)
-        if not self.gy.any():
+        left_out = self._left_out(number)
+        if not self.gy.any() or left_out.all():
             raise inconclusive(number, NOT_FINITE, self.base.size)
         resolutions = []
         for kind in USUAL:
             d = direction(kind, x, self.rng)
-            if d is not None:
-                claimed, numerical, bar, rounding, size = self._compare(number, d)
-                if not abs(claimed - numerical) <= bar + rounding:  # few moves may by chance show little rounding
-                    self._move(_IN_DOUBT)
-                    claimed, numerical, bar, rounding, size = self._compare(number, d)
-                if not abs(claimed - numerical) <= bar + rounding:
-                    self._report(number, d)
-                resolutions.append((bar + rounding) / size if size else 0.0)
+            if d is None or left_out[d != 0].all():
+                continue
+            d[left_out] = 0
+            compared = self._compare(number, d)
+            if not compared.agrees:  # few neighbours may by chance show little rounding
+                self._meet(_MANY)
+                compared = self._compare(number, d)
+            if not compared.agrees:
+                self._report(number, d)
+            resolutions.append(compared.resolution)
         if min(resolutions) > RESOLVED:
             raise inconclusive(number, RESOLUTION, self.base.size, best_resolution=min(resolutions))
         causes = {NOT_FINITE: int(np.sum(self.gy == 0))} if (self.gy == 0).any() else {}
-        return InputReport(number, x.shape, len(resolutions), min(resolutions), causes)
+        elements = tuple(tuple(map(int, index)) for index in np.argwhere(left_out))
+        return InputReport(number, x.shape, len(resolutions), min(resolutions), causes, elements)
 
-    def _compare(self, number: int, d: Array) -> tuple[float, float, float, float, float]:
-        """(claimed, numerical, rounding of the numerical side, of the claimed side, size) along d."""
-        products = _products(self.gradients[number], d)
-        terms = self.gy * self._derivative(number, d, self.pair.arrays)
+    def _left_out(self, number: int) -> Array:
+        """Elements whose gradient is not finite: an error, unless the outputs that they move are not finite either, or
+        are infinitely steep: then the slope grows as the step shrinks."""
+        g, x = self.gradients[number], self.pair.arrays[number]
+        if g is None:
+            return np.zeros(x.shape, bool)
+        drawn = direction("array", x, self.rng)
+        assert drawn is not None
+        for place in np.flatnonzero(~np.isfinite(g))[:_INFINITE]:
+            index = index_of(int(place), g)
+            d = part_of(drawn, np.array([place]))
+            slopes, finer = (np.abs(self._derivative(number, d, step=step)) for step in (STEP, STEP / 2**20))
+            steep = finer > 2 * slopes
+            if np.isfinite(self.base).all() and (np.isnan(g[index]) or not steep.any()):
+                raise not_finite(number, index, g[index], "all outputs are finite")
+            if (~steep & (slopes > 0)).any():
+                raise not_finite(number, index, g[index], "the function's slope is finite")
+        return np.asarray(~np.isfinite(g))
+
+    def _compare(self, number: int, d: Array) -> Comparison:
+        """Claimed against numerical along d; the rounding of both is what neighbours show of their difference."""
+        products, terms = _products(self.gradients[number], d), self.gy * self._derivative(number, d)
         claimed, numerical = exact_sum(products), exact_sum(terms)
         rounding, bar = (16 * EPS * exact_sum(np.abs(side)) for side in (products, terms))
-        rounding += 4 * max(abs(exact_sum(_products(g[number], d)) - claimed) for g in self.moved)
-        moves = []
-        for _ in self.moved:
-            arrays = beside(self.pair.arrays, self.gradients, self.rng)
-            slopes = self._derivative(number, move_by_ulps(d, self.rng), arrays)
-            moves.append(abs(exact_dot(self.gy, slopes) - numerical))
-        bar += 4 * max(moves)
-        difference = abs(claimed - numerical)
-        if not difference <= bar + rounding and self.gradients[number] is not None:
+        differences = [self._difference(number, self._nudge(d), neighbour) for neighbour in self.neighbours]
+        rounding += 4 * (max(differences) - min(differences))
+        if not abs(claimed - numerical) <= bar + rounding and self.gradients[number] is not None:
             rounding += self._cancelled(number, d)
         size = max(float(np.linalg.norm(products)), float(np.linalg.norm(terms)))
-        return claimed, numerical, bar, rounding, size
+        resolution = (bar + rounding) / size if size else 0.0
+        return Comparison(self.gy, claimed, numerical, bar, rounding, resolution)
+
+    def _difference(self, number: int, d: Array, at: _Neighbour) -> float:
+        """Claimed minus numerical at a neighbour."""
+        terms = at.gy * self._derivative(number, d, at.arrays)
+        return exact_sum(_products(at.gradients[number], d)) - exact_sum(terms)
 
     def _cancelled(self, number: int, d: Array) -> float:
         """The rounding of vjp that only larger moves show."""
@@ -157,52 +194,62 @@ class _ComplexStep:
 
         return cancelled(gradient, self.pair.arrays[number], d, self.gy, self.base)
 
-    def _derivative(self, number: int, d: Array, arrays: Sequence[Array]) -> Array:
-        """f′(x) d of every output."""
-        values = self.pair.evaluate_complex(number, STEP * d, arrays)
+    def _derivative(self, number: int, d: Array, arrays: Sequence[Array] | None = None, step: float = STEP) -> Array:
+        """f′ d of every output, at the point itself or at other ``arrays``; 0 where gy is."""
+        values = self.pair.evaluate_complex(number, step * d, self.pair.arrays if arrays is None else arrays)
         used = self.gy != 0
-        drift = np.abs(values.real - self.base)[used]
-        if not (drift <= 1e-6 * np.max(np.abs(self.base[used])) + STEP).all():  # a constant 0 may become h²
-            raise Inconclusive("function gives other values for complex arguments with the same real part", RESOLUTION)
-        return np.where(used, values.imag / STEP, 0.0)
+        if arrays is None:
+            drift = np.abs(values.real - self.base)[used]
+            if not (drift <= 1e-6 * largest(self.base[used]) + STEP).all():  # a constant 0 may become h²
+                raise Inconclusive(
+                    "function gives other values for complex arguments with the same real part", RESOLUTION
+                )
+        return np.where(used, values.imag / step, 0.0)
 
     def _report(self, number: int, d: Array) -> None:
         """Bisect d down to the element that shows the error, if one does, then raise."""
-        self._must_be_analytic(number, d)
+        compared = self._compare(number, d)
+        self._must_be_analytic(number, d, compared)
         place = most_wrong(d, lambda part: self._error(number, part))
-        single = part_of(d, np.array([place]))
-        claimed, numerical, bar, rounding, _ = self._compare(number, single)
         index: tuple[int, ...] | None = index_of(place, d)
+        along = part_of(d, np.array([place]))
         scale = float(d.reshape(-1)[place])
-        if abs(claimed - numerical) <= bar + rounding:
-            index, scale = None, 1.0
-            claimed, numerical, bar, rounding, _ = self._compare(number, d)
-        hint = "" if index else "the error is spread over many elements"
-        numbers = (claimed / scale, numerical / scale, bar / abs(scale), rounding / abs(scale))
-        finding = Finding(number, index, *numbers, step=STEP, hint=hint, oracle="complex step")
-        along = d if index is None else single / scale
-        finding = dataclasses.replace(finding, snippet=of_complex_step(self.pair, finding, along, self.gy))
+        alone = self._compare(number, along)
+        if alone.agrees:
+            index, scale, along, alone = None, 1.0, d, compared
+        finding = Finding(
+            number,
+            index,
+            alone.claimed / scale,
+            alone.numerical / scale,
+            alone.bar / abs(scale),
+            alone.rounding / abs(scale),
+            step=STEP,
+            hint="" if index else "the error is spread over many elements",
+            oracle="complex step",
+        )
+        snippet = of_complex_step(self.pair, finding, along / scale, self.gy)
+        finding = dataclasses.replace(finding, snippet=snippet)
         raise GradientError(str(finding), finding)
 
-    def _must_be_analytic(self, number: int, d: Array) -> None:
+    def _must_be_analytic(self, number: int, d: Array, compared: Comparison) -> None:
         """Raise Inconclusive if a plain difference takes the side of vjp: then it is the complex step that errs."""
-        claimed, numerical, *_ = self._compare(number, d)
         h = 2.0**-20
         sides = ([x + t * d if n == number else x for n, x in enumerate(self.pair.arrays)] for t in (h, -h))
         plus, minus = (self.pair.evaluate(arrays) for arrays in sides)
         used = self.gy != 0
         plain = exact_dot(self.gy[used], (plus - minus)[used]) / (2 * h)
-        if abs(plain - claimed) < abs(plain - numerical) / 8:
+        if abs(plain - compared.claimed) < abs(plain - compared.numerical) / 8:
             raise Inconclusive(
-                f"a complex step gives {numerical:.6g}, vjp {claimed:.6g} and a plain difference {plain:.6g}: the "
-                "function is not analytic (abs, conj or real inside it?), use check_vjp",
+                f"a complex step gives {compared.numerical:.6g}, vjp {compared.claimed:.6g} and a plain difference "
+                f"{plain:.6g}: the function is not analytic (abs, conj or real inside it?), use check_vjp",
                 DISAGREEMENT,
             )
 
     def _error(self, number: int, d: Array) -> float:
-        slopes = self._derivative(number, d, self.pair.arrays)
+        slopes = self._derivative(number, d)
         return abs(exact_sum(_products(self.gradients[number], d)) - exact_dot(self.gy, slopes))
 
 
 def _products(gradient: Array | None, d: Array) -> Array:
-    return np.zeros(1) if gradient is None else gradient * d
+    return np.zeros(1) if gradient is None else gradient[d != 0] * d[d != 0]

@@ -10,7 +10,7 @@ import numpy as np
 from minires.device import Array
 from minires.errors import DtypeError
 from minires.testing.cancellation import inner_slope
-from minires.testing.directions import beside, move_by_ulps, signed
+from minires.testing.directions import move_by_ulps, signed
 from minires.testing.layouts import lay_out
 from minires.testing.noise import EPS, TINY, largest
 from minires.testing.pair import Gradients, Pair
@@ -98,7 +98,7 @@ class _Contract:
     def _measure_noise(self, times: int, gy: Array, g: Gradients) -> None:
         """How far a gradient moves when all that it is made from moves by an ulp or two."""
         for _ in range(times):
-            moved = beside(self.pair.arrays, self.g, self.rng)
+            moved = self.pair.beside(lambda x: move_by_ulps(x, self.rng))
             noises = self._differences(self.pair.gradient(move_by_ulps(gy, self.rng), moved), g)
             self.noise = [max(a, b) for a, b in zip(self.noise, noises, strict=True)]
 

@@ -10,8 +10,6 @@ error at every step that is a multiple of the grid's, and would look as if it ma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from minires.device import Array
@@ -101,14 +99,3 @@ def move_by_ulps(x: Array, rng: np.random.Generator, tied: bool = False) -> Arra
         values, index = np.unique(x, return_inverse=True)
         return np.asarray(move_by_ulps(values, rng)[index.reshape(x.shape)])
     return np.asarray(x * (1 + rng.integers(-2, 3, x.shape) * 2.0**-52))
-
-
-def beside(
-    arrays: Sequence[Array], gradients: Sequence[Array | None], rng: np.random.Generator, tied: bool = False
-) -> list[Array]:
-    """A point an ulp or two away from ``arrays``.
-
-    What has no gradient, or one of zeros, stays: it may be a label or a mask, which 1.9999999999999998 is not.
-    """
-    parts = zip(arrays, gradients, strict=True)
-    return [x if g is None or not g.any() else move_by_ulps(x, rng, tied) for x, g in parts]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minires.device import Array, asarray, asnumpy, device_of
+from minires.device import Array, asarray, asnumpy, device_of, is_array
 from minires.errors import DtypeError, ShapeError
 from minires.testing.arguments import choose_arguments
 from minires.testing.layouts import copy_in_order
@@ -67,6 +67,7 @@ class Pair:
                 "cast it with .astype(np.float64)"
             )
         self.evaluations = self.gradients = 0
+        self._has_gradient: set[int] = set()  # also of inputs that are not to be checked
         self._outputs: list[tuple[tuple[int, ...], np.dtype[Any]] | None] = []
         self.is_tuple = False
 
@@ -120,6 +121,13 @@ class Pair:
                         )
             earlier = returned, result
         return result
+
+    def beside(self, move: Callable[[Array], Array]) -> list[Array]:
+        """The point, moved by so little that only rounding should tell.
+
+        What has no gradient, or one of zeros, stays: it may be a label or a mask, which 1.9999999999999998 is not.
+        """
+        return [move(x) if number in self._has_gradient else x for number, x in enumerate(self.arrays)]
 
     def _forward(self, arrays: Sequence[Array]) -> tuple[Array, list[Array], Any]:
         passed = [asarray(copy_in_order(array), home) for array, home in zip(arrays, self.homes, strict=True)]
@@ -210,6 +218,8 @@ class Pair:
             raise GradientError(f"vjp must return a tuple of {len(arrays)} gradients, one per input, got {got}")
         gradients: Gradients = []
         for number, (gradient, array) in enumerate(zip(returned, arrays, strict=True)):
+            if array.dtype == np.float64 and is_array(gradient) and asnumpy(gradient).any():
+                self._has_gradient.add(number)
             if gradient is None or number not in self.checked:
                 gradients.append(None)
                 continue

@@ -56,16 +56,16 @@ class Finding:
     def __str__(self) -> str:
         where = "along a random direction" if self.index is None else f"at index {self.index}"
         difference = abs(self.claimed - self.numerical)
-        measured = {
-            "finite differences": "from the measured noise of the function and the spread of extrapolations",
-            "complex step": "from its measured rounding",
-        }
-        why = f"{self.bar:.2g} for the {self.oracle}, {measured.get(self.oracle, '')}; "
-        why += f"{self.rounding:.2g} for the measured rounding of vjp"
+        why = {
+            "finite differences": f"{self.bar:.2g} for the finite differences, from the measured noise of the function "
+            f"and the spread of extrapolations; {self.rounding:.2g} for the measured rounding of vjp",
+            "complex step": f"from the measured rounding of both: {self.rounding:.2g}",
+        }.get(self.oracle, "")
+        step = "a complex step of" if self.oracle == "complex step" else "steps around"
         lines = [
             f"the gradient of input {self.argument} is wrong {where}",
             f"  claimed by vjp : {self.claimed:.15g}",
-            f"  numerical      : {self.numerical:.15g}   (steps around {self.step:.3g})",
+            f"  numerical      : {self.numerical:.15g}   ({step} {self.step:.3g})",
             f"  difference     : {difference:.3g}",
             f"  allowed        : {self.bound:.3g}   ({why if self.bound else 'the arithmetic is exact'})",
         ]
@@ -121,7 +121,7 @@ class InputReport:
             text += f"; {count} outputs left out ({cause})"
         if self.elements_left_out:
             shown = ", ".join(map(str, self.elements_left_out[:4]))
-            text += f"; {len(self.elements_left_out)} elements left out (kink): {shown}"
+            text += f"; {len(self.elements_left_out)} elements left out (no derivative there): {shown}"
         return text
 
 

@@ -104,3 +104,42 @@ def test_a_function_that_is_zero_everywhere_passes():
     assert report.resolution < 1e-6
     with pytest.raises(testing.GradientError, match="input 0 is wrong"):
         testing.check_complex_step(log_softmax_of_one, lambda gy, x: (1e-6 * gy,), np.array([0.3]))
+
+
+def test_outputs_that_are_not_finite_excuse_the_gradients_of_what_moves_them_alone():
+    def log_vjp(gy, x):
+        return (gy / x,)
+
+    x = np.array([6.0, 2.0, 0.0])
+    report = testing.check_complex_step(np.log, log_vjp, x)
+    assert report.inputs[0].elements_left_out == ((2,),)
+    assert report.inputs[0].outputs_left_out == {"not finite": 1}
+    with pytest.raises(testing.GradientError, match=r"is nan at index \(2,\), where the function's slope is finite"):
+        testing.check_complex_step(lambda x: np.log(x) + x.sum(), lambda gy, x: (gy / x + gy.sum(),), x)
+
+
+def test_an_infinite_gradient_is_right_where_the_slope_grows_without_end():
+    x = np.array([6.0, 0.0])
+    report = testing.check_complex_step(np.sqrt, lambda gy, x: (0.5 * gy / np.sqrt(x),), x)
+    assert report.inputs[0].elements_left_out == ((1,),)
+    for slope in (np.inf, np.nan):
+        with pytest.raises(testing.GradientError, match=r"at index \(1,\), where all outputs are finite"):
+            testing.check_complex_step(np.square, lambda gy, x, s=slope: (gy * np.where(x == 0, s, 2 * x),), x)
+
+
+@pytest.mark.parametrize("argnums", [0, 1, 2, None])
+@pytest.mark.parametrize("seed", [8378, 37547])
+def test_inputs_that_are_not_checked_move_too_where_rounding_is_measured(argnums, seed):
+    """The variance of three numbers cancels; what it loses shows only if they move."""
+    rng = np.random.default_rng(seed)
+    x, gamma, beta = 1.3 + rng.standard_normal((3, 1, 1, 1)) / 2**20, rng.standard_normal(1), rng.standard_normal(1)
+    for check in (testing.check_complex_step, testing.check_vjp):
+        check(batch_norm, ops.batch_norm_vjp, x, gamma, beta, rng=seed, argnums=argnums)
+
+
+def test_a_gradient_computed_in_float32_is_found():
+    def cosine_in_float32(gy, x):
+        return ((gy.astype(np.float32) * np.cos(x.astype(np.float32))).astype(np.float64),)
+
+    with pytest.raises(testing.GradientError, match="input 0 is wrong"):
+        testing.check_complex_step(np.sin, cosine_in_float32, np.linspace(0.1, 1, 9))
