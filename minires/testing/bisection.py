@@ -37,3 +37,23 @@ def most_wrong(d: Array, error: Callable[[Array], float]) -> int:
         first, second = np.array_split(where, 2)
         where = first if size(first) >= size(second) else second
     return int(where[0])
+
+
+def elements_that(show: Callable[[Array], bool], d: Array, patience: int) -> Array | None:
+    """The flat places of the elements of ``d`` that show something by themselves; None if that takes too long.
+
+    Parts of the direction that show it are halved on, at most ``patience`` of them.
+    """
+    found: list[int] = []
+    pending = [np.flatnonzero(d)]
+    for _ in range(patience):
+        if not pending:
+            break
+        where = pending.pop()
+        if not where.size or not show(part_of(d, where)):
+            continue
+        if where.size == 1:
+            found.append(int(where[0]))
+        else:
+            pending += np.array_split(where, 2)
+    return None if pending else np.array(found, int)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minires.device import Array
-from minires.testing.bisection import index_of, most_wrong, part_of
+from minires.testing.bisection import elements_that, index_of, most_wrong, part_of
 from minires.testing.compare import Comparison, Probe, exact_dot
 from minires.testing.ladder import Derivatives
 from minires.testing.report import Finding
@@ -99,23 +99,13 @@ def find_kinks(probe: Probe, number: int, d: Array) -> Array | None:
         bend = float(np.max(np.abs(plus + minus), initial=0.0))
         return not bend <= 1e-4 * slope
 
-    flat = d.reshape(-1)
-    found = np.zeros(flat.size, bool)
-    pending = [np.flatnonzero(flat)]
-    tried = 0
-    while pending:
-        tried += 1
-        if tried > _PATIENCE:
-            likely = _tied(probe.pair.arrays[number])
-            return None if rough(np.where(likely, 0.0, d)) else likely
-        where = pending.pop()
-        if not where.size or not rough(part_of(d, where)):
-            continue
-        if where.size == 1:
-            found[where] = True
-        else:
-            pending += np.array_split(where, 2)
-    return found.reshape(d.shape)
+    places = elements_that(rough, d, _PATIENCE)
+    if places is None:
+        likely = _tied(probe.pair.arrays[number])
+        return None if rough(np.where(likely, 0.0, d)) else likely
+    found = np.zeros(d.shape, bool)
+    found.flat[places] = True
+    return found
 
 
 def _tied(x: Array) -> Array:
@@ -134,25 +124,17 @@ def find_room(probe: Probe, number: int, d: Array) -> Array | None:
         line = line_of(number, part)
         return not all(np.isfinite(line(t)[expected]).all() for t in (_ROOM, -_ROOM))
 
-    flat = d.reshape(-1)
-    room = np.ones(flat.size)
-    pending = [np.flatnonzero(flat)]
-    tried = 0
-    while pending:
-        tried += 1
-        if tried > _PATIENCE:
-            return None
-        where = pending.pop()
-        if not where.size or not refused(part_of(d * room.reshape(d.shape), where)):
-            continue
-        if where.size == 1:
-            room[where] /= 16
-            if room[where] < _CLOSEST:
+    places = elements_that(refused, d, _PATIENCE)
+    if places is None or not places.size:
+        return None
+    room = np.ones(d.shape)
+    for place in places:
+        alone = part_of(d, np.array([place]))
+        while refused(room.flat[place] * alone):
+            room.flat[place] /= 16
+            if room.flat[place] < _CLOSEST:
                 return None
-            pending.append(where)
-        else:
-            pending += np.array_split(where, 2)
-    return room.reshape(d.shape) if (room < 1).any() else None
+    return room
 
 
 class _Bench:

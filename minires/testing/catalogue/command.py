@@ -7,7 +7,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,15 +59,32 @@ def run(options: Options, version: str) -> bool:
             f"device {_device(options)} is not available here, so nothing would be checked on it: it needs "
             "minires[cuda12], a driver and a GPU"
         )
-    if options.json not in (None, STDOUT):
-        Path(options.json).open("a").close()  # what cannot be written is better known before than after
-    with contextlib.redirect_stdout(sys.stderr if options.json == STDOUT else sys.stdout):
+    with _writer(options.json) as write:
         found = _check_own(own, options) if own else _check_catalogue(options)
         print(_summary(found))
-    if options.json is not None:
-        text = json.dumps(as_json(found, version), indent=1) + "\n"
-        _ = sys.stdout.write(text) if options.json == STDOUT else Path(options.json).write_text(text)
+        write(json.dumps(as_json(found, version), indent=1) + "\n")
     return found.passed
+
+
+@contextlib.contextmanager
+def _writer(place: str | None) -> Iterator[Callable[[str], object]]:
+    """What writes the JSON. If it cannot be written to its place, that is known before anything is checked."""
+    if place is None:
+        yield lambda text: None
+    elif place == STDOUT:
+        write = sys.stdout.write
+        with contextlib.redirect_stdout(sys.stderr):
+            yield write
+    else:
+        path = Path(place)
+        made = not path.exists()
+        path.open("a").close()
+        try:
+            yield path.write_text
+        except BaseException:
+            if made:
+                path.unlink()
+            raise
 
 
 def _check_catalogue(options: Options) -> Survey:

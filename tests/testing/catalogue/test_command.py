@@ -74,6 +74,15 @@ def test_json_goes_to_stdout_alone_where_it_is_asked_for(capsys):
     assert "all passed" in err
 
 
+def test_a_file_is_left_as_it_was_where_nothing_could_be_checked(tmp_path, told):
+    new, old = tmp_path / "new.json", tmp_path / "old.json"
+    old.write_text("{}")
+    for path in (new, old):
+        told(2, "konv", "--json", str(path))
+    assert not new.exists()
+    assert old.read_text() == "{}"
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
