@@ -26,8 +26,8 @@ from minires.testing.found_source import needs_of, source_of
 
 _PRINTED = 60  # elements; larger arrays are compressed
 _CARRIED = 20_000  # elements; larger arrays are left to the reader
-TAKEN = ("arrays", "reproduce", "pair", "bound", "of_tensors", "TensorPair", "SecondOrder", "Bound")  # by snippets
-_TAKEN = object()
+RESERVED = ("arrays", "reproduce", "pair", "bound", "of_tensors", "TensorPair", "SecondOrder", "Bound")  # by snippets
+_SNIPPETS_OWN = object()  # what a reserved name stands for: something of the snippet itself
 
 
 def literal(array: Array) -> str:
@@ -56,7 +56,7 @@ def definitions(**values: Any) -> list[str]:
 
     ``np`` is taken to be NumPy already.
     """
-    writer = _Writer([name for name in TAKEN if name not in values])
+    writer = _Writer([name for name in RESERVED if name not in values])
     return [line for name, value in values.items() for line in writer.define(name, value)]
 
 
@@ -66,11 +66,11 @@ class _Writer:
     Names that the snippet takes itself are not free at the top level; inside a function they are.
     """
 
-    def __init__(self, taken: Sequence[str] = TAKEN) -> None:
-        self.written: dict[str, Any] = {"np": np, **dict.fromkeys(taken, _TAKEN)}
+    def __init__(self, reserved: Sequence[str] = RESERVED) -> None:
+        self.written: dict[str, Any] = {"np": np, **dict.fromkeys(reserved, _SNIPPETS_OWN)}
         self.unknown: set[str] = set()
         self.instances: dict[int, str] = {}
-        self.can_be_scoped = bool(taken)
+        self.can_be_scoped = bool(reserved)
 
     def define(self, name: str, value: Any) -> list[str]:
         """Lines after which ``name`` is ``value``."""
@@ -180,7 +180,7 @@ class _Writer:
 
     def _in_scope(self, name: str, value: Any) -> list[str]:
         """The definition inside a function of its own, where all names are free again."""
-        lines = _Writer(taken=()).define(f"{name}_inside", value)
+        lines = _Writer(reserved=()).define(f"{name}_inside", value)
         body = [f"    {line}".rstrip() for text in lines for line in text.splitlines()]
         return [f"def make_{name}():", *body, f"    return {name}_inside", "", f"{name} = make_{name}()"]
 
