@@ -43,18 +43,28 @@ class _Verdict:
     def __init__(self, probe: Probe, number: int) -> None:
         self.probe, self.number = probe, number
         self.x = probe.pair.arrays[number]
+        # Of the elements: which ones directions leave out, and how far the others may go.
         self.left_out = np.zeros(self.x.shape, bool)
-        self.unseen = np.ones(probe.contract.base.size, bool)
-        self.cause = np.full(probe.contract.base.size, _RESOLUTION, np.int8)
+        self.room = np.ones(self.x.shape)
+        # Of the outputs: which ones no direction has shown yet, and why; and what any direction has told of them.
+        outputs = probe.contract.base.size
+        self.unseen, self.cause = np.ones(outputs, bool), np.full(outputs, _RESOLUTION, np.int8)
+        self.grainy, self.stairs, self.bent = np.zeros((3, outputs), bool)
+        # Of the comparisons: how sharp the best was, how many there were, and the last that could not be decided.
         self.resolution = np.inf
         self.directions = self.compared = 0
         self.doubt: Inconclusive | None = None
-        self.grainy, self.stairs, self.bent = np.zeros((3, probe.contract.base.size), bool)
-        self.room = np.ones(self.x.shape)
         # Of the largest output: what is claimed for a gentle slope need not be seen behind numbers that were rounded.
         self.last_digit = EPS * largest(probe.contract.base)
 
     def reach(self, at_kinks: str) -> InputReport:
+        """Try directions until enough is seen.
+
+        First those that show most. What they cannot show is looked for next: slopes that others drown, outputs that
+        only a tie kept hidden, elements near the domain's end. Elements are left out for kinks, and further
+        directions tried, only if all that was not enough. A doubt waits till the end, as any direction may still
+        prove it an error.
+        """
         if not self.x.size or not self.probe.contract.base.size:
             return self._report_empty()
         self._leave_out_infinite()
