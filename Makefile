@@ -66,7 +66,7 @@ lint: .venv/tested
 test: .venv/tested lint
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
-# 10,000 examples of every operation: half an hour to an hour on two cores.
+# 10,000 examples of every operation: an hour of one core.
 .PHONY: thorough
 thorough: .venv/tested
 	OPENBLAS_NUM_THREADS=1 HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n $(WORKERS) \
