@@ -70,5 +70,5 @@ def cancelled(
             noise[fresh] = np.maximum(np.abs(point.odd), np.abs(point.even))[fresh]
         still &= ~fresh
     unseen = _UNSEEN * inner_slope(base, x, _STEEPEST) * np.fmin(1.0, np.abs(x[used]) / usual) * units
-    unseen[still & (here == 0)] = 0  # what gy has nothing to do with
+    unseen[still] = 0  # what has been rounded moves, sooner or later
     return float(np.sum(np.fmax(np.fmin(4 * noise, most), unseen)))

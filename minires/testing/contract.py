@@ -19,7 +19,8 @@ from minires.testing.report import DISAGREEMENT, GradientError, Inconclusive
 __tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
 _UNREPEATABLE = 1e-6  # of the largest element; summation in changing order stays far below
 _STEEPEST = 2.0**10  # how much the slope inside of a function may exceed |y| / |x|
-_SCALES = (-1.0, 2.0**30, 2.0**-30)
+_SCALES = (-1.0, 1 + 2.0**-30, 2.0**60, 2.0**-60)  # the second in digits that float32 has not
+_ORDERS = {"C": "in C order", "F": "in Fortran order", "sliced": "not contiguous"}  # of `lay_out`
 
 
 class Contract(NamedTuple):
@@ -48,6 +49,8 @@ def check_contract(pair: Pair, rng: np.random.Generator, deterministic: bool) ->
     Inconclusive : if the function itself is not repeatable.
     DtypeError : if the outputs are not float64.
     """
+    with np.errstate(all="ignore"):
+        _call_elsewhere(pair, rng)
     base = pair.evaluate()
     if pair.output_dtypes != {np.dtype("float64")}:
         names = ", ".join(sorted(map(str, pair.output_dtypes)))
@@ -123,7 +126,11 @@ class _Contract:
         return second
 
     def _alone(self, gy: Array, expected: Gradients) -> None:
-        """One output alone, and all but that one: a vjp may take a short cut for either."""
+        """One output alone, all but that one, and ones: a vjp may take a short cut for each."""
+        ones = np.ones_like(gy)
+        alike, shifted = self.pair.gradient(ones), self.pair.gradient(gy + ones)
+        what = "vjp is not linear in gy: vjp(a) + vjp(1) ≠ vjp(a + 1)"
+        self._must_agree(_combine(expected, 1.0, alike, 1.0), shifted, what, 2.0, parts=(expected, alike))
         if gy.size > 1:
             chosen = np.arange(gy.size) == self.rng.integers(gy.size)
             one, rest = (self.pair.gradient(np.where(mask, gy, 0.0)) for mask in (chosen, ~chosen))
@@ -139,22 +146,20 @@ class _Contract:
 
     def _orders(self) -> None:
         pair = self.pair
-        try:
-            sliced = pair.gradient(self.gy, sliced=True)
-        except GradientError:
-            raise
-        except Exception as error:
-            raise GradientError(f"vjp fails for a gy that is not contiguous: {error!r}") from error
-        self._must_agree(sliced, self.g, "vjp gives another gradient when gy is not contiguous")
-        try:
-            others = [lay_out(x, "sliced") for x in pair.arrays]
+        for order, text in _ORDERS.items():
+            others = [lay_out(x, order) for x in pair.arrays]
             twin = Pair(pair.function, pair.vjp, others, has_cache=pair.has_cache, argnums=pair.checked)
-            moved = twin.gradient(self.gy)
+            inputs, gy = f"for inputs that are {text}", f"for a gy that is {text}"
+            self._must_agree(self._gradient_of(twin, inputs), self.g, f"vjp gives another gradient {inputs}")
+            self._must_agree(self._gradient_of(pair, gy, order), self.g, f"vjp gives another gradient {gy}")
+
+    def _gradient_of(self, pair: Pair, what: str, order: str = "C") -> Gradients:
+        try:
+            return pair.gradient(self.gy, order=order)
         except GradientError:
             raise
         except Exception as error:
-            raise GradientError(f"function or vjp fails for inputs that are not contiguous: {error!r}") from error
-        self._must_agree(moved, self.g, "vjp gives another gradient when the inputs are not contiguous")
+            raise GradientError(f"function or vjp fails {what}: {error!r}") from error
 
     def _must_agree(
         self,
@@ -186,7 +191,7 @@ class _Contract:
         reach = max(largest(g[number]) for g in terms_of)
         rounding = EPS * reach + size * TINY  # TINY: what underflows on the way
         steepest = np.inf if difference < reach / 8 else _STEEPEST  # a rest that is mostly right may be tiny
-        cancelled = 64 * EPS * max(abs(scale), 3.0) * inner_slope(self.base, x, steepest)
+        cancelled = 64 * EPS * max(abs(scale), min(3.0, 3 * abs(scale))) * inner_slope(self.base, x, steepest)
         terms = 64 + np.sqrt(x.size + self.base.size)
         return float(8 * abs(scale) * self.noise[number] + terms * rounding + cancelled)
 
@@ -200,6 +205,16 @@ class _Contract:
                 continue
             worst.append(largest(left - right))
         return worst
+
+
+def _call_elsewhere(pair: Pair, rng: np.random.Generator) -> None:
+    """The very first call, at another point: what a function or vjp keeps from it for ever is then seen to be wrong."""
+    arrays = [_elsewhere(x, rng) for x in pair.arrays]
+    try:
+        twin = Pair(pair.function, pair.vjp, arrays, has_cache=pair.has_cache, argnums=pair.checked)
+        twin.gradient(signed(twin.evaluate().size, rng))
+    except Exception:  # outside its domain, say; what is wrong will show at the point itself
+        return
 
 
 def _elsewhere(x: Array, rng: np.random.Generator) -> Array:

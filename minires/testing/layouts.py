@@ -23,7 +23,8 @@ def lay_out(array: Any, order: str) -> Array:
     array : an array of any shape and dtype
     order : "C"; "F" (first axis innermost); "HWNC" (the last two axes outermost, the first two innermost, as
         the fast kernels keep activations; for other than 4-D arrays the axes turn by half their number);
-        "sliced" (every second element of a larger array along every axis); "reversed" (negative strides)
+        "sliced" (every second element of a larger array along every axis, NaN between them where there is one);
+        "reversed" (negative strides)
 
     Returns
     -------
@@ -43,7 +44,9 @@ def lay_out(array: Any, order: str) -> Array:
         turned = axes[array.ndim // 2 :] + axes[: array.ndim // 2]
         laid = np.empty([array.shape[axis] for axis in turned], array.dtype).transpose(np.argsort(turned))
     elif order == "sliced":
-        laid = np.empty([2 * n for n in array.shape], array.dtype)[(..., *(slice(None, None, 2),) * array.ndim)]
+        gap = np.nan if array.dtype.kind in "fc" else 0
+        wide = np.full([2 * n for n in array.shape], gap, array.dtype)
+        laid = wide[(..., *(slice(None, None, 2),) * array.ndim)]
     elif order == "reversed":
         laid = np.empty(array.shape, array.dtype)[(..., *(slice(None, None, -1),) * array.ndim)]
     else:
@@ -52,15 +55,19 @@ def lay_out(array: Any, order: str) -> Array:
     return laid
 
 
-def copy_in_order(array: Array) -> Array:
-    """A writeable copy with the strides of ``array``; in C order where elements share their memory."""
-    if not array.size or _overlaps(array):
+def copy_in_order(array: Array, like: Array | None = None) -> Array:
+    """A writeable copy with the strides of ``like``, of the same shape and dtype (by default of ``array`` itself).
+
+    In C order where its elements share their memory.
+    """
+    like = array if like is None else like
+    if not array.size or _overlaps(like):
         return np.array(array, order="C")
-    spans = [(n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True)]
+    spans = [(n - 1) * stride for n, stride in zip(like.shape, like.strides, strict=True)]
     offset = -sum(span for span in spans if span < 0)
     room = offset + sum(span for span in spans if span > 0) + array.itemsize
     buffer = np.zeros(room, np.uint8)
-    copied: Array = np.ndarray(array.shape, array.dtype, buffer.data, offset, array.strides)
+    copied: Array = np.ndarray(array.shape, array.dtype, buffer.data, offset, like.strides)
     copied[...] = array
     return copied
 

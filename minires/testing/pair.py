@@ -14,7 +14,7 @@ import numpy as np
 from minires.device import Array, asarray, asnumpy, device_of, is_array
 from minires.errors import DtypeError, ShapeError
 from minires.testing.arguments import choose_arguments
-from minires.testing.layouts import copy_in_order
+from minires.testing.layouts import copy_in_order, lay_out
 from minires.testing.report import RESOLUTION, GradientError, Inconclusive
 
 __tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
@@ -82,15 +82,15 @@ class Pair:
         arrays: Sequence[Array] | None = None,
         *,
         twice: bool = False,
-        sliced: bool = False,
+        order: str = "C",
         between: Sequence[Array] | None = None,
     ) -> Gradients:
         """What ``vjp`` returns for gy, one gradient (or None) per argument.
 
         ``function`` is called first, as a layer that remembers its last input needs it. With ``twice``, ``vjp``
         is called for 2 gy before, with the same arguments or cache, and what it returned then must outlive the
-        second call. With ``sliced``, gy is not contiguous. With ``between``, ``function`` is called there before
-        ``vjp``.
+        second call. gy comes in memory order ``order`` (see `lay_out`). With ``between``, ``function`` is called there
+        before ``vjp``.
         """
         arrays = self.arrays if arrays is None else arrays
         _, passed, cache = self._forward(arrays)
@@ -99,7 +99,7 @@ class Pair:
         result: Gradients = []
         earlier: tuple[Any, Gradients] | None = None
         for factor in (2.0, 1.0) if twice else (1.0,):
-            handed = self.split(factor * gy if twice else gy, sliced)
+            handed = self.split(factor * gy if twice else gy, order)
             kept = [None if part is None else part.copy() for part in handed]
             hand = tuple(handed) if self.is_tuple else handed[0]
             self.gradients += 1
@@ -130,7 +130,10 @@ class Pair:
         return [move(x) if number in self._has_gradient else x for number, x in enumerate(self.arrays)]
 
     def _forward(self, arrays: Sequence[Array]) -> tuple[Array, list[Array], Any]:
-        passed = [asarray(copy_in_order(array), home) for array, home in zip(arrays, self.homes, strict=True)]
+        passed = [
+            asarray(copy_in_order(array, like), home)
+            for array, like, home in zip(arrays, self.arrays, self.homes, strict=True)
+        ]
         self.evaluations += 1
         with np.errstate(all="ignore"):
             returned = self.function(*passed)
@@ -189,8 +192,8 @@ class Pair:
         """The dtypes of the float outputs of the last call."""
         return {output[1] for output in self._outputs if output is not None}
 
-    def split(self, gy: Array, sliced: bool = False) -> list[Array | None]:
-        """The flat vector gy in the outputs' shapes; in non-contiguous arrays if ``sliced``."""
+    def split(self, gy: Array, order: str = "C") -> list[Array | None]:
+        """The flat vector gy in the outputs' shapes, in a memory order of `lay_out`."""
         parts: list[Array | None] = []
         start = 0
         for output in self._outputs:
@@ -199,13 +202,7 @@ class Pair:
                 continue
             shape, dtype = output
             size = int(np.prod(shape))
-            part = gy[start : start + size].reshape(shape).astype(dtype)
-            if sliced:
-                wide = np.full([2 * n for n in reversed(shape)], np.nan, dtype)
-                everywhere: tuple[Any, ...] = (..., *(slice(None, None, 2),) * len(shape))
-                view = wide[everywhere].transpose()
-                view[...] = part
-                part = view
+            part = lay_out(gy[start : start + size].reshape(shape).astype(dtype), order)
             parts.append(asarray(part, self.homes[0] if self.homes else "cpu"))
             start += size
         return parts

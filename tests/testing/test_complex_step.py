@@ -143,3 +143,38 @@ def test_a_gradient_computed_in_float32_is_found():
 
     with pytest.raises(testing.GradientError, match="input 0 is wrong"):
         testing.check_complex_step(np.sin, cosine_in_float32, np.linspace(0.1, 1, 9))
+
+
+def test_outputs_rounded_to_float32_inside_of_vjp_are_found():
+    with pytest.raises(testing.GradientError, match="input 0 is wrong"):
+        testing.check_complex_step(np.sin, lambda gy, x: (gy.astype("f") * np.cos(x),), np.linspace(0.1, 1, 9))
+
+
+@pytest.mark.parametrize("name", ["log", "sqrt", "reciprocal"])
+def test_elements_of_many_sizes_are_moved_in_proportion(name):
+    function = {"log": np.log, "sqrt": np.sqrt, "reciprocal": np.reciprocal}[name]
+    slope = {"log": np.reciprocal, "sqrt": lambda x: 0.5 / np.sqrt(x), "reciprocal": lambda x: -1 / (x * x)}[name]
+    x = 10.0 ** np.linspace(-100, 100, 9)
+    testing.check_complex_step(function, lambda gy, x: (gy * slope(x),), x)
+
+
+def test_a_slope_that_overflows_is_inconclusive():
+    with pytest.raises(testing.Inconclusive, match="not finite"):
+        testing.check_complex_step(np.exp, lambda gy, x: (gy * np.exp(x),), np.array([709.0]))
+
+
+def test_a_slope_too_small_for_a_plain_difference_is_found_missing():
+    with pytest.raises(testing.GradientError, match="input 0 is wrong") as caught:
+        testing.check_complex_step(lambda x: 1 + 1e-12 * x, lambda gy, x: (0 * gy,), np.array([0.3, 1.0]))
+    assert not isinstance(caught.value, testing.Inconclusive)
+
+
+def test_points_outside_the_domain_tell_nothing_of_rounding():
+    def vjp(gy, a):
+        inverse = np.linalg.inv(a)
+        return (inverse.T @ gy @ inverse.T,)  # the sign is wrong
+
+    for seed in range(5):
+        a = np.random.default_rng(seed).standard_normal((3, 3)) + 3 * np.eye(3)
+        with pytest.raises(testing.GradientError, match="input 0 is wrong"):
+            testing.check_complex_step(np.linalg.inv, vjp, a, rng=seed)

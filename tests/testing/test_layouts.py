@@ -46,6 +46,13 @@ def test_a_copy_in_order_has_the_same_strides_and_is_writeable(shape, order, see
         ]
 
 
+def test_a_copy_takes_the_order_of_another_array():
+    x, like = np.arange(12.0).reshape(3, 4), np.asfortranarray(np.zeros((3, 4)))
+    copied = copy_in_order(x, like)
+    np.testing.assert_array_equal(copied, x)
+    assert copied.strides == like.strides
+
+
 def test_a_copy_of_elements_that_share_their_memory_gives_each_its_own():
     for x in (np.broadcast_to(np.arange(3.0), (4, 3)), np.lib.stride_tricks.sliding_window_view(np.arange(5.0), 3)):
         copied = copy_in_order(x)

@@ -240,3 +240,67 @@ def every_other_gradient_is_larger(rng):
 @wrong
 def short_cut_for_one_output(rng):
     return np.sin, lambda gy, x: (gy * np.cos(x) * (1.5 if np.count_nonzero(gy) == 1 else 1),), normal(rng, 5)
+
+
+@wrong
+def short_cut_for_ones(rng):
+    return np.square, lambda gy, x: (gy * x * (1 if (gy == 1).all() else 2),), normal(rng, 5)
+
+
+@wrong
+def short_cut_for_a_gy_of_equal_elements(rng):
+    return np.square, lambda gy, x: (gy * x * (1 if np.ptp(gy) == 0 else 2),), normal(rng, 2, 3)
+
+
+@wrong
+def gradient_of_the_output_rounded_to_float32(rng):
+    return np.cumsum, lambda gy, x: (np.cumsum(gy.astype(np.float32)[::-1].astype(float))[::-1],), normal(rng, 7)
+
+
+@wrong
+def tiny_gradients_of_the_output_dropped(rng):
+    return np.square, lambda gy, x: (2 * x * np.where(np.abs(gy) < 1e-12, 0, gy),), normal(rng, 5)
+
+
+@wrong
+def huge_gradients_clipped(rng):
+    return np.square, lambda gy, x: (np.clip(2 * x * gy, -1e10, 1e10),), normal(rng, 5)
+
+
+@wrong
+def values_of_the_first_call_kept_for_ever(rng):
+    kept = []
+
+    def vjp(gy, x):
+        if not kept:
+            kept.append(np.cos(x))
+        return (gy * kept[0],)
+
+    return np.sin, vjp, normal(rng, 5)
+
+
+@wrong
+def values_kept_by_shape(rng):
+    kept = {}
+
+    def function(x):
+        kept.setdefault(x.shape, np.cos(x))
+        return np.sin(x)
+
+    return function, lambda gy, x: (gy * kept[x.shape],), normal(rng, 5)
+
+
+@wrong
+def input_raveled_in_the_order_of_memory(rng):
+    return np.square, lambda gy, x: ((2 * x.ravel("K") * gy.ravel()).reshape(x.shape),), normal(rng, 3, 4)
+
+
+@wrong
+def fortran_input_raveled_in_the_order_of_memory(rng):
+    function, vjp, x = input_raveled_in_the_order_of_memory(rng)
+    return function, vjp, np.asfortranarray(x)
+
+
+@wrong
+def gy_raveled_in_the_order_of_memory(rng):
+    return np.square, lambda gy, x: ((2 * x.ravel() * gy.ravel("A")).reshape(x.shape),), normal(rng, 3, 4)

@@ -268,3 +268,8 @@ def tail_of_the_logistic_loss_off_by_a_hundred_thousandth(rng):
 def tail_of_the_logistic_loss_cut_off(rng):
     f = elementwise(lambda x: np.log1p(np.exp(-x)), lambda x: np.where(x > 10, 0, -1 / (1 + np.exp(x))))
     return *f, rng.uniform(8, 20, 8)
+
+
+@wrong
+def slope_of_an_output_that_is_tiny_beside_the_others(rng):
+    return lambda x: x * [1, 1e-20], lambda gy, x: (gy * [1, 1.5e-20],), normal(rng, 2)
