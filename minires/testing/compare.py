@@ -128,6 +128,8 @@ class Probe:
         unit = float(usual_size(self.pair.arrays[number])) * _norm(weights)
         if max(claim.size, reach) <= 64 * EPS * unit:  # outputs that are zero, to the last digit of the inputs
             scale = max(scale, unit)
+            if not self.contract.base.any():
+                rounding += 64 * EPS * unit  # as the gradient may be what is left of gy
         bound = bar + rounding
         resolution = bound / scale if scale else (0.0 if claim.value == numerical == 0 else math.inf)
         return Comparison(gy, claim.value, numerical, bar, rounding, resolution)

@@ -10,7 +10,7 @@ import numpy as np
 from minires.device import Array
 from minires.errors import DtypeError
 from minires.testing.cancellation import inner_slope
-from minires.testing.directions import move_by_ulps, signed
+from minires.testing.directions import move_by_ulps, signed, usual_size
 from minires.testing.layouts import lay_out
 from minires.testing.noise import EPS, TINY, largest
 from minires.testing.pair import Gradients, Pair
@@ -191,7 +191,10 @@ class _Contract:
         reach = max(largest(g[number]) for g in terms_of)
         rounding = EPS * reach + size * TINY  # TINY: what underflows on the way
         steepest = np.inf if difference < reach / 8 else _STEEPEST  # a rest that is mostly right may be tiny
-        cancelled = 64 * EPS * max(abs(scale), min(3.0, 3 * abs(scale))) * inner_slope(self.base, x, steepest)
+        slope = inner_slope(self.base, x, steepest)
+        if max(reach, largest(self.base)) <= 64 * EPS * float(usual_size(x)):  # zeros, but for what is left of gy
+            slope = 1.0
+        cancelled = 64 * EPS * max(abs(scale), min(3.0, 3 * abs(scale))) * slope
         terms = 64 + np.sqrt(x.size + self.base.size)
         return float(8 * abs(scale) * self.noise[number] + terms * rounding + cancelled)
 

@@ -101,3 +101,8 @@ def reciprocal_that_does_not_cancel(rng):
     return *elementwise(lambda x: 1 / (np.sqrt(1 + x * x) + x), lambda x: x / np.sqrt(1 + x * x) - 1), rng.uniform(
         1e3, 1e5, 8
     )
+
+
+@right
+def constant_whose_gradient_is_what_is_left_of_gy(rng):
+    return lambda x: 0 * x, lambda gy, x: (gy + 0.3 * gy - 1.3 * gy,), normal(rng, 1)
