@@ -123,6 +123,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     summary.add_argument("--num-classes", type=int, help="outputs of the network (1000; 10 for a CIFAR network)")
 
+    profile = add("profile", _profile, "measure where a training step's time goes, with the plan of each convolution")
+    profile.add_argument("model", metavar="MODEL", help="as for train --model")
+    profile.add_argument(
+        "--input", metavar="CxHxW", help="the shape of an image (3x224x224; 3x32x32 for a CIFAR network)"
+    )
+    profile.add_argument("--batch-size", type=int, default=16, help="images in a step (16)")
+    profile.add_argument("--inference", action="store_true", help="a forward pass in evaluation mode instead")
+    profile.add_argument(
+        "--fold", action="store_true", help="with batch norm folded into the convolutions; inference only"
+    )
+    profile.add_argument("--steps", type=int, default=7, help="how many are measured (7)")
+    profile.add_argument("--threads", type=int, help="threads that compute (all CPUs)")
+
     check = add("check", _check, "prove gradients: of every operation, or of your own; needs minires[testing]")
     check.add_argument(
         "operations",
@@ -191,12 +204,8 @@ def _predict(options: argparse.Namespace) -> None:
 def _summary(options: argparse.Namespace) -> None:
     from minires import models
     from minires.models.summary import summarize
-    from minires.train.settings import model_names, natural_size
 
-    if options.model not in model_names():
-        raise SettingsError(f"model {options.model!r} is not one of {', '.join(model_names())}")
-    size = natural_size(options.model)
-    shape = (3, size, size) if options.input is None else _shape(options.input)
+    shape = _image_shape(options)
     classes = {} if options.num_classes is None else {"num_classes": options.num_classes}
     if classes and not 0 < options.num_classes < 2**31:
         raise SettingsError(f"num-classes must be an integer from 1 to 2**31 - 1, got {options.num_classes}")
@@ -214,6 +223,38 @@ def _check(options: argparse.Namespace) -> int:
         raise SettingsError("minires check needs Hypothesis: pip install minires[testing]") from error
     given = {name: value for name, value in vars(options).items() if name != "command"}
     return 0 if run(Options(**given), __version__) else 1
+
+
+def _profile(options: argparse.Namespace) -> None:
+    from minires import models, nn, threads
+    from minires.train.profile import profile
+    from minires.train.settings import MOST_THREADS
+
+    shape = _image_shape(options)
+    for name in ("batch_size", "steps", "threads"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise SettingsError(f"{name.replace('_', '-')} must be at least 1, got {value}")
+    if (options.threads or 0) > MOST_THREADS:
+        raise SettingsError(f"threads must be at most {MOST_THREADS}, got {options.threads}")
+    if options.fold and not options.inference:
+        raise SettingsError("--fold is for inference: batch norm is folded by its running statistics")
+    if options.threads is not None:
+        threads.set_num_threads(options.threads)
+    model = getattr(models, options.model)(in_channels=shape[0])
+    model = nn.fold_batch_norm(model.eval()) if options.fold else model
+    phase = "inference" if options.inference else "training"
+    print(profile(model, (options.batch_size, *shape), phase=phase, steps=options.steps))
+
+
+def _image_shape(options: argparse.Namespace) -> tuple[int, ...]:
+    """(C, H, W) of --input, or what is natural for the network."""
+    from minires.train.settings import model_names, natural_size
+
+    if options.model not in model_names():
+        raise SettingsError(f"model {options.model!r} is not one of {', '.join(model_names())}")
+    size = natural_size(options.model)
+    return (3, size, size) if options.input is None else _shape(options.input)
 
 
 def _shape(text: str) -> tuple[int, ...]:

@@ -155,6 +155,10 @@ def test_a_finished_run_says_so_again(trained, capsys):
         ("summary resnet20 --num-classes -3", "num-classes must be an integer from 1 to 2**31 - 1, got -3"),
         ("summary resnet20 --num-classes 0", "num-classes must be an integer from 1 to 2**31 - 1, got 0"),
         ("summary resnet20 --input 1048576x1048576x1048576", "is too large for this machine"),
+        ("profile vgg16", "model 'vgg16' is not one of"),
+        ("profile resnet20 --batch-size 0", "batch-size must be at least 1, got 0"),
+        ("profile resnet20 --fold", "--fold is for inference"),
+        ("profile resnet20 --threads 1000000", "threads must be at most 1024, got 1000000"),
         ("train --threads 1000000", "threads must be at most 1024, got 1000000"),
     ],
 )
@@ -254,10 +258,17 @@ def test_a_summary_counts_parameters(arguments, parameters, capsys):
     assert parameters in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("options", ["", "--inference", "--inference --fold --threads 1"])
+def test_a_profile_shows_plans(options, capsys, monkeypatch):
+    monkeypatch.setattr("minires.threads.set_num_threads", lambda n: None)
+    assert main(["profile", "resnet20", "--batch-size", "2", "--steps", "1", *options.split()]) == 0
+    assert re.search(r"^conv2d(_act)? +2×16×32×32, 16×16×3×3 +winograd ", capsys.readouterr().out, re.MULTILINE)
+
+
 def test_the_module_is_the_command():
     result = subprocess.run([sys.executable, "-m", "minires", "--help"], capture_output=True, text=True, check=True)
     assert result.stdout.startswith("usage: minires")
-    for name in ("train", "evaluate", "predict", "summary"):
+    for name in ("train", "evaluate", "predict", "summary", "profile", "check"):
         assert re.search(rf"^ +{name} ", result.stdout, re.MULTILINE)
 
 

@@ -4,7 +4,7 @@ from minires.functional import methods
 from minires.functional.activation import relu, sigmoid, tanh
 from minires.functional.arithmetic import maximum, where
 from minires.functional.batch_norm import batch_norm, batch_norm_act
-from minires.functional.conv import conv2d
+from minires.functional.conv import conv2d, conv2d_act
 from minires.functional.creation import from_dlpack, ones, tensor, zeros
 from minires.functional.dropout import dropout
 from minires.functional.elementary import absolute, clip, exp, log, sqrt
@@ -25,6 +25,7 @@ __all__ = [
     "clip",
     "concatenate",
     "conv2d",
+    "conv2d_act",
     "cross_entropy",
     "dropout",
     "exp",

@@ -44,6 +44,14 @@ class ReluGrad(KernelOp):
         return ReluGrad.apply(ggx, self.saved[0]), None
 
 
+class Rectified(KernelOp):
+    """An operation that may end in a rectifier, and then keeps its output as the third of what it saves."""
+
+    def branches(self) -> tuple[Any, ...]:
+        """Who passed the rectifier."""
+        return tuple(y.array > 0 for y in self.saved[2:])
+
+
 class Sigmoid(KernelOp):
     """1 / (1 + exp(−x))."""
 

@@ -12,21 +12,13 @@ from minires.autograd.op import recording
 from minires.autograd.tensor import Tensor
 from minires.device import Array, asarray, same_device, same_dtype, xp_of
 from minires.errors import DtypeError, GraphError, ShapeError
-from minires.functional.activation import ReluGrad
+from minires.functional.activation import Rectified, ReluGrad
 from minires.functional.kernel_op import KernelOp
 
 _AXES = (0, 2, 3)
 
 
-class _Rectified(KernelOp):
-    """An operation that may end in a rectifier, and then keeps its output as the third of what it saves."""
-
-    def branches(self) -> tuple[Any, ...]:
-        """Who passed the rectifier."""
-        return tuple(y.array > 0 for y in self.saved[2:])
-
-
-class BatchNormAct(_Rectified):
+class BatchNormAct(Rectified):
     """y = relu(gamma · x_hat + beta + shortcut) by the batch's own statistics; shortcut and relu may be missing."""
 
     def forward(
@@ -97,7 +89,7 @@ def _grads(gy: Tensor, x: Tensor, gamma: Tensor, eps: float) -> tuple[Tensor, Te
     return gx, ggamma.reshape(-1), gbeta.reshape(-1)
 
 
-class BatchNormActInference(_Rectified):
+class BatchNormActInference(Rectified):
     """y = relu(gamma · (x − mean) · inv_std + beta + shortcut) by given statistics."""
 
     def forward(

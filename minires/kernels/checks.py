@@ -21,6 +21,15 @@ def check_batch_norm(x: Array, *per_channel: Array) -> int:
     return int(x.shape[0] * x.shape[2] * x.shape[3])
 
 
+def check_bias(bias: Array | None, y: Array) -> None:
+    """Raise ShapeError or DtypeError unless the bias, if there is one, has a number for each channel of y."""
+    if bias is None:
+        return
+    if bias.shape != y.shape[1:2]:
+        raise ShapeError(f"a bias of shape {bias.shape} does not fit {y.shape[1]} output channels")
+    same_dtype(y, bias)
+
+
 def check_gradient(gradient: Array, array: Array, name: str) -> None:
     """Raise ShapeError unless the gradient has the shape of ``array``, the "input" or "output"."""
     if gradient.shape != array.shape:

@@ -1,13 +1,13 @@
 """The residual blocks of He et al. 2015: y = relu(F(x) + shortcut(x)).
 
-``bn.act(x, relu, shortcut)`` is ``relu(bn(x) + shortcut)``, in one pass over memory.
+``conv_norm_relu(conv, bn, relu, x, shortcut)`` is ``relu(bn(conv(x)) + shortcut)``, in few passes over memory.
 """
 
 from __future__ import annotations
 
 from minires import functional as F
 from minires.autograd.tensor import Tensor
-from minires.nn import BatchNorm2d, Conv2d, Module, ReLU, Sequential
+from minires.nn import BatchNorm2d, Conv2d, Module, ReLU, Sequential, conv_norm_relu
 
 
 def conv3x3(channels_in: int, channels_out: int, stride: int = 1) -> Conv2d:
@@ -51,8 +51,8 @@ class BasicBlock(Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, width, H / stride, W / stride)."""
         beside = None if self.plain else x if self.downsample is None else self.downsample(x)
-        y = self.bn1.act(self.conv1(x), self.relu)
-        return self.bn2.act(self.conv2(y), self.relu, shortcut=beside)
+        y = conv_norm_relu(self.conv1, self.bn1, self.relu, x)
+        return conv_norm_relu(self.conv2, self.bn2, self.relu, y, beside)
 
 
 class Bottleneck(Module):
@@ -89,9 +89,9 @@ class Bottleneck(Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, 4 · width, H / stride, W / stride)."""
         beside = x if self.downsample is None else self.downsample(x)
-        y = self.bn1.act(self.conv1(x), self.relu)
-        y = self.bn2.act(self.conv2(y), self.relu)
-        return self.bn3.act(self.conv3(y), self.relu, shortcut=beside)
+        y = conv_norm_relu(self.conv1, self.bn1, self.relu, x)
+        y = conv_norm_relu(self.conv2, self.bn2, self.relu, y)
+        return conv_norm_relu(self.conv3, self.bn3, self.relu, y, beside)
 
 
 class PadShortcut(Module):

@@ -8,7 +8,18 @@ from typing import Any
 from minires.autograd.tensor import Tensor
 from minires.errors import ShapeError
 from minires.models.blocks import BasicBlock, Bottleneck, PadShortcut, conv3x3, projection
-from minires.nn import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Linear, MaxPool2d, Module, ReLU, Sequential, init
+from minires.nn import (
+    AdaptiveAvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    Linear,
+    MaxPool2d,
+    Module,
+    ReLU,
+    Sequential,
+    conv_norm_relu,
+    init,
+)
 from minires.random import draws
 
 
@@ -50,7 +61,7 @@ class ResNet(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, num_classes)."""
-        x = self.maxpool(self.bn1.act(self.conv1(x), self.relu))
+        x = self.maxpool(conv_norm_relu(self.conv1, self.bn1, self.relu, x))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]
 
@@ -93,7 +104,7 @@ class CifarResNet(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, num_classes)."""
-        x = self.bn1.act(self.conv1(x), self.relu)
+        x = conv_norm_relu(self.conv1, self.bn1, self.relu, x)
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.fc(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]
 

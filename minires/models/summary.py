@@ -81,23 +81,11 @@ class Summary:
         if elsewhere:
             body.append(("(not in a layer that ran)", "", "", f"{elsewhere:,}", "", ""))
         total = ("total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}", _bytes(self.activation_bytes))
-        widths = [max(map(len, column)) for column in zip(head, *body, total, strict=True)]
-        lines = ["  ".join(_align(cell, w, i) for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip()
-                 for row in (head, *body, total)]  # fmt: skip
-        rule = "─" * (sum(widths) + 2 * len(widths) - 2)
-        shape = " × ".join(map(str, self.input_shape))
-        return "\n".join(
-            [
-                f"{self.model} on {shape}: {_scaled(self.parameters)} parameters, "
-                f"{_scaled(self.multiply_adds)} multiply-adds, {_bytes(self.activation_bytes)} of activations",
-                rule,
-                lines[0],
-                rule,
-                *lines[1:-1],
-                rule,
-                lines[-1],
-            ]
+        title = (
+            f"{self.model} on {' × '.join(map(str, self.input_shape))}: {_scaled(self.parameters)} parameters, "
+            f"{_scaled(self.multiply_adds)} multiply-adds, {_bytes(self.activation_bytes)} of activations"
         )
+        return table(title, head, body, total, left=3)
 
 
 def summarize(model: Module, input_shape: Sequence[int]) -> Summary:
@@ -166,6 +154,25 @@ def summarize(model: Module, input_shape: Sequence[int]) -> Summary:
     return Summary(type(model).__name__, (N, *image), tuple(rows), parameters)
 
 
+def table(
+    title: str, head: Sequence[str], body: Sequence[Sequence[str]], total: Sequence[str] | None = None, *, left: int
+) -> str:
+    """A table as text, with lines between its parts; the first ``left`` columns begin at their left, the others end at
+    their right."""
+    rows = [head, *body] + ([total] if total else [])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def line(row: Sequence[str]) -> str:
+        cells = [
+            cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        return "  ".join(cells).rstrip()
+
+    rule = "─" * (sum(widths) + 2 * len(widths) - 2)
+    end = [rule, line(total)] if total else []
+    return "\n".join([title, rule, line(head), rule, *map(line, body), *end])
+
+
 def _zeros(model: Module, shape: tuple[int, ...]) -> Tensor:
     """An input of the dtype and on the device of the model's first parameter."""
     for parameter in model.parameters():
@@ -189,10 +196,6 @@ def _multiply_adds_per_output(module: Module) -> int:
 
 def _is_positive_integer(value: Any) -> bool:
     return hasattr(value, "__index__") and not isinstance(value, bool) and value > 0
-
-
-def _align(cell: str, width: int, column: int) -> str:
-    return cell.ljust(width) if column < 3 else cell.rjust(width)
 
 
 def _scaled(count: float) -> str:

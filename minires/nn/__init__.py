@@ -2,8 +2,18 @@
 
 from minires.nn import init
 from minires.nn.containers import Identity, ModuleList, Sequential
-from minires.nn.fold import FoldedBatchNorm, fold_batch_norm
-from minires.nn.layers import BatchNorm2d, Conv2d, CrossEntropyLoss, Dropout, Flatten, Linear, ReLU
+from minires.nn.fold import fold_batch_norm
+from minires.nn.fused import conv_norm_relu
+from minires.nn.layers import (
+    BatchNorm2d,
+    Conv2d,
+    CrossEntropyLoss,
+    Dropout,
+    Flatten,
+    FoldedBatchNorm,
+    Linear,
+    ReLU,
+)
 from minires.nn.module import Module
 from minires.nn.parameter import Parameter
 from minires.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
@@ -25,6 +35,7 @@ __all__ = [
     "Parameter",
     "ReLU",
     "Sequential",
+    "conv_norm_relu",
     "fold_batch_norm",
     "init",
 ]

@@ -24,8 +24,7 @@ from minires.autograd.tensor import Tensor, Version
 from minires.device import Array, xp_of
 from minires.errors import ShapeError
 from minires.functional.creation import tensor
-from minires.nn.containers import Identity
-from minires.nn.layers import BatchNorm2d, Conv2d
+from minires.nn.layers import BatchNorm2d, Conv2d, FoldedBatchNorm
 from minires.nn.module import Module
 from minires.nn.parameter import Parameter
 
@@ -62,10 +61,6 @@ def fold_batch_norm(model: Module, example: Tensor | None = None) -> Module:
         _fold(conv, norm)
         _replace(folded, {norm: FoldedBatchNorm()})
     return folded.eval()
-
-
-class FoldedBatchNorm(Identity):
-    """Stands where a batch norm was; the convolution before it does the work."""
 
 
 def _copy(model: Module) -> Module:

@@ -14,6 +14,7 @@ from minires.errors import ShapeError
 from minires.functional.creation import tensor
 from minires.geometry import Geometry, pair
 from minires.nn import init
+from minires.nn.containers import Identity
 from minires.nn.module import Module
 from minires.nn.parameter import Parameter
 from minires.random import next_draws
@@ -63,7 +64,12 @@ class Conv2d(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, K, P, Q)."""
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return self.convolve(x, None, relu=False)
+
+    def convolve(self, x: Tensor, shortcut: Tensor | None, relu: bool) -> Tensor:
+        """The convolved x, with a shortcut added, rectified."""
+        window = self.stride, self.padding, self.dilation, self.groups
+        return F.conv2d_act(x, self.weight, self.bias, *window, shortcut=shortcut, relu=relu)
 
     def extra_repr(self) -> str:
         """The sizes, and what is not the default."""
@@ -127,18 +133,10 @@ class BatchNorm2d(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
-        return self._normalise(x, None, relu=False)
+        return self.normalise(x, None, relu=False)
 
-    def act(self, x: Tensor, relu: Module, shortcut: Tensor | None = None) -> Tensor:
-        """relu(self(x) + shortcut), in one pass over memory unless somebody wants to see what is between.
-
-        The parts are called one after the other if one of them has a hook or a forward pass of its own.
-        """
-        if _as_written_here(self, BatchNorm2d) and _as_written_here(relu, ReLU):
-            return self._normalise(x, shortcut, relu=True)
-        return super().act(x, relu, shortcut)
-
-    def _normalise(self, x: Tensor, shortcut: Tensor | None, relu: bool) -> Tensor:
+    def normalise(self, x: Tensor, shortcut: Tensor | None, relu: bool) -> Tensor:
+        """The normalised x, with a shortcut added, rectified."""
         counts, momentum = self.training and self.track_running_stats, self.momentum
         if momentum is None:
             momentum = 1 / (self.num_batches_tracked.item() + 1) if counts else 0.0
@@ -162,6 +160,10 @@ class BatchNorm2d(Module):
         """The options."""
         names = ("eps", "momentum", "affine", "track_running_stats")
         return ", ".join([str(self.num_features), *(f"{name}={getattr(self, name)}" for name in names)])
+
+
+class FoldedBatchNorm(Identity):
+    """Stands where a batch norm was; the convolution before it does the work. See `fold_batch_norm`."""
 
 
 class Flatten(Module):
@@ -249,17 +251,6 @@ class Dropout(Module):
     def extra_repr(self) -> str:
         """The probability."""
         return f"p={self.p}"
-
-
-def _as_written_here(module: Module, kind: type[Module]) -> bool:
-    """Whether calling the module does what its class in this file does, and nobody watches."""
-    if not isinstance(module, kind) or module.hooked or "forward" in vars(module):
-        return False
-    forward, call = _CALLS[kind]
-    return type(module).forward is forward and type(module).__call__ is call
-
-
-_CALLS: dict[type[Module], Any] = {kind: (kind.forward, kind.__call__) for kind in (BatchNorm2d, ReLU)}
 
 
 def _size(name: str, value: Any) -> int:

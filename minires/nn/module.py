@@ -46,18 +46,6 @@ class Module:
             output = output if replaced is None else replaced
         return output
 
-    def act(self, x: Tensor, relu: Module, shortcut: Tensor | None = None) -> Tensor:
-        """relu(self(x) + shortcut): what follows a normalisation in a residual block, whatever module stands for it.
-
-        Parameters
-        ----------
-        x : (N, C, H, W)
-        relu : a module
-        shortcut : (N, C, H, W) or None
-        """
-        y = self(x)
-        return relu(y if shortcut is None else y + shortcut)  # type: ignore[no-any-return]
-
     def register_forward_hook(self, hook: ForwardHook) -> Hook:
         """Call ``hook(module, inputs, output)`` after each forward pass; what it returns, if not None, replaces it.
 

@@ -303,14 +303,22 @@ def test_training_mode_changes_nothing_in_a_folded_model_but_its_weights_can_be_
 
 
 def test_the_place_of_a_batch_norm_adds_the_shortcut_and_rectifies():
-    norm, relu = FoldedBatchNorm(), nn.ReLU()
+    nothing, norm, relu = nn.Identity(), FoldedBatchNorm(), nn.ReLU()
     x, shortcut = mr.tensor([-1.0, 2.0, 3.0]), mr.tensor([0.5, 0.5, -4.0])
     assert norm(x) is x
-    assert norm.act(x, relu).numpy().tolist() == [0.0, 2.0, 3.0]
-    assert norm.act(x, relu, shortcut=shortcut).numpy().tolist() == [0.0, 2.5, 0.0]
+    assert nn.conv_norm_relu(nothing, norm, relu, x).numpy().tolist() == [0.0, 2.0, 3.0]
+    assert nn.conv_norm_relu(nothing, norm, relu, x, shortcut).numpy().tolist() == [0.0, 2.5, 0.0]
     norm.register_forward_hook(lambda module, inputs, y: y * -1.0)
     relu.register_forward_hook(lambda module, inputs, y: y * 2.0)
-    assert norm.act(x, relu).numpy().tolist() == [2.0, 0.0, 0.0]
+    assert nn.conv_norm_relu(nothing, norm, relu, x).numpy().tolist() == [2.0, 0.0, 0.0]
+
+
+def test_a_folded_block_is_one_operation_for_each_convolution():
+    model = randomise(models.resnet20().to(dtype=np.float64))
+    folded, x = fold_batch_norm(model), image(1, 3, 32, 32)
+    ops = {node.history() for node in (folded.layer1[0](folded.conv1(x)), folded.layer2[0](image(1, 16, 8, 8)))}
+    assert ops == {"op=Conv2dAct"}
+    assert_same_output(model, folded, x)
 
 
 def test_a_model_without_such_a_pair_is_copied():

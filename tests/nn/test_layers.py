@@ -13,10 +13,20 @@ def image(*shape, dtype=np.float32):
     return mr.tensor(np.random.default_rng(0).standard_normal(shape).astype(dtype))
 
 
-# Batch norm and what follows it: fused only where nobody could tell
+# Convolution, batch norm and what follows them: fused only where nobody could tell
 
 
 class Shifted(nn.BatchNorm2d):
+    def forward(self, x):
+        return super().forward(x) + 100.0
+
+
+class ShiftedFolded(nn.FoldedBatchNorm):
+    def forward(self, x):
+        return super().forward(x) + 100.0
+
+
+class ShiftedConv(nn.Conv2d):
     def forward(self, x):
         return super().forward(x) + 100.0
 
@@ -37,39 +47,64 @@ def replaced(module, change):
     return module
 
 
-def as_parts(norm, relu, x, shortcut):
-    return relu(norm(x) + shortcut)
+def conv(kind=nn.Conv2d):
+    return kind(2, 2, 3, padding=1, rng=np.random.default_rng(0))
+
+
+def folded():
+    return nn.FoldedBatchNorm()
+
+
+def hooked(module):
+    module.register_forward_hook(lambda module, inputs, y: y * -1.0)
+    return module
+
+
+def as_parts(conv, norm, relu, x, shortcut):
+    return relu(norm(conv(x)) + shortcut)
 
 
 @pytest.mark.parametrize(
-    ("norm", "relu"),
+    ("first", "norm", "relu"),
     [
-        (lambda: Shifted(2), nn.ReLU),
-        (lambda: Called(2), nn.ReLU),
-        (lambda: replaced(nn.BatchNorm2d(2), lambda y: y + 100.0), nn.ReLU),
-        (lambda: nn.BatchNorm2d(2), Negated),
-        (lambda: nn.BatchNorm2d(2), lambda: replaced(nn.ReLU(), lambda y: y * -1.0)),
-        (lambda: nn.BatchNorm2d(2), lambda: F.relu),
-        (lambda: nn.BatchNorm2d(2), nn.Identity),
+        (conv, lambda: Shifted(2), nn.ReLU),
+        (conv, lambda: Called(2), nn.ReLU),
+        (conv, lambda: replaced(nn.BatchNorm2d(2), lambda y: y + 100.0), nn.ReLU),
+        (conv, lambda: nn.BatchNorm2d(2), Negated),
+        (conv, lambda: nn.BatchNorm2d(2), lambda: replaced(nn.ReLU(), lambda y: y * -1.0)),
+        (conv, lambda: nn.BatchNorm2d(2), lambda: F.relu),
+        (conv, lambda: nn.BatchNorm2d(2), nn.Identity),
+        (lambda: conv(ShiftedConv), lambda: nn.BatchNorm2d(2), nn.ReLU),
+        (lambda: conv(ShiftedConv), folded, nn.ReLU),
+        (lambda: replaced(conv(), lambda y: y + 100.0), folded, nn.ReLU),
+        (lambda: hooked(conv()), folded, nn.ReLU),
+        (conv, ShiftedFolded, nn.ReLU),
+        (conv, lambda: hooked(folded()), nn.ReLU),
+        (conv, folded, Negated),
+        (conv, folded, lambda: hooked(nn.ReLU())),
+        (lambda: nn.Identity(), folded, nn.ReLU),
     ],
 )
-def test_act_calls_a_forward_pass_that_is_not_the_layers_own(norm, relu):
+def test_a_forward_pass_that_is_not_the_layers_own_is_called(first, norm, relu):
     x, shortcut, relu = image(2, 2, 4, 4), image(2, 2, 4, 4) * 2.0, relu()
-    assert np.array_equal(norm().act(x, relu, shortcut).numpy(), as_parts(norm(), relu, x, shortcut).numpy())
+    y = nn.conv_norm_relu(first(), norm(), relu, x, shortcut)
+    assert np.array_equal(y.numpy(), as_parts(first(), norm(), relu, x, shortcut).numpy())
 
 
 @pytest.mark.parametrize("kind", [nn.BatchNorm2d, nn.ReLU])
-def test_act_calls_a_forward_pass_that_was_replaced_in_the_class(kind, monkeypatch):
+def test_a_forward_pass_that_was_replaced_in_the_class_is_called(kind, monkeypatch):
     monkeypatch.setattr(kind, "forward", lambda self, x: x * 0.0 + 7.0)
-    assert (nn.BatchNorm2d(2).act(image(2, 2, 4, 4), nn.ReLU()).numpy() == 7.0).all()
+    assert (nn.conv_norm_relu(conv(), nn.BatchNorm2d(2), nn.ReLU(), image(2, 2, 4, 4)).numpy() == 7.0).all()
 
 
-def test_act_of_plain_layers_is_one_operation():
+def test_plain_layers_are_one_operation():
     class Quiet(nn.BatchNorm2d):  # a class of its own that changes nothing about the forward pass
         pass
 
+    x = image(2, 2, 4, 4)
     for norm in (nn.BatchNorm2d(2), Quiet(2)):
-        assert norm.act(image(2, 2, 4, 4), nn.ReLU(inplace=True)).history() == "op=BatchNormAct"
+        assert nn.conv_norm_relu(conv(), norm, nn.ReLU(inplace=True), x).history() == "op=BatchNormAct"
+    assert nn.conv_norm_relu(conv(), folded(), nn.ReLU(), x, x).history() == "op=Conv2dAct"
 
 
 # Sizes

@@ -9,7 +9,7 @@ from minires.kernels.fast.batch_norm import (
     batch_norm_grads,
     batch_norm_inference,
 )
-from minires.kernels.fast.conv import conv2d, conv2d_grads, conv2d_input_grad, conv2d_weight_grad
+from minires.kernels.fast.conv import conv2d, conv2d_act, conv2d_grads, conv2d_input_grad, conv2d_weight_grad
 from minires.kernels.fast.pooling import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_grad,
@@ -27,6 +27,7 @@ __all__ = [
     "batch_norm_grads",
     "batch_norm_inference",
     "conv2d",
+    "conv2d_act",
     "conv2d_grads",
     "conv2d_input_grad",
     "conv2d_weight_grad",

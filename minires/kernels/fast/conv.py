@@ -1,9 +1,10 @@
 """Convolution and its two gradients on the CPU: the reference's functions, in the fastest way that fits.
 
-The formulas and shapes are those of kernels/reference/conv.py. Three files compute them:
+The formulas and shapes are those of kernels/reference/conv.py. Four files compute them; plan.py says which:
 
-- conv_pointwise.py: 1×1 filters with stride 1, one matrix product;
+- conv_pointwise.py: 1×1 filters, one matrix product;
 - conv_winograd.py: 3×3 filters with stride 1 in float32, with a quarter of the multiplications;
+- conv_depthwise.py: a filter for each channel, row by row of pixels;
 - conv_general.py: everything else, a gather and a matrix product.
 
 Results lie in memory as (H, W, N, C), gradients of filters as (R, S, C, K); inputs in these orders are read
@@ -17,12 +18,13 @@ import numpy as np
 from minires.device import Array, Size, same_dtype
 from minires.errors import ShapeError
 from minires.geometry import Geometry
-from minires.kernels.fast import conv_general, conv_pointwise, conv_winograd
+from minires.kernels.checks import check_bias, check_shortcut
+from minires.kernels.fast.finish import Finish
 from minires.kernels.fast.layout import hwnc, hwnc_view, kcrs_view, nchw_view, new_activations, rsck
+from minires.kernels.fast.plan import plan
 from minires.threads import single_threaded_blas
 
 
-@single_threaded_blas()
 def conv2d(x: Array, w: Array, geometry: Geometry) -> Array:
     """Convolution of images with filters: `minires.kernels.reference.conv2d`.
 
@@ -43,18 +45,45 @@ def conv2d(x: Array, w: Array, geometry: Geometry) -> Array:
 
     Identity that tests it: equal to the reference, within the rounding of the path taken.
     """
+    return conv2d_act(x, w, None, None, False, geometry)
+
+
+@single_threaded_blas()
+def conv2d_act(x: Array, w: Array, bias: Array | None, shortcut: Array | None, relu: bool, geometry: Geometry) -> Array:
+    """Convolve, add a bias and the shortcut, rectify: `minires.kernels.reference.conv2d_act`.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) float array
+    w : (K, C / groups, R, S) array of the same dtype
+    bias : (K,) array of the same dtype, or None for no addition
+    shortcut : (N, K, P, Q) array of the same dtype, or None for no addition
+    relu : whether to rectify
+    geometry : stride, padding, dilation and groups, with kernel (R, S)
+
+    Returns
+    -------
+    y : (N, K, P, Q), dtype of x
+
+    Raises
+    ------
+    ShapeError, DtypeError : as `conv2d` does, and if the bias or the shortcut does not fit its output.
+
+    Identity that tests it: equal to the reference, within the rounding of the path taken.
+    """
     shape = geometry.check_conv(x.shape, w.shape)
-    dtype = same_dtype(x, w)
+    y = new_activations(shape, same_dtype(x, w))
+    result = nchw_view(y)
+    check_bias(bias, result)
+    check_shortcut(shortcut, result)
+    finish = Finish(y, bias, shortcut, relu)
     if 0 in (x.size, w.size):
-        y = new_activations(shape, dtype)
         y.fill(0)
-    elif conv_pointwise.suits(geometry):
-        y = conv_pointwise.conv2d(hwnc(x), rsck(w))
-    elif conv_winograd.suits(x.shape, w.shape, geometry, dtype):
-        y = conv_winograd.conv2d(hwnc(x), rsck(w), geometry)
+        finish.pixels()
     else:
-        y = conv_general.conv2d(hwnc_view(x), rsck(w), geometry)
-    return nchw_view(y)
+        module = plan(geometry, x.shape, w.shape, y.dtype).module
+        module.conv2d(hwnc_view(x), rsck(w), geometry, y, finish)
+    return result
 
 
 def conv2d_input_grad(gy: Array, w: Array, geometry: Geometry, size: Size) -> Array:
@@ -160,16 +189,8 @@ def _grads(
         gw = None if x is None else np.zeros([shape_w[i] for i in (2, 3, 1, 0)], gy.dtype)
         if gx is not None:
             gx.fill(0)
-    elif conv_pointwise.suits(geometry) or conv_winograd.suits(shape_x, shape_w, geometry, gy.dtype):
-        w, x, gy = (None if w is None else rsck(w)), (None if x is None else hwnc(x)), hwnc(gy)
-        if conv_pointwise.suits(geometry):
-            gx, gw = conv_pointwise.conv2d_grads(gy, w, x)
-        else:
-            gx, gw = conv_winograd.conv2d_grads(gy, size, w, x, geometry)
-    elif w is not None:
-        x_view = None if x is None else hwnc_view(x)
-        gx, gw = conv_general.conv2d_grads(hwnc(gy), size, rsck(w), x_view, geometry)
     else:
-        assert x is not None
-        gx, gw = None, conv_general.conv2d_weight_grad(hwnc(gy), hwnc_view(x), geometry)
+        filters, images = None if w is None else rsck(w), None if x is None else hwnc_view(x)
+        module = plan(geometry, shape_x, shape_w, gy.dtype).module
+        gx, gw = module.conv2d_grads(hwnc(gy), size, filters, images, geometry)
     return None if gx is None else nchw_view(gx), None if gw is None else kcrs_view(gw)

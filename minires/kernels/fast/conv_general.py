@@ -7,64 +7,50 @@ over taps and channels is one matrix product:
     y  = columns · w                                                              (1)
     gw = columnsᵀ · gy                                                            (2)
 
-The input's gradient is gathered too, and not scattered, so that each job writes its own pixels. With a stride
-(s, t), only the taps with r·dilation ≡ h + padding (mod s) reach input row h. All pixels with the same
-remainders of h by s and w by t, a *phase*, meet the same taps, and each tap shows to a rectangle of the phase
-a rectangle of gy without any stride:
+For the input's gradient, what each *phase* of the input sees of gy (sights.py) is gathered in the same way:
 
     columns[i, j, n, (tap, k)] = gy[p, q, n, k], met by pixel (i·s + a, j·t + b) through the tap, or 0
     gx[phase] = columns · wᵀ                                                      (3)
     gw = x[phase]ᵀ · columns, for the taps of the phase                           (4)
 
-Which pixels meet, `Geometry.taps` knows. Each number is a plain sum of products, as in the reference.
+Each number is a plain sum of products, as in the reference.
 
 Images here are arrays (H, W, N, C) of any strides, filters are C-order (R, S, C / groups, K).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from minires.device import Array, Size
 from minires.geometry import Geometry
+from minires.kernels.fast.finish import Finish
 from minires.kernels.fast.layout import blocks, contiguous, pieces
+from minires.kernels.fast.sights import Sight, every, from_inputs, from_outputs
 from minires.threads import parallel, scratch
 
+SUITS = "any window"  # as a plan says
 _BLOCK = 1 << 18  # gathered numbers in a block of rows
 _LANES = 16  # partial sums of a filter's gradient
 _FEW_CHANNELS = 8  # below, channels are gathered as planes, or each copied run would be a few bytes
 
 
-class _Sight(NamedTuple):
-    """What a tap shows: the targets of these rows and columns see the sources of those."""
-
-    r: int
-    s: int
-    rows: slice
-    cols: slice
-    source_rows: slice
-    source_cols: slice
-
-
-def conv2d(x: Array, w: Array, geometry: Geometry) -> Array:
-    """`kernels.reference.conv2d` of x (H, W, N, C) and w (R, S, C / groups, K), as (P, Q, N, K)."""
-    N, K, (P, Q) = x.shape[2], w.shape[3], geometry.output_size((x.shape[0], x.shape[1]))
-    gather = _Gather(x, _forward_sights(geometry, x), (P, Q), geometry.groups)
-    filters, y = gather.stack(w), np.empty((P, Q, N, K), x.dtype)
+def conv2d(x: Array, w: Array, geometry: Geometry, y: Array, finish: Finish) -> None:
+    """y (P, Q, N, K) = `kernels.reference.conv2d` of x (H, W, N, C) and w (R, S, C / groups, K), finished."""
+    gather = _Gather(x, from_outputs(geometry, (x.shape[0], x.shape[1])), (y.shape[0], y.shape[1]), geometry.groups)
+    filters = gather.stack(w)
 
     def run(rows: slice) -> None:
         np.matmul(gather.columns(rows), filters, out=_grouped(y[rows], geometry.groups))  # (1)
+        finish.rectangle(rows)
 
     parallel(run, gather.blocks())
-    return y
 
 
-def conv2d_weight_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
-    """gw (R, S, C / groups, K) from gy (P, Q, N, K) and x (H, W, N, C)."""
+def _weight_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
+    """gw by (2)."""
     G, C, K = geometry.groups, x.shape[3], gy.shape[3]
-    gather = _Gather(x, _forward_sights(geometry, x), (gy.shape[0], gy.shape[1]), G)
+    gather = _Gather(x, from_outputs(geometry, (x.shape[0], x.shape[1])), (gy.shape[0], gy.shape[1]), G)
     parts = gather.blocks()
     lanes = pieces(len(parts), _LANES)
     shape = (G, len(gather.sights) * (C // G), K // G)
@@ -83,15 +69,19 @@ def conv2d_weight_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
     return gw
 
 
-def conv2d_grads(gy: Array, size: Size, w: Array, x: Array | None, geometry: Geometry) -> tuple[Array, Array | None]:
-    """(gx, gw) as (H, W, N, C) and (R, S, C / groups, K), from gy (P, Q, N, K); gw is None if x is."""
+def conv2d_grads(
+    gy: Array, x_size: Size, w: Array | None, x: Array | None, geometry: Geometry
+) -> tuple[Array | None, Array | None]:
+    """(gx, gw) as (H, W, N, C) and (R, S, C / groups, K), from gy (P, Q, N, K): gx if w is given, gw if x is."""
+    if w is None:
+        return None, None if x is None else _weight_grad(gy, x, geometry)
     G, N, K, C = geometry.groups, gy.shape[2], gy.shape[3], w.shape[2] * geometry.groups
-    gx = np.zeros((*size, N, C), gy.dtype)
+    gx = np.zeros((*x_size, N, C), gy.dtype)
     gw = None if x is None else np.zeros((*geometry.kernel, C // G, K), gy.dtype)
-    for phase, sights in _phases(geometry, size).items():
-        target = _every(gx, phase, geometry.stride)
+    for phase, sights in from_inputs(geometry, x_size).items():
+        target = every(gx, phase, geometry.stride)
         gather = _Gather(gy, sights, (target.shape[0], target.shape[1]), G)
-        _phase_grads(gather, target, w, None if x is None else _every(x, phase, geometry.stride), gw)
+        _phase_grads(gather, target, w, None if x is None else every(x, phase, geometry.stride), gw)
     return gx, gw
 
 
@@ -123,7 +113,7 @@ def _phase_grads(gather: _Gather, gx: Array, w: Array, x: Array | None, gw: Arra
 class _Gather:
     """Collects, for rows of ``size`` targets, what each tap shows of ``source`` (H, W, N, G·C)."""
 
-    def __init__(self, source: Array, sights: list[_Sight], size: Size, groups: int) -> None:
+    def __init__(self, source: Array, sights: list[Sight], size: Size, groups: int) -> None:
         H, W, N, channels = source.shape
         self.sights, self.size, self.groups = sights, size, groups
         self.N, self.C = N, channels // groups
@@ -154,21 +144,19 @@ class _Gather:
             self._show(sight, rows, view[t])
         return matrix
 
-    def _show(self, sight: _Sight, rows: slice, target: Array) -> None:
+    def _show(self, sight: Sight, rows: slice, target: Array) -> None:
         """target (rows, Q, N, G, C) = what one tap shows, zero where it shows padding."""
-        top, bottom = max(sight.rows.start, rows.start), min(sight.rows.stop, rows.stop)
-        if top >= bottom:
+        found = sight.within(rows)
+        if found is None:
             target[...] = 0
             return
-        step = sight.source_rows.step or 1
-        first = sight.source_rows.start + (top - sight.rows.start) * step
-        seen = self.source[first : first + (bottom - top - 1) * step + 1 : step, sight.source_cols]
-        target[: top - rows.start] = 0
-        target[bottom - rows.start :] = 0
-        middle = target[top - rows.start : bottom - rows.start]
+        shown, seen = found
+        target[: shown.start - rows.start] = 0
+        target[shown.stop - rows.start :] = 0
+        middle = target[shown.start - rows.start : shown.stop - rows.start]
         middle[:, : sight.cols.start] = 0
         middle[:, sight.cols.stop :] = 0
-        middle[:, sight.cols] = seen
+        middle[:, sight.cols] = self.source[seen, sight.source_cols]
 
     def stack(self, w: Array) -> Array:
         """w (R, S, C, G·K) -> (G, taps·C, K), the taps as they are gathered."""
@@ -184,32 +172,6 @@ class _Gather:
         """(taps, C, G, K)."""
         picked = w[[sight.r for sight in self.sights], [sight.s for sight in self.sights]]
         return picked.reshape(len(self.sights), w.shape[2], self.groups, w.shape[3] // self.groups)
-
-
-def _forward_sights(geometry: Geometry, x: Array) -> list[_Sight]:
-    """The taps as the outputs see them."""
-    return [
-        _Sight(tap.r, tap.s, tap.rows_out, tap.cols_out, tap.rows_in, tap.cols_in)
-        for tap in geometry.taps((x.shape[0], x.shape[1]))
-    ]
-
-
-def _phases(geometry: Geometry, size: Size) -> dict[Size, list[_Sight]]:
-    """The taps as the inputs of each phase see them; phases that meet no tap are left out."""
-    phases: dict[Size, list[_Sight]] = {}
-    (s, t) = geometry.stride
-    for tap in geometry.taps(size):
-        i, j = tap.rows_in.start // s, tap.cols_in.start // t
-        rows = slice(i, i + tap.rows_out.stop - tap.rows_out.start)
-        cols = slice(j, j + tap.cols_out.stop - tap.cols_out.start)
-        phase = tap.rows_in.start % s, tap.cols_in.start % t
-        phases.setdefault(phase, []).append(_Sight(tap.r, tap.s, rows, cols, tap.rows_out, tap.cols_out))
-    return phases
-
-
-def _every(image: Array, phase: Size, stride: Size) -> Array:
-    """The pixels of one phase, a view."""
-    return image[phase[0] :: stride[0], phase[1] :: stride[1]]
 
 
 def _grouped(image: Array, G: int) -> Array:

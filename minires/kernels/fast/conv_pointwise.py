@@ -1,4 +1,4 @@
-"""1×1 convolutions with stride 1, and their gradients: matrix products over the channels of each pixel.
+"""1×1 convolutions and their gradients: matrix products over the channels of each pixel.
 
 With all pixels of all images as the rows of matrices, M = H·W·N,
 
@@ -7,53 +7,77 @@ With all pixels of all images as the rows of matrices, M = H·W·N,
     gw = xᵀ · gy                                                                  (3)
 
 Rows are cut into blocks, so that a block of gy serves (2) and (3) while the cache holds it. Few rows with many
-channels are cut by columns of the result instead.
+channels are cut by columns of the result instead. With a stride, the pixels that are met are first copied together.
 
 Images here are C-order arrays (H, W, N, C), the filter is (1, 1, C, K).
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from minires.device import Array
+from minires.device import Array, Size
 from minires.geometry import Geometry
-from minires.kernels.fast.layout import blocks, pieces
+from minires.kernels.fast.finish import Finish
+from minires.kernels.fast.layout import blocks, contiguous, pieces
+from minires.kernels.fast.sights import every
 from minires.threads import parallel, scratch
 
+SUITS = "1×1 without padding"  # as a plan says
 _ROWS = 1792  # pixels in a block
 _FEW_ROWS = 512  # so few pixels are not worth cutting
 _LANES = 16  # partial sums of a filter's gradient
+_COPY_BLOCK = 1 << 18  # numbers that one job copies
 _LARGE = 1 << 18  # a filter of so many numbers is not summed up in parts
 
 
-def suits(geometry: Geometry) -> bool:
-    """Whether a convolution is for this file."""
-    return geometry.kernel == geometry.stride == (1, 1) and geometry.padding == (0, 0) and geometry.groups == 1
+def suits(x: tuple[int, ...], w: tuple[int, ...], geometry: Geometry, dtype: np.dtype[Any]) -> bool:
+    """Whether a convolution of logical shapes x (N, C, H, W) and w (K, C / groups, R, S) is for this file."""
+    return geometry.kernel == (1, 1) and geometry.padding == (0, 0) and geometry.groups == 1
 
 
-def conv2d(x: Array, w: Array) -> Array:
-    """`kernels.reference.conv2d` of x (H, W, N, C) and w (1, 1, C, K), as (H, W, N, K)."""
-    y = np.empty((*x.shape[:3], w.shape[3]), x.dtype)
-    _product(_by_pixel(x), w[0, 0], _by_pixel(y))  # (1)
-    return y
+def conv2d(x: Array, w: Array, geometry: Geometry, y: Array, finish: Finish) -> None:
+    """y (P, Q, N, K) = `kernels.reference.conv2d` of x (H, W, N, C) and w (1, 1, C, K), finished."""
+    x = contiguous(every(x, (0, 0), geometry.stride))
+    _product(_by_pixel(x), w[0, 0], _by_pixel(y), x.shape[2], finish)  # (1)
 
 
-def conv2d_grads(gy: Array, w: Array | None, x: Array | None) -> tuple[Array | None, Array | None]:
-    """(gx, gw) as (H, W, N, C) and (1, 1, C, K), from gy (H, W, N, K): gx if w is given, gw if x is."""
+def conv2d_grads(
+    gy: Array, x_size: Size, w: Array | None, x: Array | None, geometry: Geometry
+) -> tuple[Array | None, Array | None]:
+    """(gx, gw) as (H, W, N, C) and (1, 1, C, K), from gy (P, Q, N, K): gx if w is given, gw if x is."""
     gx = gw = None
     if w is not None:
         gx = np.empty((*gy.shape[:3], w.shape[2]), gy.dtype)
     if x is not None:
+        x = contiguous(every(x, (0, 0), geometry.stride))
         gw = np.empty((1, 1, x.shape[3], gy.shape[3]), gy.dtype)
     if w is not None and gx is not None and (gw is None or gw.size > _LARGE):
-        _product(_by_pixel(gy), w[0, 0].T, _by_pixel(gx))  # (2)
+        _product(_by_pixel(gy), w[0, 0].T, _by_pixel(gx), gy.shape[2])  # (2)
     if x is not None and gw is not None:
         if gw.size > _LARGE:
             _transposed_product(_by_pixel(x), _by_pixel(gy), gw[0, 0])  # (3)
         else:
             _both(gy, w, x, gx, gw)
+    if gx is not None and geometry.stride != (1, 1):
+        gx = _spread(gx, x_size, geometry.stride)
     return gx, gw
+
+
+def _spread(met: Array, size: Size, stride: Size) -> Array:
+    """An image of ``size`` whose pixels at each stride are ``met``, and the others 0."""
+    image = np.empty((*size, *met.shape[2:]), met.dtype)
+
+    def fill(rows: slice) -> None:
+        image[rows] = 0
+        first = -(-rows.start // stride[0])
+        last = -(-rows.stop // stride[0])
+        image[first * stride[0] : rows.stop : stride[0], :: stride[1]] = met[first:last]
+
+    parallel(fill, blocks(size[0], max(1, _COPY_BLOCK // max(1, image[0].size))))
+    return image
 
 
 def _both(gy: Array, w: Array | None, x: Array, gx: Array | None, gw: Array) -> None:
@@ -77,13 +101,22 @@ def _both(gy: Array, w: Array | None, x: Array, gx: Array | None, gw: Array) -> 
     np.add.reduce(sums, axis=0, out=gw[0, 0])
 
 
-def _product(a: Array, b: Array, out: Array) -> None:
-    """out = a · b, in blocks of rows, or of columns where rows are few."""
+def _product(a: Array, b: Array, out: Array, N: int, finish: Finish | None = None) -> None:
+    """out = a · b, finished; in blocks of pixels, N rows each, or of columns where rows are few."""
+    pixels = len(a) // N
     if len(a) < _FEW_ROWS:
         parallel(lambda cols: np.matmul(a, b[:, cols], out=out[:, cols]), _column_pieces(b.shape[1]))
-    else:
-        cuts = blocks(len(a), _ROWS) if len(a) > _ROWS else pieces(len(a), 2)
-        parallel(lambda rows: np.matmul(a[rows], b, out=out[rows]), cuts)
+        if finish is not None:
+            finish.pixels()
+        return
+
+    def run(part: slice) -> None:
+        rows = slice(N * part.start, N * part.stop)
+        np.matmul(a[rows], b, out=out[rows])
+        if finish is not None:
+            finish.pixels(part)
+
+    parallel(run, blocks(pixels, max(1, _ROWS // N)) if len(a) > _ROWS else pieces(pixels, 2))
 
 
 def _transposed_product(a: Array, b: Array, out: Array) -> None:

@@ -29,9 +29,11 @@ import numpy as np
 from minires.device import Array, Size
 from minires.geometry import Geometry
 from minires.kernels.fast.cook_toom import F43, ShortConvolution
-from minires.kernels.fast.layout import pieces
+from minires.kernels.fast.finish import Finish
+from minires.kernels.fast.layout import contiguous, pieces
 from minires.threads import parallel, scratch
 
+SUITS = "3×3 with stride 1 in float32"  # as a plan says
 _BLOCK = 36 * 16384  # transformed numbers in a block of tiles: what a core's cache holds, more or less
 _LARGE = 128 * 128  # from so many numbers in a tap, U does not fit the cache beside them: work in three phases
 _LANES = 16  # partial sums of a filter's gradient
@@ -60,14 +62,13 @@ def suits(x: tuple[int, ...], w: tuple[int, ...], geometry: Geometry, dtype: Any
     return possible and dtype == _DTYPE and x[1] * w[0] >= 48 and x[0] * x[2] * x[3] >= 64
 
 
-def conv2d(x: Array, w: Array, geometry: Geometry) -> Array:
-    """`kernels.reference.conv2d` of x (H, W, N, C) and w (3, 3, C, K), as (P, Q, N, K)."""
-    size = geometry.output_size((x.shape[0], x.shape[1]))
-    forward = _Pass(_FORWARD, x, (-geometry.padding[0], -geometry.padding[1]), size)
+def conv2d(x: Array, w: Array, geometry: Geometry, y: Array, finish: Finish) -> None:
+    """y (P, Q, N, K) = `kernels.reference.conv2d` of x (H, W, N, C) and w (3, 3, C, K), finished."""
+    offset = -geometry.padding[0], -geometry.padding[1]
+    forward = _Pass(_FORWARD, contiguous(x), offset, (y.shape[0], y.shape[1]))
     forward.U = _filter_transform(w, _FORWARD.G)
-    y = forward.target = np.empty((*size, x.shape[2], w.shape[3]), _DTYPE)
+    forward.target, forward.finish = y, finish
     forward.run()
-    return y
 
 
 def conv2d_grads(
@@ -86,7 +87,7 @@ def conv2d_grads(
         grad_pass.U = _filter_transform(w, _BACKWARD.G).transpose(0, 2, 1)
     if x is not None:
         C = x.shape[3]
-        grad_pass.partner = x
+        grad_pass.partner = contiguous(x)
         products = grad_pass.new_products(C, K)
     grad_pass.run()
     return gx, None if products is None else _filter_gradient(products, C, K)
@@ -100,6 +101,7 @@ class _Pass:
         self.source, self.offset = source, offset  # the first window begins at row and column ``offset``
         self.U: Array | None = None
         self.target: Array | None = None
+        self.finish: Finish | None = None
         self.partner: Array | None = None
         self.products: Array | None = None
         self.rows, self.cols = -(-size[0] // _m), -(-size[1] // _m)  # tiles
@@ -137,7 +139,7 @@ class _Pass:
             if self.target is not None:
                 M = self._room("winograd M", self.target, tiles)
                 self._multiply(V, M, slice(None))
-                _tiles_back(self.A, M, block, self.target)
+                self._back(M, block)
             if self.partner is not None:
                 X = self._room("winograd M", self.partner, tiles)
                 self._transform_partner(block, X)
@@ -168,7 +170,7 @@ class _Pass:
         parallel(transform, blocks)
         parallel(multiply, pieces(_n * _n, 12))
         if M is not None:
-            parallel(lambda block: _tiles_back(self.A, within(M, block), block, self.target), blocks)
+            parallel(lambda block: self._back(within(M, block), block), blocks)
 
     def _room(self, key: str, image: Array, tiles: int) -> Array:
         return scratch(key, (_n, _n, tiles, image.shape[2] * image.shape[3]), _DTYPE)
@@ -179,6 +181,12 @@ class _Pass:
     def _transform_partner(self, block: _Block, X: Array) -> None:
         assert self.partner is not None
         _tiles_forth(np.ascontiguousarray(self.A.T), self.partner, block, (0, 0), X)
+
+    def _back(self, M: Array, block: _Block) -> None:
+        assert self.target is not None
+        rows, cols = _tiles_back(self.A, M, block, self.target)  # (4)
+        if self.finish is not None:
+            self.finish.rectangle(rows, cols)
 
     def _multiply(self, V: Array, M: Array, part: slice) -> None:
         assert self.U is not None
@@ -234,18 +242,18 @@ def _windows(matrix: Array, source: Array, first: int, target: Array) -> None:
         np.matmul(matrix, windows, out=target[inside[0] : inside[-1] + 1])
 
 
-def _tiles_back(A: Array, M: Array, block: _Block, image: Array | None) -> None:
-    """The tiles of ``image`` = A · M · Aᵀ (4); what reaches over the image's edge is left out."""
-    assert image is not None
+def _tiles_back(A: Array, M: Array, block: _Block, image: Array) -> tuple[slice, slice]:
+    """The tiles of ``image`` = A · M · Aᵀ, and where they are; what reaches over the image's edge is left out."""
     H, W = image.shape[:2]
     image = image.reshape(H, W, -1)
     tiles, X = M.shape[2:]
     top, left = block.row * _m, block.start * _m
-    rows, cols = min(_m, H - top), min(_m * tiles, W - left)
+    rows, cols = slice(top, min(top + _m, H)), slice(left, min(left + _m * tiles, W))
     half = scratch("winograd rows", (tiles, _m, _n, X), _DTYPE)
     np.matmul(A, M.transpose(2, 0, 1, 3), out=half.transpose(0, 2, 1, 3))
-    columns = half.reshape(tiles * _m, _n, X)[:cols]
-    np.matmul(A[:rows], columns, out=image[top : top + rows, left : left + cols].transpose(1, 0, 2))
+    columns = half.reshape(tiles * _m, _n, X)[: cols.stop - left]
+    np.matmul(A[: rows.stop - top], columns, out=image[rows, cols].transpose(1, 0, 2))
+    return rows, cols
 
 
 def _filter_transform(w: Array, G: Array) -> Array:

@@ -39,6 +39,7 @@ from minires.kernels.reference.batch_norm_act import (
     batch_norm_act_inference,
 )
 from minires.kernels.reference.conv import conv2d, conv2d_grads, conv2d_input_grad, conv2d_weight_grad
+from minires.kernels.reference.conv_act import conv2d_act
 from minires.kernels.reference.dropout import dropout
 from minires.kernels.reference.linear import linear, linear_grads
 from minires.kernels.reference.matmul import matmul
@@ -104,6 +105,7 @@ __all__ = [
     "clip_mask",
     "concatenate",
     "conv2d",
+    "conv2d_act",
     "conv2d_grads",
     "conv2d_input_grad",
     "conv2d_weight_grad",

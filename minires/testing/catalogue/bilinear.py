@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from minires import functional as F
+from minires.geometry import Geometry
 from minires.testing import strategies
 from minires.testing.catalogue.entry import Case, Entry, Shape
 
@@ -43,6 +44,30 @@ def _convolution(draw: st.DrawFn, x: Shape, w: Shape, *geometry: Any, own_formul
     )
 
 
+def _conv2d_act(draw: st.DrawFn) -> Case:
+    many = draw(st.booleans())
+    case = draw(strategies.conv_cases(max_batch=2, max_channels=2))
+    if many:  # enough for the fast kernels' transforms
+        geometry = Geometry((3, 3), padding=(draw(st.integers(0, 2)), draw(st.integers(0, 2))))
+        case = strategies.ConvCase((1, 7, 7, draw(st.integers(10, 13))), (7, 7, 3, 3), geometry)
+    shortcut, relu = draw(st.booleans()), draw(st.booleans())
+    g, y = case.geometry, case.geometry.check_conv(case.x, case.w)
+    window = g.stride, g.padding, g.dilation, g.groups
+
+    def act(x: Any, w: Any, b: Any, s: Any = None) -> Any:
+        return F.conv2d_act(x, w, b, *window, shortcut=s, relu=relu)
+
+    return Case(
+        act,
+        (case.x, case.w, case.w[:1], *([y] if shortcut else [])),
+        "conv2d_act(x0, x1, x2, stride={}, padding={}, dilation={}, groups={}, ".format(*window)
+        + f"shortcut={'x3' if shortcut else None}, relu={relu})",
+        # Integers shifted by odd quarters: never on the rectifier's corner.
+        exact=("integers", "integers", "odd quarters", "integers")[: 4 if shortcut else 3],
+        own_formula=many,
+    )
+
+
 def _linear(draw: st.DrawFn) -> Case:
     C, K = draw(st.integers(1, 4)), draw(st.integers(1, 4))
     batch = draw(strategies.shapes(max_dims=3, min_side=0, max_side=3))
@@ -63,6 +88,7 @@ def _draws() -> tuple[tuple[str, Callable[[st.DrawFn], Case]], ...]:
     return (
         ("conv2d", _conv2d),
         ("conv2d, many channels", _conv2d_of_many_channels),
+        ("conv2d_act", _conv2d_act),
         ("linear", _linear),
         ("matmul", _matmul),
     )

@@ -121,6 +121,12 @@ def conv2d(x: Any, w: Any, geometry: Geometry) -> Any:
     return _winograd(x, w, offset, geometry.output_size((x.shape[2], x.shape[3])))
 
 
+def conv2d_act(x: Any, w: Any, bias: Any, shortcut: Any, relu: bool, geometry: Geometry) -> Any:
+    """The same, and what follows it."""
+    y = conv2d(x, w, geometry)
+    return _finish(y if bias is None else y + _wide(bias), shortcut, relu)
+
+
 def conv2d_input_grad(gy: Any, w: Any, geometry: Geometry, size: Size) -> Any:
     """Winograd's convolution of gy, padded by 2 less, with the filter reversed and its channels exchanged."""
     if not _is_winograds((gy.shape[0], w.shape[1] * geometry.groups, *size), w.shape, geometry, gy):
@@ -213,6 +219,7 @@ _ALGORITHMS: dict[tuple[str, str], Callable[..., Any]] = {
     ("fast", "batch_norm_grads"): batch_norm_grads,
     ("fast", "batch_norm_inference"): batch_norm_inference,
     ("fast", "conv2d"): conv2d,
+    ("fast", "conv2d_act"): conv2d_act,
     ("fast", "conv2d_grads"): conv2d_grads,
     ("fast", "conv2d_input_grad"): conv2d_input_grad,
     ("fast", "conv2d_weight_grad"): conv2d_weight_grad,

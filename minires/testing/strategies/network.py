@@ -29,6 +29,7 @@ from minires.nn import (
     ModuleList,
     ReLU,
     Sequential,
+    conv_norm_relu,
 )
 from minires.testing.strategies.shape import seeds
 
@@ -193,7 +194,7 @@ class _Convolution(Module):
         self.relu = ReLU() if node.relu else Identity()
 
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        return self.norm.act(self.conv(x), self.relu, shortcut)
+        return conv_norm_relu(self.conv, self.norm, self.relu, x, shortcut)
 
 
 class _Pool(Module):

@@ -1,14 +1,17 @@
 import contextlib
+import dataclasses
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from minires.errors import DtypeError, ShapeError
 from minires.geometry import Geometry
 from minires.kernels import reference
-from minires.kernels.fast import conv, conv_general, conv_pointwise, conv_winograd
+from minires.kernels.fast import conv, conv_depthwise, conv_general, conv_pointwise, conv_winograd
 from minires.kernels.fast.cook_toom import F43
+from minires.kernels.fast.plan import plan
 from minires.testing import strategies as ms
 
 
@@ -20,9 +23,19 @@ def arrays(frozen, case, seed, kind, dtype, order):
 
 @st.composite
 def pointwise_cases(draw):
-    """1×1 filters with stride 1, with few pixels and many."""
+    """1×1 filters of any stride, with few pixels and many."""
     C, K, H, W = (draw(st.integers(1, 6)) for _ in range(4))
-    return ms.ConvCase((draw(st.sampled_from([1, 2, 700])), C, H, W), (K, C, 1, 1), Geometry((1, 1)))
+    geometry = Geometry((1, 1), stride=draw(st.sampled_from([(1, 1), (2, 2), (1, 3), (7, 2)])))
+    return ms.ConvCase((draw(st.sampled_from([1, 2, 700])), C, H, W), (K, C, 1, 1), geometry)
+
+
+@st.composite
+def depthwise_cases(draw):
+    """A filter for each channel, in any window."""
+    case = draw(ms.conv_cases())
+    C = draw(st.integers(2, 9))
+    geometry = dataclasses.replace(case.geometry, groups=C)
+    return ms.ConvCase((case.x[0], C, *case.x[2:]), (C, 1, *case.w[2:]), geometry)
 
 
 @st.composite
@@ -36,8 +49,9 @@ def winograd_cases(draw):
 
 # Sizes from which work is cut and other ways are taken, so small that drawn problems are on both sides of each.
 SMALL = {
+    conv_depthwise: {"_BLOCK": 16},
     conv_general: {"_BLOCK": 64, "_LANES": 2, "_FEW_CHANNELS": 2},
-    conv_pointwise: {"_ROWS": 7, "_FEW_ROWS": 3, "_LANES": 2, "_LARGE": 12},
+    conv_pointwise: {"_COPY_BLOCK": 9, "_ROWS": 7, "_FEW_ROWS": 3, "_LANES": 2, "_LARGE": 12},
     conv_winograd: {"_BLOCK": 36 * 64, "_LANES": 5, "_LARGE": 63, "_FILTER_BLOCK": 5},
 }
 
@@ -58,7 +72,7 @@ def both(module, x, w, gy, geometry):
 
 
 @given(
-    case=st.one_of(ms.conv_cases(), pointwise_cases()),
+    case=st.one_of(ms.conv_cases(), pointwise_cases(), depthwise_cases()),
     seed=ms.seeds(),
     dtype=ms.dtypes(),
     order=ms.memory_orders(),
@@ -77,7 +91,12 @@ def test_direct_paths_are_the_reference_exactly_on_integers(
     assert not any(np.shares_memory(result, array) for result in results for array in (x, w, gy))
 
 
-@given(case=st.one_of(ms.conv_cases(), pointwise_cases()), seed=ms.seeds(), dtype=ms.dtypes(), order=ms.memory_orders())
+@given(
+    case=st.one_of(ms.conv_cases(), pointwise_cases(), depthwise_cases()),
+    seed=ms.seeds(),
+    dtype=ms.dtypes(),
+    order=ms.memory_orders(),
+)
 def test_direct_paths_are_within_rounding_of_the_reference(frozen, gamma_n, case, seed, dtype, order):
     x, w, gy = arrays(frozen, case, seed, "smooth", dtype, order)
     double, absolute = ([f(a.astype(np.float64)) for a in (x, w, gy)] for f in (np.positive, np.abs))
@@ -185,8 +204,10 @@ def test_winograds_way_is_taken_where_it_is_right_and_gains():
 
 
 @given(
-    case=st.one_of(ms.conv_cases(), pointwise_cases(), winograd_cases()), seed=ms.seeds(), small=st.booleans()
-)  # fmt: skip
+    case=st.one_of(ms.conv_cases(), pointwise_cases(), depthwise_cases(), winograd_cases()),
+    seed=ms.seeds(),
+    small=st.booleans(),
+)
 def test_single_gradients_are_those_of_the_joint_form(frozen, gamma_n, case, seed, small):
     x, w, gy = arrays(frozen, case, seed, "integers", np.float32, "C")
     gx, gw = conv.conv2d_grads(gy, x, w, case.geometry)
@@ -209,7 +230,7 @@ def test_single_gradients_are_those_of_the_joint_form(frozen, gamma_n, case, see
 @pytest.mark.parametrize("rows", [300, 3000])
 def test_a_large_pointwise_filter_is_not_summed_in_parts_and_still_exact(frozen, on_any_threads, rows):
     case = ms.ConvCase((rows, 600, 1, 1), (500, 600, 1, 1), Geometry((1, 1)))
-    assert conv_pointwise.suits(case.geometry)
+    assert plan(case.geometry, case.x, case.w, np.float32).module is conv_pointwise
     # 3000 products of at most 64 stay below 2²⁴.
     x, w, gy = arrays(frozen, case, 0, "integers", np.float32, "C")
     results = on_any_threads(both, conv, x, w, gy, case.geometry)
@@ -265,3 +286,41 @@ def test_what_is_wrong_raises_as_in_the_reference(raises_the_same):
     raises_the_same(conv.conv2d_weight_grad, reference.conv2d_weight_grad, gy[0], x, geometry)
     for wrong in (gy[..., :2], gy[:, :5], gy.astype(single)):
         raises_the_same(conv.conv2d_input_grad, reference.conv2d_input_grad, wrong, w, geometry, (5, 5))
+
+
+@given(
+    case=st.one_of(ms.conv_cases(), pointwise_cases(), depthwise_cases(), winograd_cases()),
+    seed=ms.seeds(),
+    order=ms.memory_orders(),
+    small=st.booleans(),
+    has=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+)
+def test_what_follows_a_convolution_is_done_to_all_of_its_output(
+    frozen, on_any_threads, in_kernel_order, case, seed, order, small, has
+):
+    x, w, shortcut = arrays(frozen, case, seed, "smooth", np.float32, order)
+    bias = frozen(case.w[:1], seed, "smooth", np.float32, stream=3)
+    bias, shortcut, relu = bias if has[0] else None, shortcut if has[1] else None, has[2]
+    with cut(small):
+        y = on_any_threads(conv.conv2d_act, x, w, bias, shortcut, relu, case.geometry)
+        parts = conv.conv2d(x, w, case.geometry)
+    if bias is not None:
+        parts = parts + bias.reshape(-1, 1, 1)
+    if shortcut is not None:
+        parts = parts + shortcut
+    assert np.array_equal(y, np.maximum(parts, 0) if relu else parts)
+    assert in_kernel_order(y)
+
+
+@pytest.mark.parametrize("module", [conv, reference])
+def test_what_follows_must_fit_the_output(module):
+    x, w, geometry = np.ones((1, 2, 4, 4)), np.ones((3, 2, 3, 3)), Geometry((3, 3))
+    for bias, shortcut, error, text in (
+        (np.ones(2), None, ShapeError, r"a bias of shape \(2,\) does not fit 3 output channels"),
+        (np.ones(3, np.float32), None, DtypeError, "float32"),
+        (None, np.ones((1, 3, 4, 4)), ShapeError, r"a shortcut of shape \(1, 3, 4, 4\) cannot be added"),
+    ):
+        with pytest.raises(error, match=text):
+            module.conv2d_act(x, w, bias, shortcut, True, geometry)
+    empty = module.conv2d_act(np.ones((1, 0, 4, 4)), np.ones((3, 0, 3, 3)), np.arange(3.0) - 1, None, True, geometry)
+    assert empty[0, :, 0, 0].tolist() == [0, 0, 1]

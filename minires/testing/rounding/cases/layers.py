@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -55,6 +56,13 @@ def _draw_pointwise(draw: st.DrawFn) -> strategies.ConvCase:
     return strategies.ConvCase((draw(st.sampled_from([1, 2, 150])), C, H, W), (K, C, 1, 1), Geometry((1, 1)))
 
 
+def _draw_depthwise(draw: st.DrawFn) -> strategies.ConvCase:
+    """A filter for each channel, in any window."""
+    case, C = draw(strategies.conv_cases()), draw(st.integers(2, 9))
+    geometry = dataclasses.replace(case.geometry, groups=C)
+    return strategies.ConvCase((case.x[0], C, *case.x[2:]), (C, 1, *case.w[2:]), geometry)
+
+
 def _draw_many_channels(draw: st.DrawFn) -> strategies.ConvCase:
     """3×3 filters with stride 1, and enough channels and pixels for a fast kernel to transform them."""
     geometry = Geometry((3, 3), padding=(draw(st.integers(0, 2)), draw(st.integers(0, 2))))
@@ -65,7 +73,7 @@ def _draw_many_channels(draw: st.DrawFn) -> strategies.ConvCase:
 
 def _conv(arguments: Callable[[Array, Array, Array, Geometry], tuple[Any, ...]]) -> Cases:
     def draw_case(draw: st.DrawFn) -> KernelCase:
-        ways = [strategies.conv_cases(), _pointwise(), _many_channels()]
+        ways = [strategies.conv_cases(), _pointwise(), _depthwise(), _many_channels()]
         case = draw(st.one_of(ways))
         values, gy = Values(draw), case.geometry.check_conv(case.x, case.w)
         return KernelCase(arguments(values(case.x), values(case.w), values(gy), case.geometry))
@@ -76,6 +84,13 @@ def _conv(arguments: Callable[[Array, Array, Array, Geometry], tuple[Any, ...]])
 def _conv_grads(draw: st.DrawFn) -> KernelCase:
     wants = draw(st.sampled_from([(True, True), (True, False), (False, True)]))
     return _conv(lambda x, w, gy, geometry: (gy, x, w, geometry, wants))(draw)
+
+
+def _conv_act(draw: st.DrawFn) -> KernelCase:
+    case = draw(st.one_of([strategies.conv_cases(), _pointwise(), _depthwise(), _many_channels()]))
+    values, y = Values(draw), case.geometry.check_conv(case.x, case.w)
+    bias, shortcut = (values(shape) if draw(st.booleans()) else None for shape in (case.w[:1], y))
+    return KernelCase((values(case.x), values(case.w), bias, shortcut, draw(st.booleans()), case.geometry))
 
 
 # Pooling
@@ -156,6 +171,7 @@ CASES: dict[str, Cases] = {
     "batch_norm_inference": lambda draw: _norm(draw, False, False),
     "batch_norm_inference_grads": lambda draw: _norm_grads(draw, False),
     "conv2d": _conv(lambda x, w, gy, geometry: (x, w, geometry)),
+    "conv2d_act": _conv_act,
     "conv2d_grads": _conv_grads,
     "conv2d_input_grad": _conv(lambda x, w, gy, geometry: (gy, w, geometry, x.shape[2:])),
     "conv2d_weight_grad": _conv(lambda x, w, gy, geometry: (gy, x, geometry)),
@@ -170,4 +186,5 @@ CASES: dict[str, Cases] = {
 
 # Made once: Hypothesis reads the source of a function that it makes a strategy of, which takes a millisecond.
 _pointwise = st.composite(_draw_pointwise)
+_depthwise = st.composite(_draw_depthwise)
 _many_channels = st.composite(_draw_many_channels)

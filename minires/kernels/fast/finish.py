@@ -1,0 +1,50 @@
+"""What follows a convolution, done to a piece of its output while the cache still holds it.
+
+    y = relu(y + bias + shortcut)                                                 (1)
+
+A pixel is one row of N·K numbers, and the bias is repeated along it N times.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minires.device import Array
+from minires.kernels.fast.layout import hwnc
+
+
+class Finish:
+    """(1) for pieces of y (P, Q, N, K), in place; a piece is a rectangle of pixels, or a run of them."""
+
+    def __init__(self, y: Array, bias: Array | None, shortcut: Array | None, relu: bool) -> None:
+        P, Q, N, K = y.shape
+        self._image = P, Q, N * K
+        self._y = y.reshape(P * Q, N * K)
+        self._bias = None if bias is None else np.tile(bias, N)
+        self._shortcut = None if shortcut is None else hwnc(shortcut).reshape(self._y.shape)
+        self._zeros = np.zeros(N * K, y.dtype) if relu else None  # a row of zeros is faster than one zero
+
+    @property
+    def nothing(self) -> bool:
+        """Whether there is nothing to do."""
+        return self._bias is None and self._shortcut is None and self._zeros is None
+
+    def rectangle(self, rows: slice, cols: slice = slice(None)) -> None:
+        """Finish the pixels of these rows and columns."""
+        if not self.nothing:
+            images = (None if a is None else a.reshape(self._image)[rows, cols] for a in (self._y, self._shortcut))
+            self._do(*images)
+
+    def pixels(self, run: slice = slice(None)) -> None:
+        """Finish a run of pixels, counted row by row."""
+        if not self.nothing:
+            self._do(self._y[run], None if self._shortcut is None else self._shortcut[run])
+
+    def _do(self, y: Array | None, shortcut: Array | None) -> None:
+        assert y is not None
+        if self._bias is not None:
+            np.add(y, self._bias, out=y)
+        if shortcut is not None:
+            np.add(y, shortcut, out=y)
+        if self._zeros is not None:
+            np.maximum(y, self._zeros, out=y)

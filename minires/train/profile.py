@@ -1,0 +1,241 @@
+"""Where the time of a training step, or of inference, goes: kernel by kernel, with the plan of each convolution.
+
+The step runs with a kernel set that looks at the clock before and after each kernel and is the usual one otherwise.
+What a step takes beyond its kernels is the engine: the graph, the modules, allocation, Python.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minires import kernels, optim
+from minires.autograd.op import no_grad
+from minires.device import Array, is_array
+from minires.functional.creation import tensor
+from minires.functional.softmax import cross_entropy
+from minires.kernels.fast.plan import Plan, plan
+from minires.models.summary import table
+from minires.nn import Module
+from minires.threads import get_num_threads
+
+_CONVOLUTIONS = ("conv2d", "conv2d_act", "conv2d_grads")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of one kernel.
+
+    Attributes
+    ----------
+    kernel : its name
+    shapes : of its arrays, as text
+    owner : the path of the parameter among its arrays, or ""
+    plan : the way that a convolution took
+    multiplications : of a convolution, by the definition, for all results that were asked for; 0 of other kernels
+    seconds : how long it took
+    """
+
+    kernel: str
+    shapes: str
+    owner: str
+    plan: str
+    multiplications: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """All calls of one kernel with the same shapes in a step; ``seconds`` is the median over the steps.
+
+    Attributes
+    ----------
+    owners : the parameters that were among the arrays, in the order of the calls
+    calls : in a step
+    """
+
+    kernel: str
+    shapes: str
+    owners: tuple[str, ...]
+    calls: int
+    plan: str
+    multiplications: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What `profile` found. ``str()`` of it is a table, the dearest row first.
+
+    Attributes
+    ----------
+    title : network, shape of the images, what was measured, threads
+    rows : one for each kernel and shape
+    seconds : of a step, the median
+    kernel_seconds : of it in kernels
+    """
+
+    title: str
+    rows: tuple[Row, ...]
+    seconds: float
+    kernel_seconds: float
+
+    @property
+    def engine_share(self) -> float:
+        """The part of a step that is spent outside kernels."""
+        return 1 - self.kernel_seconds / self.seconds
+
+    def __str__(self) -> str:
+        head = ("kernel", "shapes", "plan", "first parameter", "calls", "ms", "share", "GFLOP/s")
+        body = [
+            (
+                row.kernel,
+                row.shapes,
+                row.plan,
+                row.owners[0] if row.owners else "",
+                str(row.calls),
+                f"{1e3 * row.seconds:.2f}",
+                f"{100 * row.seconds / self.seconds:.1f} %",
+                f"{2e-9 * row.multiplications / row.seconds:.0f}" if row.multiplications else "",
+            )
+            for row in self.rows
+        ]
+        title = f"{self.title}: {1e3 * self.seconds:.1f} ms, of which {1e3 * self.kernel_seconds:.1f} ms in kernels; "
+        return table(title + f"the engine takes {100 * self.engine_share:.1f} %", head, body, left=4)
+
+
+def profile(model: Module, input_shape: Sequence[int], *, phase: str = "training", steps: int = 7) -> Profile:
+    """Measure where the time of ``model`` goes, on random images and labels.
+
+    Parameters
+    ----------
+    model : a network of (N, C, H, W) -> (N, classes); a training step changes its weights
+    input_shape : (N, C, H, W)
+    phase : "training", a step of SGD with momentum; or "inference", a forward pass in evaluation mode
+    steps : how many are measured, after one that is not
+
+    Raises
+    ------
+    ValueError : for another phase, or no steps.
+    """
+    if phase not in ("training", "inference"):
+        raise ValueError(f"phase must be 'training' or 'inference', got {phase!r}")
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    step = _training(model, input_shape) if phase == "training" else _inference(model, input_shape)
+    recorder = _Recorder(model)
+    with kernels.using(recorder):
+        step()
+        totals, found = [], []
+        for _ in range(steps):
+            recorder.calls.clear()
+            start = time.perf_counter()
+            step()
+            totals.append(time.perf_counter() - start)
+            found.append(list(recorder.calls))
+    middle = sorted(range(steps), key=totals.__getitem__)[steps // 2]
+    threads = get_num_threads()
+    title = f"{type(model).__name__} on {' × '.join(map(str, input_shape))}, {phase}, {threads} threads"
+    in_kernels = sum(call.seconds for call in found[middle])
+    return Profile(title, _rows(found), totals[middle], in_kernels)
+
+
+def _training(model: Module, input_shape: Sequence[int]) -> Callable[[], object]:
+    images, labels = _batch(model, input_shape)
+    optimizer = optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+
+    def step() -> None:
+        model.train()
+        loss = cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def _inference(model: Module, input_shape: Sequence[int]) -> Callable[[], object]:
+    images, _ = _batch(model, input_shape)
+    model.eval()
+
+    def step() -> None:
+        with no_grad():
+            model(images)
+
+    return step
+
+
+def _batch(model: Module, input_shape: Sequence[int]) -> tuple[Any, Any]:
+    rng = np.random.default_rng(0)
+    images = tensor(rng.standard_normal(tuple(input_shape), dtype=np.float32))
+    model.eval()
+    with no_grad():
+        classes = model(tensor(images.array[:1])).shape[1]
+    return images, tensor(rng.integers(0, classes, input_shape[0]))
+
+
+class _Recorder(kernels.KernelSet):
+    """The fast kernels, each call of which is timed."""
+
+    def __init__(self, model: Module) -> None:
+        super().__init__("fast")
+        self.calls: list[Call] = []
+        self._owners = {_place(p.array): path for path, p in model.named_parameters()}
+
+    def __getattr__(self, kernel: str) -> Callable[..., Any]:
+        function = super().__getattr__(kernel)
+
+        def timed(*arguments: Any, **options: Any) -> Any:
+            start = time.perf_counter()
+            result = function(*arguments, **options)
+            seconds = time.perf_counter() - start
+            self.calls.append(self._call(kernel, arguments, seconds))
+            return result
+
+        setattr(self, kernel, timed)
+        return timed
+
+    def _call(self, kernel: str, arguments: tuple[Any, ...], seconds: float) -> Call:
+        arrays = [a for a in arguments if is_array(a) and a.ndim > 1] or [a for a in arguments if is_array(a)]
+        shapes = ", ".join("×".join(map(str, a.shape)) for a in arrays)
+        owner = next((self._owners[_place(a)] for a in arguments if is_array(a) and _place(a) in self._owners), "")
+        chosen, work = "", 0
+        if kernel in _CONVOLUTIONS:
+            found, results = _plan_of(kernel, arguments)
+            chosen, work = found.name, results * found.multiplications
+        return Call(kernel, shapes, owner, chosen, work, seconds)
+
+
+def _plan_of(kernel: str, arguments: tuple[Any, ...]) -> tuple[Plan, int]:
+    """The plan of a convolution or of its gradients, and how many of these were asked for."""
+    if kernel != "conv2d_grads":
+        x, w, geometry = arguments[0], arguments[1], arguments[-1]
+        return plan(geometry, x.shape, w.shape, x.dtype), 1
+    _, x, w, geometry, *wants = arguments
+    return plan(geometry, x.shape, w.shape, x.dtype), sum(wants[0]) if wants else 2
+
+
+def _place(array: Array) -> int:
+    """Where an array lies in memory: views of it lie there, too."""
+    return int(array.__array_interface__["data"][0])
+
+
+def _rows(found: Sequence[Sequence[Call]]) -> tuple[Row, ...]:
+    groups: list[dict[tuple[str, str, str], list[Call]]] = []
+    for calls in found:
+        group = defaultdict(list)
+        for call in calls:
+            group[call.kernel, call.shapes, call.plan].append(call)
+        groups.append(group)
+    rows = []
+    for (kernel, shapes, way), calls in groups[0].items():
+        seconds = statistics.median(sum(c.seconds for c in group[kernel, shapes, way]) for group in groups)
+        owners = tuple(dict.fromkeys(call.owner for call in calls if call.owner))
+        rows.append(Row(kernel, shapes, owners, len(calls), way, sum(c.multiplications for c in calls), seconds))
+    return tuple(sorted(rows, key=lambda row: -row.seconds))

@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+from minires.errors import ShapeError
+from minires.geometry import Geometry
+from minires.kernels.fast.plan import plan
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "w", "window", "dtype"),
+    [
+        ("winograd", (16, 64, 56, 56), (64, 64, 3, 3), {"padding": (1, 1)}, np.float32),
+        ("general", (16, 64, 56, 56), (64, 64, 3, 3), {"padding": (1, 1)}, np.float64),
+        ("general", (16, 64, 56, 56), (128, 64, 3, 3), {"padding": (1, 1), "stride": (2, 2)}, np.float32),
+        ("general", (16, 3, 224, 224), (64, 3, 7, 7), {"padding": (3, 3), "stride": (2, 2)}, np.float32),
+        ("pointwise", (8, 64, 56, 56), (256, 64, 1, 1), {}, np.float32),
+        ("pointwise", (8, 256, 56, 56), (512, 256, 1, 1), {"stride": (2, 2)}, np.float64),
+        ("general", (8, 8, 5, 5), (8, 8, 1, 1), {"padding": (1, 1)}, np.float32),
+        ("depthwise", (8, 32, 56, 56), (32, 1, 3, 3), {"padding": (1, 1), "groups": 32}, np.float32),
+        ("general", (8, 32, 56, 56), (64, 1, 3, 3), {"padding": (1, 1), "groups": 32}, np.float32),
+        ("general", (8, 32, 56, 56), (32, 8, 3, 3), {"padding": (1, 1), "groups": 4}, np.float32),
+    ],
+)
+def test_the_way_is_chosen_by_shape_and_says_so(name, x, w, window, dtype):
+    chosen = plan(Geometry(w[2:], **window), x, w, np.dtype(dtype))
+    assert chosen.name == name
+    assert repr(chosen).startswith(f"{name}: ")
+    N, K, P, Q = Geometry(w[2:], **window).check_conv(x, w)
+    assert chosen.multiplications == N * K * P * Q * w[1] * w[2] * w[3]
+
+
+def test_a_plan_is_made_once():
+    arguments = Geometry((3, 3)), (2, 8, 9, 9), (8, 8, 3, 3), np.dtype(np.float32)
+    assert plan(*arguments) is plan(*arguments)
+
+
+def test_shapes_that_do_not_fit_have_no_plan():
+    with pytest.raises(ShapeError, match="has 8 channels"):
+        plan(Geometry((3, 3)), (2, 8, 9, 9), (8, 7, 3, 3), np.float32)
