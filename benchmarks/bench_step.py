@@ -86,9 +86,12 @@ class Contender:
     labels: Any
     cross_entropy: Callable[[Any, Any], Any]
     without_graph: Callable[[], Any]
+    folded_model: Any = None  # its batch norms folded into its convolutions; PyTorch eager folds none
 
     def mode(self, phase: str) -> None:
         self.model.train(phase == "training")
+        if phase == "folded" and self.name == "minires":  # of what has been learned by then
+            self.folded_model = mr.nn.fold_batch_norm(self.model)
 
     def backward(self) -> tuple[Any, Any]:
         logits = self.model(self.images)
@@ -104,6 +107,10 @@ class Contender:
     def inference(self) -> Any:
         with self.without_graph():
             return self.model(self.images)
+
+    def folded(self) -> Any:
+        with self.without_graph():
+            return (self.folded_model or self.model)(self.images)
 
     def results(self) -> Results:
         self.mode("training")
@@ -206,7 +213,7 @@ def run(network: str, rounds: int) -> dict[str, Any]:
         found = ", ".join(f"{what} {error:.0e}" for what, error in errors[ours.name].items())
         print(f"{network}: verified; minires' distance from float64: {found}")
     phases = {}
-    for phase in ("training", "inference"):
+    for phase in ("training", "inference", "folded"):
         times = measure([ours, *theirs], phase, rounds)
         summary = {name: {"median": statistics.median(t), "minimum": min(t), "all": t} for name, t in times.items()}
         phases[phase] = {"milliseconds": summary}

@@ -24,8 +24,9 @@ import numpy as np
 import numpy.typing as npt
 import threadpoolctl
 
+from minires.memory import new_array
+
 Job = TypeVar("Job")
-_ALIGNMENT = 64  # bytes in a cache line
 
 
 def available_cpus() -> int:
@@ -205,9 +206,7 @@ def scratch(key: str, shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray
     size = math.prod(shape) * dtype.itemsize
     buffer = _local.arena.buffers.get((key, dtype))
     if buffer is None or buffer.size < size:
-        raw = np.empty(size + _ALIGNMENT, np.uint8)
-        start = -raw.ctypes.data % _ALIGNMENT
-        buffer = _local.arena.buffers[key, dtype] = raw[start : start + size]
+        buffer = _local.arena.buffers[key, dtype] = new_array((size,), np.uint8)
     return buffer[:size].view(dtype).reshape(shape)
 
 

@@ -252,6 +252,14 @@ class Values:
         """A copy with memory of its own, in the memory order of ``like`` or this; gradients go through."""
         return METHODS["clone"](self, like)  # type: ignore[no-any-return]
 
+    def _accumulate(self: T, other: T) -> T:
+        """``self + other``, in this tensor's memory if nobody else holds it."""
+        return METHODS["_accumulate"](self, other)  # type: ignore[no-any-return]
+
+    def _owned(self: T, like: Array) -> T:
+        """This tensor, or a clone if others hold its memory or it lies in another order than ``like``."""
+        return METHODS["_owned"](self, like)  # type: ignore[no-any-return]
+
     def to(self: T, *wanted: Any, device: str | None = None, dtype: Any = None) -> T:
         """The same values on another device or with another dtype; see `functional.cast.to`."""
         return METHODS["to"](self, *wanted, device=device, dtype=dtype)  # type: ignore[no-any-return]

@@ -15,9 +15,8 @@ def backward(output: Tensor, gradient: Tensor | None, retain: bool, create_graph
     """Add the gradient of ``output`` to ``.grad`` of the leaves; see `Tensor.backward`."""
     with enable_grad() if create_graph else no_grad():
         for node, arrived in _walk([output], [gradient], None, retain).items():
-            keeper = node.keeper() if node.keeper else None
-            if keeper is not None:  # a clone: somebody else may hold what arrived
-                keeper.grad = arrived.clone(keeper._array) if keeper.grad is None else keeper.grad + arrived
+            if node.keeper is not None and (keeper := node.keeper()) is not None:
+                keeper.grad = arrived._owned(keeper._array) if keeper.grad is None else keeper.grad + arrived
 
 
 def grad(
@@ -74,12 +73,12 @@ def _walk(
     arrived, found = dict[Node, Tensor](), dict[Node, Tensor]()
 
     def arrive(node: Node, gradient: Tensor) -> None:
-        arrived[node] = arrived[node] + gradient if node in arrived else gradient
+        arrived[node] = arrived[node]._accumulate(gradient) if node in arrived else gradient
 
     def complete(node: Node) -> Tensor:
         gradient = arrived.pop(node)
         for hook in tuple(node.hooks.values()):
-            replaced = hook(gradient)
+            replaced, gradient._sole = hook(gradient), False
             gradient = gradient if replaced is None else _checked(replaced, node, "a hook")
         if node in targets if targets is not None else node.keeper is not None:
             found[node] = gradient
@@ -92,6 +91,7 @@ def _walk(
         op.needs_grad = tuple(node in wanted for _, node in op.inputs)
         if reached and any(op.needs_grad):
             for node, gradient in _results(op, reached):
+                gradient._sole = op.gives_new and not recording()
                 arrive(node, gradient)
             if not retain:
                 op.free()

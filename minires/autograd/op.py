@@ -71,6 +71,7 @@ class Op:
     constants: tuple[Any, ...] = ()
     inputs: tuple[tuple[Op | None, Node | None], ...] = ()
     outputs: tuple[Node | None, ...] = ()
+    gives_new = False  # whether nobody else holds the memory of the gradients that ``backward`` returns
     freed = False  # whether a backward pass has used this operation up
     _to_save: tuple[Array, ...] = ()
     _kept: Sequence[Kept] = ()

@@ -57,12 +57,13 @@ class Tensor(Values):
     grad : Tensor or None; filled by ``backward`` for leaves, and for others after `retain_grad`
     """
 
-    __slots__ = ("__weakref__", "_node", "_op", "_version", "grad")
+    __slots__ = ("__weakref__", "_node", "_op", "_sole", "_version", "grad")
 
     def __init__(self, array: Array, version: Version | None = None, op: Op | None = None, node: Node | None = None):
         self._array = frozen(array)
         self._version = version or Version(self._array)
-        self._op, self._node = op, node  # what made it, and where its gradient arrives; None where nothing did
+        # What made it, and where its gradient arrives; None where nothing did. Whether nobody else holds the array.
+        self._op, self._node, self._sole = op, node, False
         self.grad: Tensor | None = None
 
     @property

@@ -36,6 +36,7 @@ class BatchNormAct(Rectified):
         y, mean, var, inv_std = self.kernels.batch_norm_act(x, gamma, beta, shortcut, relu, eps)
         self.save(x, gamma, *([y] if relu else []))
         self.save_constant(mean, inv_std, eps)
+        self.gives_new = relu  # without, the shortcut's gradient is gy itself
         observe(mean, var)
         return y
 

@@ -29,6 +29,7 @@ class Bilinear(KernelOp):
 
     kernel = ""
     grads = ""
+    gives_new = True
 
     def forward(self, x: Array, w: Array, *, options: tuple[Any, ...] = ()) -> Any:
         """Compute y."""

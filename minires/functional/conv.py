@@ -19,25 +19,41 @@ class Conv2d(Bilinear):
 
 
 class Conv2dAct(Rectified):
-    """y = relu(conv2d(x, w) + bias + shortcut); bias, shortcut and relu may be missing."""
+    """y = relu(scale · conv2d(x, w) + bias + shortcut); all but x and w may be missing."""
 
     def forward(
-        self, x: Array, w: Array, bias: Array | None, shortcut: Array | None, *, relu: bool, geometry: Geometry
+        self,
+        x: Array,
+        w: Array,
+        scale: Array | None,
+        bias: Array | None,
+        shortcut: Array | None,
+        *,
+        relu: bool,
+        geometry: Geometry,
     ) -> Any:
         """Compute y."""
-        y = self.kernels.conv2d_act(x, w, bias, shortcut, relu, geometry)
-        self.save(x, w, *([y] if relu else []))
-        self.save_constant(geometry)
+        y = self.kernels.conv2d_act(x, w, scale, bias, shortcut, relu, geometry)
+        self.save(x, w, *([] if scale is None else [scale]), *([y] if relu else []))
+        self.save_constant(geometry, scale is not None, relu)
         return y
 
     def backward(self, gy: Tensor) -> Any:
         """The gradients of the parts, one after the other."""
-        x, w, *y = self.saved
-        gz = ReluGrad.apply(gy, y[0].detach()) if y else gy
-        gx = gw = None
+        x, w, *others = self.saved
+        geometry, scaled, relu = self.constants
+        gz = ReluGrad.apply(gy, others[-1].detach()) if relu else gy
+        gx = gw = gscale = None
         if any(self.needs_grad[:2]):
-            gx, gw = BilinearGrads.apply(gz, x, w, of=Conv2d, options=self.constants, wants=self.needs_grad[:2])
-        return gx, gw, gz.sum((0, 2, 3)) if self.needs_grad[2] else None, gz
+            of_conv = gz * others[0].reshape(1, -1, 1, 1) if scaled else gz
+            gx, gw = BilinearGrads.apply(of_conv, x, w, of=Conv2d, options=(geometry,), wants=self.needs_grad[:2])
+        if self.needs_grad[2]:  # so rare that the convolution is computed again and not kept
+            gscale = (gz * Conv2d.apply(x, w, options=(geometry,))).sum((0, 2, 3))
+        return gx, gw, gscale, gz.sum((0, 2, 3)) if self.needs_grad[3] else None, gz
+
+    def branches(self) -> tuple[Any, ...]:
+        """Who passed the rectifier."""
+        return (self.saved[-1].array > 0,) if self.constants[2] else ()
 
 
 def conv2d(
@@ -80,14 +96,16 @@ def conv2d_act(
     dilation: Any = 1,
     groups: int = 1,
     *,
+    scale: Tensor | None = None,
     shortcut: Tensor | None = None,
     relu: bool = True,
 ) -> Tensor:
-    """relu(conv2d(x, …) + shortcut): a residual block without batch norm, in one pass over the output.
+    """relu(scale · conv2d(x, …) + bias + shortcut): the end of a residual block, in one pass over the output.
 
     Parameters
     ----------
     x, weight, bias, stride, padding, dilation, groups : as in `conv2d`
+    scale : (K,), what each output channel is multiplied by before the bias is added, or None
     shortcut : what is added before the rectifier, of the output's shape, or None
     relu : whether to rectify
 
@@ -103,9 +121,10 @@ def conv2d_act(
     """
     if weight.ndim != 4:
         raise ShapeError(f"conv2d expects weights of shape (K, C / groups, R, S), got {weight.shape}")
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ShapeError(f"a bias of shape {bias.shape} does not fit {weight.shape[0]} output channels")
+    for name, numbers in (("scale", scale), ("bias", bias)):
+        if numbers is not None and numbers.shape != weight.shape[:1]:
+            raise ShapeError(f"a {name} of shape {numbers.shape} does not fit {weight.shape[0]} output channels")
     geometry = Geometry((weight.shape[2], weight.shape[3]), stride, padding, dilation, groups)
-    if bias is None and shortcut is None and not relu:
+    if scale is None and bias is None and shortcut is None and not relu:
         return Conv2d.apply(x, weight, options=(geometry,))  # type: ignore[no-any-return]
-    return Conv2dAct.apply(x, weight, bias, shortcut, relu=relu, geometry=geometry)  # type: ignore[no-any-return]
+    return Conv2dAct.apply(x, weight, scale, bias, shortcut, relu=relu, geometry=geometry)  # type: ignore[no-any-return]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minires.functional import activation, arithmetic, cast, elementary, matmul, reduction, shape
+from minires.functional import activation, arithmetic, cast, elementary, matmul, ownership, reduction, shape
 from minires.values import METHODS
 
 METHODS.update(
@@ -16,6 +16,8 @@ METHODS.update(
             *(shape.reshape, shape.permute, shape.transpose, shape.flatten, shape.getitem),
         )
     },
+    _accumulate=ownership.accumulate,
+    _owned=ownership.owned,
     abs=elementary.absolute,
     equal=arithmetic.equal,
     not_equal=arithmetic.not_equal,

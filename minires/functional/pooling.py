@@ -25,6 +25,8 @@ class _MaxPool(KernelOp):
 class MaxPool2d(_MaxPool):
     """The largest value of each window."""
 
+    gives_new = True
+
     def forward(self, x: Array, *, geometry: Geometry) -> Any:
         """Compute y (N, C, P, Q)."""
         self.save(x)
@@ -67,6 +69,8 @@ class MaxPool2dGather(_MaxPool):
 class AvgPool2d(KernelOp):
     """The mean of each window."""
 
+    gives_new = True
+
     def forward(self, x: Array, *, geometry: Geometry) -> Any:
         """Compute y (N, C, P, Q)."""
         self.save_constant(geometry, x.shape[2:])
@@ -93,6 +97,8 @@ class AvgPool2dGrad(KernelOp):
 
 class AdaptiveAvgPool2d(KernelOp):
     """Means over a grid of windows that cover the image."""
+
+    gives_new = True
 
     def forward(self, x: Array, *, grid: Size) -> Any:
         """Compute y (N, C, P, Q)."""

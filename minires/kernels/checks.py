@@ -21,13 +21,13 @@ def check_batch_norm(x: Array, *per_channel: Array) -> int:
     return int(x.shape[0] * x.shape[2] * x.shape[3])
 
 
-def check_bias(bias: Array | None, y: Array) -> None:
-    """Raise ShapeError or DtypeError unless the bias, if there is one, has a number for each channel of y."""
-    if bias is None:
+def check_per_channel(name: str, numbers: Array | None, y: Array) -> None:
+    """Raise ShapeError or DtypeError unless the numbers, if there are any, are one for each channel of y."""
+    if numbers is None:
         return
-    if bias.shape != y.shape[1:2]:
-        raise ShapeError(f"a bias of shape {bias.shape} does not fit {y.shape[1]} output channels")
-    same_dtype(y, bias)
+    if numbers.shape != y.shape[1:2]:
+        raise ShapeError(f"a {name} of shape {numbers.shape} does not fit {y.shape[1]} output channels")
+    same_dtype(y, numbers)
 
 
 def check_gradient(gradient: Array, array: Array, name: str) -> None:

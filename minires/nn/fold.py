@@ -4,7 +4,8 @@ In evaluation mode a batch norm is one scale and one shift per channel, by its r
 convolution, which is linear, the scale goes into the weights and the shift into the bias:
 
     scale = gamma / √(var + eps)                                                  (1)
-    w' = scale · w,    b' = beta + scale · (b − mean)                             (2)
+    shift = beta − scale · mean
+    w' = scale · w,    b' = shift + scale · b                                     (2)
 
 The two are then one layer, and a pass over the activations is saved. Source: Jacob et al. 2018,
 arXiv:1712.05877, section 3.2; the idea is older.
@@ -78,12 +79,10 @@ def _copy(model: Module) -> Module:
 def _fold(conv: Conv2d, norm: BatchNorm2d) -> None:
     """Replace the convolution's parameters. In double precision, so that float32 weights are rounded once."""
     w, b = conv.weight.array, conv.bias
-    mean, var = (t.array.astype(np.float64) for t in (norm.running_mean, norm.running_var))
-    gamma, beta = (None if t is None else t.array.astype(np.float64) for t in (norm.weight, norm.bias))
-    scale = (1.0 if gamma is None else gamma) / (var + norm.eps) ** 0.5  # (1)
+    scale, shift = norm.scale_and_shift()  # (1)
     weight = xp_of(w).empty_like(w)  # keeps the memory order
     weight[...] = w * scale.reshape(-1, 1, 1, 1)  # (2)
-    bias = (0.0 if beta is None else beta) + scale * (-mean if b is None else b.array - mean)  # (2)
+    bias = shift if b is None else shift + scale * b.array  # (2)
     learns = any(t is not None and t.requires_grad for t in (conv.weight, b, norm.weight, norm.bias))
     conv.weight, conv.bias = Parameter(weight, learns), Parameter(bias.astype(w.dtype), learns)
 
@@ -116,7 +115,7 @@ class _Watched(Tensor):
 
     def __init__(self, values: Array, call: _Call) -> None:
         self.values, self.call = values, call
-        self._op, self._node, self._version, self.grad = None, None, Version(values), None
+        self._op, self._node, self._version, self.grad, self._sole = None, None, Version(values), None, False
         call.output = weakref.ref(self)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from minires.autograd.op import recording
 from minires.autograd.tensor import Tensor
 from minires.nn.layers import BatchNorm2d, Conv2d, FoldedBatchNorm, ReLU
 from minires.nn.module import Module
@@ -12,9 +13,9 @@ from minires.nn.module import Module
 def conv_norm_relu(conv: Module, norm: Module, relu: Module, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
     """relu(norm(conv(x)) + shortcut), whatever modules these are.
 
-    A `BatchNorm2d` and a `ReLU` run as one operation, and so do a `Conv2d` with what follows it where the batch norm
-    was folded into it. The modules are called one after the other if one of them has a hook or a forward pass of its
-    own: somebody wants to see what is between.
+    A `BatchNorm2d` and a `ReLU` run as one operation. So do a `Conv2d` and both of them, where the batch norm goes by
+    its running statistics and nothing is recorded, or was folded into the convolution. The modules are called one after
+    the other if one of them has a hook or a forward pass of its own: somebody wants to see what is between.
 
     Parameters
     ----------
@@ -23,6 +24,8 @@ def conv_norm_relu(conv: Module, norm: Module, relu: Module, x: Tensor, shortcut
     shortcut : (N, K, P, Q) or None
     """
     if _as_written(relu, ReLU) and _as_written(norm, BatchNorm2d):
+        if _as_written(conv, Conv2d) and not norm.training and norm.track_running_stats and not recording():
+            return conv.convolve(x, shortcut, True, norm.scale_and_shift())  # type: ignore[no-any-return]
         return norm.normalise(conv(x), shortcut, relu=True)  # type: ignore[no-any-return]
     if _as_written(relu, ReLU) and _as_written(norm, FoldedBatchNorm) and _as_written(conv, Conv2d):
         return conv.convolve(x, shortcut, relu=True)  # type: ignore[no-any-return]

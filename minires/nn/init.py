@@ -38,3 +38,8 @@ def uniform_by_fan_in(shape: Sequence[int], fan_in: int, rng: np.random.Generato
     """
     bound = 1 / math.sqrt(fan_in)
     return rng.uniform(-bound, bound, shape).astype(np.float32)
+
+
+def in_filter_order(w: Array) -> Array:
+    """Filters (K, C, R, S), in memory as (R, S, C, K), where kernels need not turn them: each tap is a matrix."""
+    return np.ascontiguousarray(w.transpose(2, 3, 1, 0)).transpose(3, 2, 0, 1)

@@ -59,17 +59,24 @@ class Conv2d(Module):
         rng = rng or next_draws("nn.init")
         shape = (self.out_channels, self.in_channels // groups, *self.kernel_size)
         fan_in = math.prod(shape[1:])
-        self.weight = Parameter(init.uniform_by_fan_in(shape, fan_in, rng))
+        self.weight = Parameter(init.in_filter_order(init.uniform_by_fan_in(shape, fan_in, rng)))
         self.bias = Parameter(init.uniform_by_fan_in((out_channels,), fan_in, rng)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, K, P, Q)."""
         return self.convolve(x, None, relu=False)
 
-    def convolve(self, x: Tensor, shortcut: Tensor | None, relu: bool) -> Tensor:
-        """The convolved x, with a shortcut added, rectified."""
+    def convolve(
+        self, x: Tensor, shortcut: Tensor | None, relu: bool, affine: tuple[Array, Array] | None = None
+    ) -> Tensor:
+        """The convolved x, each channel by a scale and a shift of its own, with a shortcut added, rectified."""
+        scale: Tensor | None = None
+        bias: Tensor | None = self.bias
+        if affine is not None:
+            shift = affine[1] if bias is None else affine[1] + affine[0] * bias.array
+            scale, bias = (Tensor(array.astype(x.dtype)) for array in (affine[0], shift))
         window = self.stride, self.padding, self.dilation, self.groups
-        return F.conv2d_act(x, self.weight, self.bias, *window, shortcut=shortcut, relu=relu)
+        return F.conv2d_act(x, self.weight, bias, *window, scale=scale, shortcut=shortcut, relu=relu)
 
     def extra_repr(self) -> str:
         """The sizes, and what is not the default."""
@@ -134,6 +141,12 @@ class BatchNorm2d(Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         return self.normalise(x, None, relu=False)
+
+    def scale_and_shift(self) -> tuple[Array, Array]:
+        """What evaluation by the running statistics comes to: y = scale · x + shift, (C,) each, in float64."""
+        mean, var = (t.array.astype(np.float64) for t in (self.running_mean, self.running_var))
+        scale = (1.0 if self.weight is None else self.weight.array) / (var + self.eps) ** 0.5
+        return scale, (0.0 if self.bias is None else self.bias.array) - scale * mean
 
     def normalise(self, x: Tensor, shortcut: Tensor | None, relu: bool) -> Tensor:
         """The normalised x, with a shortcut added, rectified."""

@@ -213,3 +213,25 @@ def test_batch_norm_has_pytorchs_options():
     for scale in (1.0, 3.0):
         mean(x * scale)
     assert mean.running_mean.numpy() == pytest.approx(2 * x.numpy().mean((0, 2, 3)), rel=1e-5)
+
+
+def test_in_evaluation_a_convolution_takes_its_batch_norm_along():
+    """Where nothing is recorded; in one pass, and with the same result as the parts have."""
+    rng = np.random.default_rng(0)
+    x, shortcut = (mr.tensor(rng.standard_normal(shape)) for shape in ((2, 3, 6, 6), (2, 4, 6, 6)))
+    for bias in (False, True):
+        conv, norm, relu = nn.Conv2d(3, 4, 3, padding=1, bias=bias), nn.BatchNorm2d(4), nn.ReLU()
+        for layer in (conv, norm):
+            layer.to(np.float64)
+        for value in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+            value.assign_(rng.uniform(0.5, 2, 4))
+        norm.eval()
+        for added in (None, shortcut):
+            with mr.no_grad():
+                fused = nn.conv_norm_relu(conv, norm, relu, x, added)
+            parts = norm(conv(x))
+            expected = relu(parts if added is None else parts + added)
+            np.testing.assert_allclose(fused.numpy(), expected.numpy(), rtol=1e-12, atol=1e-14)
+        recorded = nn.conv_norm_relu(conv, norm, relu, x)
+        recorded.sum().backward()
+        assert norm.weight.grad is not None

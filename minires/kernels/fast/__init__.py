@@ -1,6 +1,5 @@
 """Kernels for the CPU: the reference's functions, blocked, threaded and fused, in float32 and float64."""
 
-from minires.kernels.fast.activation import relu, relu_grad
 from minires.kernels.fast.batch_norm import (
     batch_norm,
     batch_norm_act,
@@ -10,6 +9,7 @@ from minires.kernels.fast.batch_norm import (
     batch_norm_inference,
 )
 from minires.kernels.fast.conv import conv2d, conv2d_act, conv2d_grads, conv2d_input_grad, conv2d_weight_grad
+from minires.kernels.fast.elementwise import adam_, add, add_, relu, relu_grad, sgd_
 from minires.kernels.fast.pooling import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_grad,
@@ -18,8 +18,11 @@ from minires.kernels.fast.pooling import (
 )
 
 __all__ = [
+    "adam_",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool2d_grad",
+    "add",
+    "add_",
     "batch_norm",
     "batch_norm_act",
     "batch_norm_act_grads",
@@ -35,4 +38,5 @@ __all__ = [
     "max_pool2d_grad",
     "relu",
     "relu_grad",
+    "sgd_",
 ]

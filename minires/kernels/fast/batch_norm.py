@@ -20,8 +20,8 @@ import numpy as np
 from minires.device import Array, same_dtype
 from minires.errors import ShapeError
 from minires.kernels.checks import check_batch_norm, check_gradient, check_shortcut
-from minires.kernels.fast.activation import rectifier_mask
 from minires.kernels.fast.channels import FAR, ChannelRows
+from minires.kernels.fast.elementwise import rectifier_mask
 from minires.threads import parallel, single_threaded_blas
 
 

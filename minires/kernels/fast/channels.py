@@ -13,12 +13,15 @@ from collections.abc import Callable
 import numpy as np
 
 from minires.device import Array
-from minires.kernels.fast.layout import blocks, hwnc, nchw_view
+from minires.kernels.fast.layout import hwnc, nchw_view, pieces
+from minires.memory import new_array
 from minires.threads import parallel, scratch
 
 FAR = 100.0  # mean² / var from which sums are taken around the mean
-_BLOCK = 1 << 18  # numbers in a block: calls shorter than some 30 µs do not gain from threads
-_ROW = 4096  # numbers in a row of a matrix, at least, where the image's size allows
+_BLOCK = 1 << 19  # numbers in a block: calls shorter than some 30 µs do not gain from threads
+_HALVES = 1 << 18  # numbers from which there are two blocks at least
+_ROW = 16384  # numbers in a row of a matrix, where the image's size allows: to repeat a shorter one takes longer
+_SUMMED = 4096  # numbers in a row of which sums are made: these are the faster, the more rows there are
 
 
 class ChannelRows:
@@ -26,11 +29,16 @@ class ChannelRows:
 
     def __init__(self, x: Array) -> None:
         self.N, self.C, self.H, self.W = x.shape
-        pixels, width = self.H * self.W, max(1, self.N * self.C)
-        folds = range(1, min(pixels, -(-_ROW // width)) + 1)
-        self.fold = max((k for k in folds if pixels % k == 0), default=1)
+        self.fold = self._fold(self.H * self.W, _ROW)
         self.x = self.matrix(x)
-        self.blocks = blocks(len(self.x), max(1, _BLOCK // (self.fold * width)))
+        least = 2 if self.x.size >= _HALVES else 1
+        self.blocks = pieces(len(self.x), max(least, -(-self.x.size // _BLOCK)))
+        self.summed = self._fold(self.fold, _SUMMED)  # pixels in a row of which sums are made
+
+    def _fold(self, pixels: int, row: int) -> int:
+        """The largest divisor of ``pixels`` with which a row has no more than ``row`` numbers, or hardly more."""
+        most = -(-row // max(1, self.N * self.C))
+        return max((k for k in range(1, min(pixels, most) + 1) if pixels % k == 0), default=1)
 
     def matrix(self, x: Array) -> Array:
         """(N, C, H, W) -> (H·W / fold, fold·N·C)."""
@@ -38,25 +46,29 @@ class ChannelRows:
 
     def new(self) -> tuple[Array, Array]:
         """An uninitialised image as (N, C, H, W), and its matrix."""
-        image = np.empty((self.H, self.W, self.N, self.C), self.x.dtype)
+        image = new_array((self.H, self.W, self.N, self.C), self.x.dtype)
         return nchw_view(image), image.reshape(self.x.shape)
 
     def row(self, per_channel: Array) -> Array:
         """(C,) -> (fold·N·C,): a number for each place in a row of the matrix."""
-        return np.tile(per_channel.astype(self.x.dtype), self.fold * self.N)
+        row = new_array((self.fold * self.N, self.C), self.x.dtype)
+        row[...] = per_channel
+        return row.reshape(-1)
 
     def sums(self, of_block: Callable[[slice], tuple[Array, Array]]) -> tuple[Array, Array]:
         """(Σ a, Σ a·b) over each channel in float64, where ``of_block(rows)`` gives a and b."""
-        totals = scratch("batch norm sums", (2, len(self.blocks), self.x.shape[1]), self.x.dtype)
-        ones = np.ones(max((rows.stop - rows.start for rows in self.blocks), default=0), self.x.dtype)
+        width = self.summed * self.N * self.C
+        totals = scratch("batch norm sums", (2, len(self.blocks), width), self.x.dtype)
+        most = max((rows.stop - rows.start for rows in self.blocks), default=0)
+        ones = np.ones(most * self.fold // self.summed, self.x.dtype)
 
         def run(index: int) -> None:
-            a, b = of_block(self.blocks[index])
+            a, b = (part.reshape(-1, width) for part in of_block(self.blocks[index]))
             np.matmul(ones[: len(a)], a, out=totals[0, index])
             np.einsum("ij,ij->j", a, b, out=totals[1, index])
 
         parallel(run, range(len(self.blocks)))
-        first, second = totals.sum(1, dtype=np.float64).reshape(2, self.fold * self.N, self.C).sum(1)
+        first, second = totals.sum(1, dtype=np.float64).reshape(2, self.summed * self.N, self.C).sum(1)
         return first, second
 
     def statistics(self) -> tuple[Array, Array, Array | None]:

@@ -18,7 +18,7 @@ import numpy as np
 from minires.device import Array, Size, same_dtype
 from minires.errors import ShapeError
 from minires.geometry import Geometry
-from minires.kernels.checks import check_bias, check_shortcut
+from minires.kernels.checks import check_per_channel, check_shortcut
 from minires.kernels.fast.finish import Finish
 from minires.kernels.fast.layout import hwnc, hwnc_view, kcrs_view, nchw_view, new_activations, rsck
 from minires.kernels.fast.plan import plan
@@ -45,17 +45,26 @@ def conv2d(x: Array, w: Array, geometry: Geometry) -> Array:
 
     Identity that tests it: equal to the reference, within the rounding of the path taken.
     """
-    return conv2d_act(x, w, None, None, False, geometry)
+    return conv2d_act(x, w, None, None, None, False, geometry)
 
 
 @single_threaded_blas()
-def conv2d_act(x: Array, w: Array, bias: Array | None, shortcut: Array | None, relu: bool, geometry: Geometry) -> Array:
-    """Convolve, add a bias and the shortcut, rectify: `minires.kernels.reference.conv2d_act`.
+def conv2d_act(
+    x: Array,
+    w: Array,
+    scale: Array | None,
+    bias: Array | None,
+    shortcut: Array | None,
+    relu: bool,
+    geometry: Geometry,
+) -> Array:
+    """Convolve, scale, add a bias and the shortcut, rectify: `minires.kernels.reference.conv2d_act`.
 
     Parameters
     ----------
     x : (N, C, H, W) float array
     w : (K, C / groups, R, S) array of the same dtype
+    scale : (K,) array of the same dtype, or None for no scaling
     bias : (K,) array of the same dtype, or None for no addition
     shortcut : (N, K, P, Q) array of the same dtype, or None for no addition
     relu : whether to rectify
@@ -67,16 +76,17 @@ def conv2d_act(x: Array, w: Array, bias: Array | None, shortcut: Array | None, r
 
     Raises
     ------
-    ShapeError, DtypeError : as `conv2d` does, and if the bias or the shortcut does not fit its output.
+    ShapeError, DtypeError : as `conv2d` does, and if scale, bias or shortcut do not fit its output.
 
     Identity that tests it: equal to the reference, within the rounding of the path taken.
     """
     shape = geometry.check_conv(x.shape, w.shape)
     y = new_activations(shape, same_dtype(x, w))
     result = nchw_view(y)
-    check_bias(bias, result)
+    check_per_channel("scale", scale, result)
+    check_per_channel("bias", bias, result)
     check_shortcut(shortcut, result)
-    finish = Finish(y, bias, shortcut, relu)
+    finish = Finish(y, scale, bias, shortcut, relu)
     if 0 in (x.size, w.size):
         y.fill(0)
         finish.pixels()

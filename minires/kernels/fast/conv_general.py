@@ -20,6 +20,8 @@ Images here are arrays (H, W, N, C) of any strides, filters are C-order (R, S, C
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from minires.device import Array, Size
@@ -27,10 +29,11 @@ from minires.geometry import Geometry
 from minires.kernels.fast.finish import Finish
 from minires.kernels.fast.layout import blocks, contiguous, pieces
 from minires.kernels.fast.sights import Sight, every, from_inputs, from_outputs
+from minires.memory import new_array
 from minires.threads import parallel, scratch
 
 SUITS = "any window"  # as a plan says
-_BLOCK = 1 << 18  # gathered numbers in a block of rows
+_BLOCK = 1 << 19  # gathered numbers in a block of rows
 _LANES = 16  # partial sums of a filter's gradient
 _FEW_CHANNELS = 8  # below, channels are gathered as planes, or each copied run would be a few bytes
 
@@ -76,10 +79,16 @@ def conv2d_grads(
     if w is None:
         return None, None if x is None else _weight_grad(gy, x, geometry)
     G, N, K, C = geometry.groups, gy.shape[2], gy.shape[3], w.shape[2] * geometry.groups
-    gx = np.zeros((*x_size, N, C), gy.dtype)
+    gx = new_array((*x_size, N, C), gy.dtype)
     gw = None if x is None else np.zeros((*geometry.kernel, C // G, K), gy.dtype)
-    for phase, sights in from_inputs(geometry, x_size).items():
+    phases = from_inputs(geometry, x_size)
+    rows, cols = map(range, geometry.stride)
+    for phase in itertools.product(rows, cols):
         target = every(gx, phase, geometry.stride)
+        sights = phases.get(phase)
+        if sights is None:
+            target[...] = 0
+            continue
         gather = _Gather(gy, sights, (target.shape[0], target.shape[1]), G)
         _phase_grads(gather, target, w, None if x is None else every(x, phase, geometry.stride), gw)
     return gx, gw

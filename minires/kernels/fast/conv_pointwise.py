@@ -23,6 +23,7 @@ from minires.geometry import Geometry
 from minires.kernels.fast.finish import Finish
 from minires.kernels.fast.layout import blocks, contiguous, pieces
 from minires.kernels.fast.sights import every
+from minires.memory import new_array
 from minires.threads import parallel, scratch
 
 SUITS = "1×1 without padding"  # as a plan says
@@ -50,10 +51,10 @@ def conv2d_grads(
     """(gx, gw) as (H, W, N, C) and (1, 1, C, K), from gy (P, Q, N, K): gx if w is given, gw if x is."""
     gx = gw = None
     if w is not None:
-        gx = np.empty((*gy.shape[:3], w.shape[2]), gy.dtype)
+        gx = new_array((*gy.shape[:3], w.shape[2]), gy.dtype)
     if x is not None:
         x = contiguous(every(x, (0, 0), geometry.stride))
-        gw = np.empty((1, 1, x.shape[3], gy.shape[3]), gy.dtype)
+        gw = new_array((1, 1, x.shape[3], gy.shape[3]), gy.dtype)
     if w is not None and gx is not None and (gw is None or gw.size > _LARGE):
         _product(_by_pixel(gy), w[0, 0].T, _by_pixel(gx), gy.shape[2])  # (2)
     if x is not None and gw is not None:
@@ -68,7 +69,7 @@ def conv2d_grads(
 
 def _spread(met: Array, size: Size, stride: Size) -> Array:
     """An image of ``size`` whose pixels at each stride are ``met``, and the others 0."""
-    image = np.empty((*size, *met.shape[2:]), met.dtype)
+    image = new_array((*size, *met.shape[2:]), met.dtype)
 
     def fill(rows: slice) -> None:
         image[rows] = 0

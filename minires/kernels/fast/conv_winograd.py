@@ -31,6 +31,7 @@ from minires.geometry import Geometry
 from minires.kernels.fast.cook_toom import F43, ShortConvolution
 from minires.kernels.fast.finish import Finish
 from minires.kernels.fast.layout import contiguous, pieces
+from minires.memory import new_array
 from minires.threads import parallel, scratch
 
 SUITS = "3×3 with stride 1 in float32"  # as a plan says
@@ -83,7 +84,7 @@ def conv2d_grads(
     grad_pass = _Pass(_BACKWARD, gy, (geometry.padding[0] - 2, geometry.padding[1] - 2), x_size)
     if w is not None:
         C = w.shape[2]
-        gx = grad_pass.target = np.empty((*x_size, N, C), _DTYPE)
+        gx = grad_pass.target = new_array((*x_size, N, C), _DTYPE)
         grad_pass.U = _filter_transform(w, _BACKWARD.G).transpose(0, 2, 1)
     if x is not None:
         C = x.shape[3]
@@ -272,7 +273,7 @@ def _filter_transform(w: Array, G: Array) -> Array:
 
 def _filter_gradient(products: Array, C: int, K: int) -> Array:
     """gw (3, 3, C, K) of (5), from the partial sums (lanes, 36, C, K)."""
-    sums, gw = products.reshape(len(products), _n, _n, C * K), np.empty((3, 3, C * K), _DTYPE)
+    sums, gw = products.reshape(len(products), _n, _n, C * K), new_array((3, 3, C * K), _DTYPE)
     GT = np.ascontiguousarray(_BACKWARD.G.T)
 
     def transform(part: slice) -> None:

@@ -1,8 +1,8 @@
 """What follows a convolution, done to a piece of its output while the cache still holds it.
 
-    y = relu(y + bias + shortcut)                                                 (1)
+    y = relu(scale · y + bias + shortcut)                                         (1)
 
-A pixel is one row of N·K numbers, and the bias is repeated along it N times.
+A pixel is one row of N·K numbers; scale and bias are repeated along it N times.
 """
 
 from __future__ import annotations
@@ -11,23 +11,25 @@ import numpy as np
 
 from minires.device import Array
 from minires.kernels.fast.layout import hwnc
+from minires.memory import new_array
 
 
 class Finish:
     """(1) for pieces of y (P, Q, N, K), in place; a piece is a rectangle of pixels, or a run of them."""
 
-    def __init__(self, y: Array, bias: Array | None, shortcut: Array | None, relu: bool) -> None:
+    def __init__(self, y: Array, scale: Array | None, bias: Array | None, shortcut: Array | None, relu: bool) -> None:
         P, Q, N, K = y.shape
         self._image = P, Q, N * K
         self._y = y.reshape(P * Q, N * K)
-        self._bias = None if bias is None else np.tile(bias, N)
+        self._scale = None if scale is None else _row(scale, N)
+        self._bias = None if bias is None else _row(bias, N)
         self._shortcut = None if shortcut is None else hwnc(shortcut).reshape(self._y.shape)
-        self._zeros = np.zeros(N * K, y.dtype) if relu else None  # a row of zeros is faster than one zero
+        self._zeros = _row(np.zeros(K, y.dtype), N) if relu else None  # a row of zeros is faster than one zero
 
     @property
     def nothing(self) -> bool:
         """Whether there is nothing to do."""
-        return self._bias is None and self._shortcut is None and self._zeros is None
+        return all(part is None for part in (self._scale, self._bias, self._shortcut, self._zeros))
 
     def rectangle(self, rows: slice, cols: slice = slice(None)) -> None:
         """Finish the pixels of these rows and columns."""
@@ -42,9 +44,18 @@ class Finish:
 
     def _do(self, y: Array | None, shortcut: Array | None) -> None:
         assert y is not None
+        if self._scale is not None:
+            np.multiply(y, self._scale, out=y)
         if self._bias is not None:
             np.add(y, self._bias, out=y)
         if shortcut is not None:
             np.add(y, shortcut, out=y)
         if self._zeros is not None:
             np.maximum(y, self._zeros, out=y)
+
+
+def _row(per_channel: Array, N: int) -> Array:
+    """(K,) -> (N·K,)."""
+    row = new_array((N, len(per_channel)), per_channel.dtype)
+    row[...] = per_channel
+    return row.reshape(-1)

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minires.device import Array
+from minires.memory import new_array
 from minires.threads import parallel
 
 _COPY_BLOCK = 1 << 18  # numbers that one job copies
@@ -47,7 +48,7 @@ def contiguous(view: Array) -> Array:
     """``view`` itself if it is in C order, otherwise a copy that is."""
     if view.flags.c_contiguous and view.flags.aligned:
         return view
-    copy = np.empty(view.shape, view.dtype)
+    copy = new_array(view.shape, view.dtype)
     jobs = blocks(len(view), max(1, math.ceil(_COPY_BLOCK * len(view) / max(1, view.size))))
     parallel(lambda rows: np.copyto(copy[rows], view[rows]), jobs)
     return copy
@@ -66,7 +67,7 @@ def rsck(w: Array) -> Array:
 def new_activations(shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """An uninitialised (H, W, N, C) array for a logical shape (N, C, H, W)."""
     N, C, H, W = shape
-    return np.empty((H, W, N, C), dtype)
+    return new_array((H, W, N, C), dtype)
 
 
 def blocks(n: int, size: int) -> list[slice]:

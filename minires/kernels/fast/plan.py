@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minires.geometry import Geometry
-from minires.kernels.fast import conv_depthwise, conv_general, conv_pointwise, conv_winograd
+from minires.kernels.fast import conv_depthwise, conv_general, conv_pointwise, conv_strips, conv_winograd
 
 Shape = tuple[int, ...]
 
@@ -48,7 +48,7 @@ def plan(geometry: Geometry, x: Shape, w: Shape, dtype: Any) -> Plan:
     """The way for images of logical shape x (N, C, H, W) and filters w (K, C / groups, R, S), which fit together."""
     shape = geometry.check_conv(x, w)
     work = math.prod(shape) * math.prod(w[1:])
-    for module in (conv_pointwise, conv_winograd, conv_depthwise):
+    for module in (conv_pointwise, conv_strips, conv_winograd, conv_depthwise):
         if module.suits(x, w, geometry, np.dtype(dtype)):
             return Plan(module, work)
     return Plan(conv_general, work)

@@ -24,6 +24,7 @@ from minires.device import Array, Size, same_dtype
 from minires.errors import ShapeError
 from minires.geometry import Geometry, adaptive_windows
 from minires.kernels.fast.layout import blocks, hwnc, hwnc_view, nchw_view, new_activations
+from minires.memory import new_array
 from minires.threads import parallel, scratch
 
 _BLOCK_ROWS = 16  # rows in a job: its neighbours' rows are computed twice, so a few would not do
@@ -49,7 +50,7 @@ def max_pool2d(x: Array, geometry: Geometry) -> Array:
     """
     N, C, P, Q = geometry.check_pool(x.shape)
     taps = _Taps(geometry, (x.shape[2], x.shape[3]))
-    image, y = _rows(x), np.empty((P, Q, N, C), x.dtype)
+    image, y = _rows(x), new_array((P, Q, N, C), x.dtype)
 
     def run(block: slice) -> None:
         for p in range(block.start, block.stop):
@@ -88,7 +89,7 @@ def max_pool2d_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
     same_dtype(gy, x)
     N, C, H, W = x.shape
     taps = _Taps(geometry, (H, W))
-    image, gradient, gx = _rows(x), _rows(gy), np.zeros((H, W, N, C), x.dtype)
+    image, gradient, gx = _rows(x), _rows(gy), new_array((H, W, N, C), x.dtype)
     met_nan: list[int] = []
 
     def run(block: slice) -> None:
@@ -184,6 +185,14 @@ class _Taps:
                 self.rows_of[p].append((r, h))
                 self.windows_of[h].append(p)
         self.along = [along[s] for s in sorted(along)]
+        # Taps that are the first to reach their columns write there and need not add; ``bare`` is what they leave out.
+        reached, written = np.zeros((2, size[1]), np.bool_)
+        self.writes = []
+        for _, seen in self.along:
+            self.writes.append(not reached[seen].any())
+            reached[seen] = True
+            written[seen] |= self.writes[-1]
+        self.bare = np.flatnonzero(~written)
 
     def maximum_along(self, row: Array, out: Array) -> None:
         """(1): the maxima of the windows along a row (W, N·C), into ``out`` (Q, N·C)."""
@@ -198,37 +207,45 @@ class _Taps:
 
 def _grad_of_rows(block: slice, gy: Array, x: Array, taps: _Taps, gx: Array) -> bool:
     """(1) to (4) for a block of input rows; False as soon as a NaN is met."""
-    windows = sorted({p for h in range(block.start, block.stop) for p in taps.windows_of[h]})
+    own = range(block.start, block.stop)
+    windows = sorted({p for h in own for p in taps.windows_of[h]})
     rows = sorted({h for p in windows for _, h in taps.rows_of[p]})
     shape = (taps.Q, x.shape[2])
     maxima = dict(zip(rows, scratch("pool row maxima", (len(rows), *shape), x.dtype), strict=True))
-    shares = scratch("pool row shares", (block.stop - block.start, *shape), x.dtype)
-    shares.fill(0)
-    y, left, won = (scratch(key, shape, x.dtype) for key in ("pool maxima", "pool left", "pool won"))
+    shares = dict(zip(own, scratch("pool row shares", (len(own), *shape), x.dtype), strict=True))
+    y, rest, won = (scratch(key, shape, x.dtype) for key in ("pool maxima", "pool left", "pool won"))
     for h in rows:
         taps.maximum_along(x[h], maxima[h])  # (1)
+    met: set[int] = set()  # rows with a share
     for p in windows:
-        _maximum([maxima[h] for _, h in taps.rows_of[p]], y)  # (2)
+        *others, last = (h for _, h in taps.rows_of[p])
+        _maximum([maxima[h] for h in (*others, last)], y)  # (2)
         if np.isnan(np.max(y, initial=0)):
             return False
+        left = shares[last] if last in shares and last not in met else rest
         np.copyto(left, gy[p])
-        last = taps.rows_of[p][-1][1]
-        for _, h in taps.rows_of[p]:
-            share = _take(maxima[h], y, left, won) if h != last else left
-            if block.start <= h < block.stop:
-                np.add(shares[h - block.start], share, out=shares[h - block.start])  # (3)
-    for h in range(block.start, block.stop):
-        if taps.windows_of[h]:
-            left = shares[h - block.start]
-            for out, seen in taps.along:
-                is_last = (out, seen) == taps.along[-1] and out == slice(0, taps.Q)
-                part = left if is_last else _take(x[h, seen], maxima[h][out], left[out], won[out])
-                np.add(gx[h, seen], part, out=gx[h, seen])  # (4)
+        for h in others:
+            _take(maxima[h], y, left, shares[h] if h in shares and h not in met else won)
+            if h in met:
+                np.add(shares[h], won, out=shares[h])  # (3)
+        if last in met:
+            np.add(shares[last], left, out=shares[last])
+        met.update(h for h in (*others, last) if h in shares)
+    for h in own:
+        gx[h, taps.bare if h in met else slice(None)] = 0
+        for (out, seen), writes in zip(taps.along if h in met else (), taps.writes, strict=False):
+            target, left = gx[h, seen], shares[h][out]
+            if (out, seen) == taps.along[-1] and out == slice(0, taps.Q):  # all that is left
+                np.copyto(target, left) if writes else np.add(target, left, out=target)
+                continue
+            _take(x[h, seen], maxima[h][out], left, target if writes else won[out])
+            if not writes:
+                np.add(target, won[out], out=target)  # (4)
     return True
 
 
-def _take(candidate: Array, maximum: Array, left: Array, won: Array) -> Array:
-    """won = left where the candidate is the maximum, else 0; and ``left`` loses it. Returns ``won``.
+def _take(candidate: Array, maximum: Array, left: Array, won: Array) -> None:
+    """won = left where the candidate is the maximum, else 0; and ``left`` loses it.
 
     Floats are picked as integers of the same bits: exact, whatever they are.
     """
@@ -240,7 +257,6 @@ def _take(candidate: Array, maximum: Array, left: Array, won: Array) -> Array:
     bits = left.view(integer)
     np.multiply(bits, wide, out=won.view(integer))
     np.subtract(bits, won.view(integer), out=bits)
-    return won
 
 
 def _grad_by_taps(gy: Array, x: Array, geometry: Geometry) -> Array:

@@ -4,6 +4,7 @@ from minires.kernels.reference.activation import relu, relu_grad, sigmoid, tanh
 from minires.kernels.reference.arithmetic import (
     absolute,
     add,
+    add_,
     clip,
     clip_mask,
     divide,
@@ -84,6 +85,7 @@ __all__ = [
     "adaptive_avg_pool2d",
     "adaptive_avg_pool2d_grad",
     "add",
+    "add_",
     "amax",
     "amax_share",
     "amin",

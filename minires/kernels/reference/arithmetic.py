@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from minires.device import Array, same_dtype, xp_of
-from minires.errors import DtypeError
+from minires.errors import DtypeError, ShapeError
 from minires.kernels.reference.shape import result_shape
 
 Operand: TypeAlias = Array | complex  # complex stands for Python's numbers, as usual in type annotations
@@ -30,6 +30,24 @@ Operand: TypeAlias = Array | complex  # complex stands for Python's numbers, as 
 def add(a: Operand, b: Operand) -> Array:
     """Returns the sum ``a + b``; raises as all functions of this file do."""
     return _elementwise("add", a, b)
+
+
+def add_(a: Array, b: Array) -> None:
+    """a ← a + b, in place.
+
+    Parameters
+    ----------
+    a : the array that is changed
+    b : an array of its shape and dtype
+
+    Raises
+    ------
+    ShapeError, DtypeError : if shapes or dtypes differ.
+    """
+    same_dtype(a, b)
+    if a.shape != b.shape:
+        raise ShapeError(f"add_ needs two arrays of one shape, got {a.shape} and {b.shape}")
+    a += b
 
 
 def subtract(a: Operand, b: Operand) -> Array:

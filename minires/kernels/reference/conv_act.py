@@ -1,31 +1,40 @@
-"""Convolution, then a bias, the shortcut of a residual block, and the rectifier: the four as one.
+"""Convolution, then a scale and a bias, the shortcut of a residual block, and the rectifier: all as one.
 
-    y = relu(conv2d(x, w) + bias + shortcut)
+    y = relu(scale · conv2d(x, w) + bias + shortcut)
 
-Nothing new is computed here. The fast kernels do the last three while a piece of the convolution's output is still
-in the cache; this file says what that has to give, by calling the parts.
+Nothing new is computed here. The fast kernels do what follows the convolution while a piece of its output is still in
+the cache; this file says what that has to give, by calling the parts.
 """
 
 from __future__ import annotations
 
 from minires.device import Array
 from minires.geometry import Geometry
-from minires.kernels.checks import check_bias, check_shortcut
+from minires.kernels.checks import check_per_channel, check_shortcut
 from minires.kernels.reference import activation
-from minires.kernels.reference.arithmetic import add
+from minires.kernels.reference.arithmetic import add, multiply
 from minires.kernels.reference.conv import conv2d
 
 
-def conv2d_act(x: Array, w: Array, bias: Array | None, shortcut: Array | None, relu: bool, geometry: Geometry) -> Array:
-    """Convolve, add a bias and the shortcut, rectify.
+def conv2d_act(
+    x: Array,
+    w: Array,
+    scale: Array | None,
+    bias: Array | None,
+    shortcut: Array | None,
+    relu: bool,
+    geometry: Geometry,
+) -> Array:
+    """Convolve, scale, add a bias and the shortcut, rectify.
 
-        z = conv2d(x, w) + bias + shortcut                                        (1)
+        z = scale · conv2d(x, w) + bias + shortcut                                (1)
         y = relu(z)                                                               (2)
 
     Parameters
     ----------
     x : (N, C, H, W) array
     w : (K, C / groups, R, S) array of the same dtype
+    scale : (K,) array of the same dtype, or None for no scaling
     bias : (K,) array of the same dtype, or None for no addition
     shortcut : (N, K, P, Q) array of the same dtype, or None for no addition
     relu : whether to rectify
@@ -37,13 +46,16 @@ def conv2d_act(x: Array, w: Array, bias: Array | None, shortcut: Array | None, r
 
     Raises
     ------
-    ShapeError, DtypeError : as `conv2d` does, and if the bias or the shortcut does not fit its output.
+    ShapeError, DtypeError : as `conv2d` does, and if scale, bias or shortcut do not fit its output.
 
-    Identity that tests it: without bias, shortcut and relu it is `conv2d`.
+    Identity that tests it: without scale, bias, shortcut and relu it is `conv2d`.
     """
     y = conv2d(x, w, geometry)
-    check_bias(bias, y)
+    check_per_channel("scale", scale, y)
+    check_per_channel("bias", bias, y)
     check_shortcut(shortcut, y)
+    if scale is not None:
+        y = multiply(y, scale.reshape(1, -1, 1, 1))
     if bias is not None:
         y = add(y, bias.reshape(1, -1, 1, 1))
     if shortcut is not None:

@@ -50,20 +50,23 @@ def _conv2d_act(draw: st.DrawFn) -> Case:
     if many:  # enough for the fast kernels' transforms
         geometry = Geometry((3, 3), padding=(draw(st.integers(0, 2)), draw(st.integers(0, 2))))
         case = strategies.ConvCase((1, 7, 7, draw(st.integers(10, 13))), (7, 7, 3, 3), geometry)
-    shortcut, relu = draw(st.booleans()), draw(st.booleans())
+    relu, names = draw(st.booleans()), draw(st.lists(st.sampled_from(("scale", "shortcut")), unique=True))
     g, y = case.geometry, case.geometry.check_conv(case.x, case.w)
     window = g.stride, g.padding, g.dilation, g.groups
 
-    def act(x: Any, w: Any, b: Any, s: Any = None) -> Any:
-        return F.conv2d_act(x, w, b, *window, shortcut=s, relu=relu)
+    def act(x: Any, w: Any, b: Any, *others: Any) -> Any:
+        named = dict(zip(names, others, strict=True))
+        return F.conv2d_act(x, w, b, *window, **named, relu=relu)
 
+    shapes = {"scale": case.w[:1], "shortcut": y}
     return Case(
         act,
-        (case.x, case.w, case.w[:1], *([y] if shortcut else [])),
+        (case.x, case.w, case.w[:1], *(shapes[name] for name in names)),
         "conv2d_act(x0, x1, x2, stride={}, padding={}, dilation={}, groups={}, ".format(*window)
-        + f"shortcut={'x3' if shortcut else None}, relu={relu})",
+        + "".join(f"{name}=x{number}, " for number, name in enumerate(names, 3))
+        + f"relu={relu})",
         # Integers shifted by odd quarters: never on the rectifier's corner.
-        exact=("integers", "integers", "odd quarters", "integers")[: 4 if shortcut else 3],
+        exact=("integers", "integers", "odd quarters", *["integers"] * len(names)),
         own_formula=many,
     )
 

@@ -61,7 +61,8 @@ def differentiable_operations() -> list[type[Op]]:
 def public_functions() -> dict[str, Callable[..., Any]]:
     """The functions that a user can call by name: of `functional`, and Tensor's operators and methods."""
     exported = {name: getattr(functional, name) for name in functional.__all__}
-    return {name: function for name, function in {**METHODS, **exported}.items() if callable(function)}
+    named = {**{name: function for name, function in METHODS.items() if name[0] != "_"}, **exported}
+    return {name: function for name, function in named.items() if callable(function)}
 
 
 def unchecked(entries: Iterable[Entry], reached: set[type[Op]]) -> list[str]:

@@ -121,9 +121,10 @@ def conv2d(x: Any, w: Any, geometry: Geometry) -> Any:
     return _winograd(x, w, offset, geometry.output_size((x.shape[2], x.shape[3])))
 
 
-def conv2d_act(x: Any, w: Any, bias: Any, shortcut: Any, relu: bool, geometry: Geometry) -> Any:
+def conv2d_act(x: Any, w: Any, scale: Any, bias: Any, shortcut: Any, relu: bool, geometry: Geometry) -> Any:
     """The same, and what follows it."""
     y = conv2d(x, w, geometry)
+    y = y if scale is None else y * _wide(scale)
     return _finish(y if bias is None else y + _wide(bias), shortcut, relu)
 
 

@@ -293,17 +293,20 @@ def test_what_is_wrong_raises_as_in_the_reference(raises_the_same):
     seed=ms.seeds(),
     order=ms.memory_orders(),
     small=st.booleans(),
-    has=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    has=st.tuples(st.booleans(), st.booleans(), st.booleans(), st.booleans()),
 )
 def test_what_follows_a_convolution_is_done_to_all_of_its_output(
     frozen, on_any_threads, in_kernel_order, case, seed, order, small, has
 ):
     x, w, shortcut = arrays(frozen, case, seed, "smooth", np.float32, order)
     bias = frozen(case.w[:1], seed, "smooth", np.float32, stream=3)
+    scale = frozen(case.w[:1], seed, "smooth", np.float32, stream=4) if has[3] else None
     bias, shortcut, relu = bias if has[0] else None, shortcut if has[1] else None, has[2]
     with cut(small):
-        y = on_any_threads(conv.conv2d_act, x, w, bias, shortcut, relu, case.geometry)
+        y = on_any_threads(conv.conv2d_act, x, w, scale, bias, shortcut, relu, case.geometry)
         parts = conv.conv2d(x, w, case.geometry)
+    if scale is not None:
+        parts = parts * scale.reshape(-1, 1, 1)
     if bias is not None:
         parts = parts + bias.reshape(-1, 1, 1)
     if shortcut is not None:
@@ -315,12 +318,14 @@ def test_what_follows_a_convolution_is_done_to_all_of_its_output(
 @pytest.mark.parametrize("module", [conv, reference])
 def test_what_follows_must_fit_the_output(module):
     x, w, geometry = np.ones((1, 2, 4, 4)), np.ones((3, 2, 3, 3)), Geometry((3, 3))
-    for bias, shortcut, error, text in (
-        (np.ones(2), None, ShapeError, r"a bias of shape \(2,\) does not fit 3 output channels"),
-        (np.ones(3, np.float32), None, DtypeError, "float32"),
-        (None, np.ones((1, 3, 4, 4)), ShapeError, r"a shortcut of shape \(1, 3, 4, 4\) cannot be added"),
+    for *others, error, text in (
+        (np.ones(2), None, None, ShapeError, r"a scale of shape \(2,\) does not fit 3 output channels"),
+        (None, np.ones(2), None, ShapeError, r"a bias of shape \(2,\) does not fit 3 output channels"),
+        (None, np.ones(3, np.float32), None, DtypeError, "float32"),
+        (None, None, np.ones((1, 3, 4, 4)), ShapeError, r"a shortcut of shape \(1, 3, 4, 4\) cannot be added"),
     ):
         with pytest.raises(error, match=text):
-            module.conv2d_act(x, w, bias, shortcut, True, geometry)
-    empty = module.conv2d_act(np.ones((1, 0, 4, 4)), np.ones((3, 0, 3, 3)), np.arange(3.0) - 1, None, True, geometry)
+            module.conv2d_act(x, w, *others, True, geometry)
+    nothing = np.ones((1, 0, 4, 4)), np.ones((3, 0, 3, 3))
+    empty = module.conv2d_act(*nothing, None, np.arange(3.0) - 1, None, True, geometry)
     assert empty[0, :, 0, 0].tolist() == [0, 0, 1]

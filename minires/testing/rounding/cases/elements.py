@@ -32,6 +32,11 @@ def _binary(*kinds: str) -> Cases:
     return lambda draw: KernelCase(_operands(draw, kinds, kinds))
 
 
+def _add_in_place(draw: st.DrawFn) -> KernelCase:
+    values, shape = Values(draw), draw(strategies.shapes(max_dims=3))
+    return KernelCase((values(shape), values(shape)), (0,))
+
+
 def _divide(draw: st.DrawFn) -> KernelCase:
     return KernelCase(_operands(draw, ("smooth", "positive"), ("positive",)))
 
@@ -173,6 +178,7 @@ CASES: dict[str, Cases] = {
     **{name: _unary("smooth", "near_kinks", "tied") for name in ("absolute", "negative", "relu", "sign")},
     **{name: _unary("positive") for name in ("log", "sqrt")},
     **{name: _unary("smooth", "integers", "near_kinks") for name in ("exp", "sigmoid", "tanh")},
+    "add_": _add_in_place,
     **{name: _binary("smooth", "positive", "tied") for name in ("add", "subtract", "multiply")},
     **{name: _binary(*_COMPARED) for name in ("maximum", "minimum", "maximum_mask")},
     **{name: _binary(*_COMPARED) for name in ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")},

@@ -89,8 +89,8 @@ def _conv_grads(draw: st.DrawFn) -> KernelCase:
 def _conv_act(draw: st.DrawFn) -> KernelCase:
     case = draw(st.one_of([strategies.conv_cases(), _pointwise(), _depthwise(), _many_channels()]))
     values, y = Values(draw), case.geometry.check_conv(case.x, case.w)
-    bias, shortcut = (values(shape) if draw(st.booleans()) else None for shape in (case.w[:1], y))
-    return KernelCase((values(case.x), values(case.w), bias, shortcut, draw(st.booleans()), case.geometry))
+    others = (values(shape) if draw(st.booleans()) else None for shape in (case.w[:1], case.w[:1], y))
+    return KernelCase((values(case.x), values(case.w), *others, draw(st.booleans()), case.geometry))
 
 
 # Pooling

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minires.kernels import reference
+from minires.kernels.fast import elementwise
+from minires.testing import strategies as ms
+
+
+def steps(array):
+    """The strides that count: those of axes with several elements, and of arrays with any."""
+    return [stride for stride, n in zip(array.strides, array.shape, strict=True) if n > 1 and array.size]
+
+
+@given(
+    shape=ms.shapes(min_side=0),
+    seed=ms.seeds(),
+    dtype=ms.dtypes(),
+    orders=st.tuples(ms.memory_orders(), ms.memory_orders()),
+    special=st.sampled_from([0.0, -0.0, np.nan, np.inf, -np.inf]),
+)
+def test_the_rectifier_and_its_gradient_are_the_references_exactly(on_any_threads, shape, seed, dtype, orders, special):
+    x, gy = (ms.array(shape, seed, "tied", dtype, order, i) for i, order in enumerate(orders))
+    for stream, a in enumerate((x, gy)):
+        a[np.random.default_rng([seed, stream]).random(shape) < 0.2] = special
+        a.setflags(write=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(elementwise, "_BLOCK", 7)
+        y = on_any_threads(elementwise.relu, x)
+        gx = on_any_threads(elementwise.relu_grad, gy, x)
+    for result, expected in ((y, reference.relu(x)), (gx, reference.relu_grad(gy, x))):
+        assert result.dtype == dtype
+        assert steps(result) == steps(expected)
+        np.testing.assert_array_equal(result, expected)
+
+
+def test_the_gradient_has_the_memory_order_of_the_output_and_the_dtype_of_its_own():
+    y, gy = ms.array((2, 3, 4, 5), 0, order="HWNC"), ms.array((2, 3, 4, 5), 0, stream=1).astype(np.float32)
+    gx = elementwise.relu_grad(gy, y)
+    assert gx.dtype == np.float32
+    assert np.array_equal(gx, reference.relu_grad(gy, y))
+    assert np.argsort(gx.strides).tolist() == np.argsort(y.strides).tolist() == [1, 0, 3, 2]
+
+
+def test_shapes_that_differ_raise_as_in_the_reference(raises_the_same):
+    raises_the_same(elementwise.relu_grad, reference.relu_grad, np.ones(3), np.ones(4))
+
+
+_LAYOUTS = st.tuples(ms.memory_orders(), st.booleans())
+
+
+@given(shape=ms.shapes(min_side=0), seed=ms.seeds(), dtype=ms.dtypes(), layouts=_LAYOUTS)
+def test_sums_and_optimizer_steps_are_the_references_exactly(on_any_threads, shape, seed, dtype, layouts):
+    order, alike = layouts
+    a, b = (ms.array(shape, seed, "positive", dtype, order if alike or i else "C", i) for i in range(2))
+    in_place = {
+        "add_": (lambda k, p, g, *_: k.add_(p, g)),
+        "sgd_": (lambda k, p, g, v, _: k.sgd_(p, g, v, 0.1, 0.9, 0.0, 0.01, True)),
+        "sgd_ without momentum": (lambda k, p, g, *_: k.sgd_(p, g, None, 0.1)),
+        "adam_": (lambda k, p, g, m, v: k.adam_(p, g, m, v, 3, 0.1, weight_decay=0.1)),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(elementwise, "_BLOCK", 7)
+        patch.setattr(elementwise, "_LONG", 5)
+        total = on_any_threads(elementwise.add, a, b)
+        assert steps(total) == steps(reference.add(a, b))
+        np.testing.assert_array_equal(total, reference.add(a, b))
+        for name, step in in_place.items():
+            results = []
+            for kernels in (elementwise, reference):
+                arrays = [ms.array(shape, seed, "positive", dtype, order if alike or i else "C", i) for i in range(4)]
+                step(kernels, *arrays)
+                results.append(arrays)
+            for mine, expected in zip(*results, strict=True):
+                np.testing.assert_array_equal(mine, expected, err_msg=name)
+
+
+def test_what_the_reference_refuses_is_refused(raises_the_same):
+    long, short = np.ones(1 << 16), np.ones(3)
+    for other in (short, long.astype(np.float32)):
+        raises_the_same(elementwise.add, reference.add, long, other)
+        raises_the_same(elementwise.add_, reference.add_, long, other)
+        raises_the_same(elementwise.sgd_, reference.sgd_, long, other, None, 0.1)
+        raises_the_same(elementwise.adam_, reference.adam_, long, other, long, long, 1, 0.1)
+    raises_the_same(elementwise.adam_, reference.adam_, long, long, long, long, 0, 0.1)
+    raises_the_same(elementwise.sgd_, reference.sgd_, long, long, None, 0.1, 0.9)
