@@ -1,8 +1,11 @@
 import gc
+import itertools
 import threading
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from minires import memory
 from minires.memory import new_array, release_memory
@@ -46,11 +49,40 @@ def test_memory_is_used_again_once_the_last_view_is_gone():
     assert again.flags.writeable
 
 
-def test_memory_much_larger_than_needed_is_left_for_others():
-    array = new_array(LARGE, np.float32)
-    where = place(array)
-    del array
-    assert place(new_array((200, 1000), np.float32)) != where
+def test_pieces_that_touch_are_one_again():
+    small = [new_array(LARGE, np.float32) for _ in range(4)]
+    where = sorted(map(place, small))
+    for number in (2, 0, 3, 1):
+        small[number] = None
+    assert place(new_array((1200, 1000), np.float32)) == where[0]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 40)), max_size=60))
+def test_arrays_that_live_at_the_same_time_never_overlap(steps):
+    """Taken and returned in any order, against a plain list of who is where."""
+    alive, array = [], None
+    for take, number in steps:
+        if take or not alive:
+            array = new_array((number, 1 << 18), np.uint8)
+            array.fill(number)
+            alive.append((array, number))
+        else:
+            alive.pop(number % len(alive))
+        for array, filled in alive:
+            assert array[0, 0] == array[-1, -1] == filled
+    extents = sorted((place(array), array.nbytes) for array, _ in alive)
+    assert all(a + size <= b for (a, size), (b, _) in itertools.pairwise(extents))
+    del alive, array
+    new_array(LARGE, np.float32)
+    release_memory()
+    assert not memory._regions
+
+
+def test_an_array_larger_than_a_region_has_one_of_its_own(monkeypatch):
+    monkeypatch.setattr(memory, "_REGION", 1 << 20)
+    first, second = new_array(LARGE, np.float32), new_array((3, 1000, 1000), np.float32)
+    assert [len(region.memory) >= array.nbytes for region, array in zip(memory._regions, (first, second), strict=True)]
+    assert new_array(LARGE, np.float32).shape == LARGE
 
 
 def test_a_cycle_that_holds_an_array_gives_its_memory_back_when_it_is_collected():
@@ -79,8 +111,17 @@ def test_threads_never_share_memory():
     assert not wrong
 
 
-def test_release_memory_lets_go_of_what_waits():
-    new_array(LARGE, np.float32)
-    assert sum(map(len, memory._waiting.values())) == 1
+def test_release_memory_lets_go_of_what_no_array_takes():
+    kept, gone = new_array(LARGE, np.float32), new_array(LARGE, np.float32)
+    kept.fill(7)
+    gone.fill(7)
+    where = place(gone)
+    del gone
     release_memory()
-    assert not memory._waiting
+    assert (kept == 7).all()
+    again = new_array(LARGE, np.float32)
+    assert place(again) == where
+    assert not again.any()  # the system's pages are clear
+    del kept, again
+    release_memory()
+    assert not memory._regions

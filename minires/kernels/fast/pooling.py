@@ -1,8 +1,8 @@
 """Pooling, on whole rows of pixels.
 
 The maximum of a window is the maximum of its rows' maxima, and the first maximum in row-major order lies in the
-first row that holds it, at the first place in that row that does. So max pooling falls into a step across rows and
-a step along them:
+first row that holds it, at the first place in that row that does. So max pooling falls into a step along rows and
+a step across them, forth and back:
 
     m[h, q] = max_s x[h, (q, s)]           the maximum of window row h                (1)
     y[p, q] = max_r m[(p, r), q]                                                      (2)
@@ -16,7 +16,7 @@ Images here are C-order arrays (H, W, N·C).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -24,10 +24,11 @@ from minires.device import Array, Size, same_dtype
 from minires.errors import ShapeError
 from minires.geometry import Geometry, adaptive_windows
 from minires.kernels.fast.layout import blocks, hwnc, hwnc_view, nchw_view, new_activations
+from minires.kernels.fast.sights import from_outputs
 from minires.memory import new_array
 from minires.threads import parallel, scratch
 
-_BLOCK_ROWS = 16  # rows in a job: its neighbours' rows are computed twice, so a few would not do
+_BLOCK = 1 << 21  # numbers of the larger image in a job: shorter calls do not gain from threads
 
 
 def max_pool2d(x: Array, geometry: Geometry) -> Array:
@@ -49,17 +50,15 @@ def max_pool2d(x: Array, geometry: Geometry) -> Array:
     Identity that tests it: equal to the reference, exactly.
     """
     N, C, P, Q = geometry.check_pool(x.shape)
-    taps = _Taps(geometry, (x.shape[2], x.shape[3]))
-    image, y = _rows(x), new_array((P, Q, N, C), x.dtype)
+    taps, image, y = _Taps(geometry, (x.shape[2], x.shape[3])), _rows(x), new_array((P, Q, N, C), x.dtype)
 
-    def run(block: slice) -> None:
-        for p in range(block.start, block.stop):
-            rows = [h for _, h in taps.rows_of[p]]
-            column_maxima = scratch("pool columns", image.shape[1:], x.dtype)
-            _maximum([image[h] for h in rows], column_maxima)
-            taps.maximum_along(column_maxima, y[p].reshape(Q, N * C))
+    def run(windows: slice) -> None:
+        rows, down = taps.of_windows(windows)
+        maxima = scratch("pool row maxima", (rows.stop - rows.start, Q, N * C), x.dtype)
+        _maxima(image[rows], taps.along, maxima)  # (1)
+        _maxima(maxima, down, y[windows].reshape(-1, Q, N * C))  # (2)
 
-    parallel(run, blocks(P, _BLOCK_ROWS))
+    parallel(run, blocks(P, max(2, _BLOCK // max(1, geometry.stride[0] * image[0].size))))
     return nchw_view(y)
 
 
@@ -92,21 +91,14 @@ def max_pool2d_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
     image, gradient, gx = _rows(x), _rows(gy), new_array((H, W, N, C), x.dtype)
     met_nan: list[int] = []
 
-    def run(block: slice) -> None:
-        if not _grad_of_rows(block, gradient, image, taps, gx.reshape(H, W, N * C)):
-            met_nan.append(block.start)
+    def run(rows: slice) -> None:
+        if not _grad_of_rows(rows, gradient, image, taps, gx.reshape(H, W, N * C)):
+            met_nan.append(rows.start)
 
-    parallel(run, blocks(H, _BLOCK_ROWS * geometry.stride[0]))
+    parallel(run, blocks(H, max(4 * geometry.stride[0], _BLOCK // max(1, W * N * C))))
     if met_nan:
         gx = _grad_by_taps(gradient, image, geometry).reshape(H, W, N, C)
     return nchw_view(gx)
-
-
-class _Along(NamedTuple):
-    """One tap along a row: outputs ``out`` see inputs ``seen``."""
-
-    out: slice
-    seen: slice
 
 
 def adaptive_avg_pool2d(x: Array, grid: Size) -> Array:
@@ -167,96 +159,90 @@ def adaptive_avg_pool2d_grad(gy: Array, size: Size) -> Array:
     return nchw_view(gx)
 
 
+Taps = list[tuple[Any, Any]]  # for each tap in order: where windows lie, and the pixels that they see through it
+
+
 class _Taps:
     """A window's taps, rows and columns apart."""
 
-    def __init__(self, geometry: Geometry, size: tuple[int, int]) -> None:
-        P, self.Q = geometry.output_size(size)
-        self.rows_of: list[list[tuple[int, int]]] = [[] for _ in range(P)]  # for each p, its (r, h)
-        self.windows_of: list[list[int]] = [[] for _ in range(size[0])]  # for each h, the p that see it
-        down: dict[int, _Along] = {}
-        along: dict[int, _Along] = {}
-        for tap in geometry.taps(size):
-            down[tap.r] = _Along(tap.rows_out, tap.rows_in)
-            along[tap.s] = _Along(tap.cols_out, tap.cols_in)
-        for r, tap_rows in down.items():
-            pairs = zip(range(P)[tap_rows.out], range(size[0])[tap_rows.seen], strict=True)
-            for p, h in pairs:
-                self.rows_of[p].append((r, h))
-                self.windows_of[h].append(p)
-        self.along = [along[s] for s in sorted(along)]
-        # Taps that are the first to reach their columns write there and need not add; ``bare`` is what they leave out.
-        reached, written = np.zeros((2, size[1]), np.bool_)
-        self.writes = []
-        for _, seen in self.along:
-            self.writes.append(not reached[seen].any())
-            reached[seen] = True
-            written[seen] |= self.writes[-1]
-        self.bare = np.flatnonzero(~written)
+    def __init__(self, geometry: Geometry, size: Size) -> None:
+        sights = from_outputs(geometry, size)
+        self.rows = {sight.r: sight for sight in sights}.values()  # sights that differ in their rows
+        columns = {sight.s: sight for sight in sights}.values()
+        self.along: Taps = [((slice(None), t.cols), (slice(None), t.source_cols)) for t in columns]
 
-    def maximum_along(self, row: Array, out: Array) -> None:
-        """(1): the maxima of the windows along a row (W, N·C), into ``out`` (Q, N·C)."""
-        widest = sorted(self.along, key=lambda tap: tap.out.start - tap.out.stop)
-        if widest[0].out == slice(0, self.Q):
-            np.copyto(out, row[widest.pop(0).seen])
-        else:
-            out.fill(-np.inf)
-        for tap in widest:
-            np.maximum(out[tap.out], row[tap.seen], out=out[tap.out])
+    def windows_of(self, rows: slice) -> slice:
+        """The windows that see one of these rows."""
+        found = [windows for windows in (t.onto(rows) for t in self.rows) if windows.start < windows.stop]
+        return slice(min(w.start for w in found), max(w.stop for w in found)) if found else slice(0, 0)
+
+    def of_windows(self, windows: slice) -> tuple[slice, Taps]:
+        """The rows that these windows see, and the taps between the two, both counted from where they begin."""
+        shown = [found for found in (t.within(windows) for t in self.rows) if found is not None]
+        top, bottom = min(seen.start for _, seen in shown), max(seen.stop for _, seen in shown)
+        return slice(top, bottom), [(_from(windows.start, out), _from(top, seen)) for out, seen in shown]
 
 
-def _grad_of_rows(block: slice, gy: Array, x: Array, taps: _Taps, gx: Array) -> bool:
-    """(1) to (4) for a block of input rows; False as soon as a NaN is met."""
-    own = range(block.start, block.stop)
-    windows = sorted({p for h in own for p in taps.windows_of[h]})
-    rows = sorted({h for p in windows for _, h in taps.rows_of[p]})
-    shape = (taps.Q, x.shape[2])
-    maxima = dict(zip(rows, scratch("pool row maxima", (len(rows), *shape), x.dtype), strict=True))
-    shares = dict(zip(own, scratch("pool row shares", (len(own), *shape), x.dtype), strict=True))
-    y, rest, won = (scratch(key, shape, x.dtype) for key in ("pool maxima", "pool left", "pool won"))
-    for h in rows:
-        taps.maximum_along(x[h], maxima[h])  # (1)
-    met: set[int] = set()  # rows with a share
-    for p in windows:
-        *others, last = (h for _, h in taps.rows_of[p])
-        _maximum([maxima[h] for h in (*others, last)], y)  # (2)
-        if np.isnan(np.max(y, initial=0)):
-            return False
-        left = shares[last] if last in shares and last not in met else rest
-        np.copyto(left, gy[p])
-        for h in others:
-            _take(maxima[h], y, left, shares[h] if h in shares and h not in met else won)
-            if h in met:
-                np.add(shares[h], won, out=shares[h])  # (3)
-        if last in met:
-            np.add(shares[last], left, out=shares[last])
-        met.update(h for h in (*others, last) if h in shares)
-    for h in own:
-        gx[h, taps.bare if h in met else slice(None)] = 0
-        for (out, seen), writes in zip(taps.along if h in met else (), taps.writes, strict=False):
-            target, left = gx[h, seen], shares[h][out]
-            if (out, seen) == taps.along[-1] and out == slice(0, taps.Q):  # all that is left
-                np.copyto(target, left) if writes else np.add(target, left, out=target)
-                continue
-            _take(x[h, seen], maxima[h][out], left, target if writes else won[out])
-            if not writes:
-                np.add(target, won[out], out=target)  # (4)
+def _from(start: int, where: slice) -> slice:
+    """The same places, counted from ``start``."""
+    return slice(where.start - start, where.stop - start, where.step)
+
+
+def _maxima(source: Array, taps: Taps, out: Array) -> None:
+    """out = the maxima of what each tap shows."""
+    out.fill(-np.inf)
+    for windows, seen in taps:
+        np.maximum(out[windows], source[seen], out=out[windows])
+
+
+def _to_winners(values: Array, maxima: Array, source: Array, taps: Taps, target: Array) -> None:
+    """target = for each pixel of the source the sum of the windows' values of which it is the first maximum."""
+    over = scratch("pool over", maxima.shape, np.bool_)
+    over.fill(False)
+    target.fill(0)
+    for windows, seen in taps:
+        equal, won = (scratch(key, over[windows].shape, np.bool_) for key in ("pool equal", "pool won"))
+        np.equal(source[seen], maxima[windows], out=equal)
+        np.greater(equal, over[windows], out=won)
+        np.logical_or(equal, over[windows], out=over[windows])
+        np.add(target[seen], _where(won, values[windows]), out=target[seen])
+
+
+def _grad_of_rows(rows: slice, gy: Array, x: Array, taps: _Taps, gx: Array) -> bool:
+    """(1) to (4) for some rows of gx; False if a NaN is met.
+
+    The windows that reach over the edge of these rows are looked at for the neighbouring ones, too.
+    """
+    windows = taps.windows_of(rows)
+    if windows.start == windows.stop:
+        gx[rows] = 0
+        return True
+    seen, down = taps.of_windows(windows)
+    shape = gy.shape[1:]
+    maxima, shares = (
+        scratch(key, (seen.stop - seen.start, *shape), x.dtype) for key in ("pool row maxima", "pool row shares")
+    )
+    y = scratch("pool maxima", (windows.stop - windows.start, *shape), x.dtype)
+    _maxima(x[seen], taps.along, maxima)  # (1)
+    _maxima(maxima, down, y)  # (2)
+    if np.isnan(np.max(y, initial=0)):
+        return False
+    _to_winners(gy[windows], y, maxima, down, shares)  # (3)
+    both = slice(max(rows.start, seen.start), min(rows.stop, seen.stop))  # a stride may leave rows out
+    gx[rows.start : both.start] = 0
+    gx[both.stop : rows.stop] = 0
+    here = _from(seen.start, both)
+    _to_winners(shares[here], maxima[here], x[both], taps.along, gx[both])  # (4)
     return True
 
 
-def _take(candidate: Array, maximum: Array, left: Array, won: Array) -> None:
-    """won = left where the candidate is the maximum, else 0; and ``left`` loses it.
-
-    Floats are picked as integers of the same bits: exact, whatever they are.
-    """
-    integer = np.dtype(f"i{left.itemsize}")
-    equal = scratch("pool equal", left.shape, np.bool_)
-    wide = scratch("pool equal wide", left.shape, integer)
-    np.equal(candidate, maximum, out=equal)
-    np.copyto(wide, equal.view(np.int8))
-    bits = left.view(integer)
-    np.multiply(bits, wide, out=won.view(integer))
-    np.subtract(bits, won.view(integer), out=bits)
+def _where(mask: Array, values: Array) -> Array:
+    """The values where the mask is, else 0, in scratch: integers of the same bits, so exact whatever they are."""
+    integer = np.dtype(f"i{values.itemsize}")
+    wide = scratch("pool wide", values.shape, integer)
+    np.copyto(wide, mask.view(np.int8))
+    product: Array = np.multiply(values.view(integer), wide, out=wide).view(values.dtype)
+    return product
 
 
 def _grad_by_taps(gy: Array, x: Array, geometry: Geometry) -> Array:
@@ -275,16 +261,6 @@ def _grad_by_taps(gy: Array, x: Array, geometry: Geometry) -> Array:
         out = tap.rows_out, tap.cols_out
         gx[tap.rows_in, tap.cols_in] += np.where(winner[out] == t, gy[out], gy.dtype.type(0))
     return gx
-
-
-def _maximum(rows: list[Array], out: Array) -> None:
-    """out = the element-wise maximum; NaN propagates."""
-    if len(rows) == 1:
-        np.copyto(out, rows[0])
-    else:
-        np.maximum(rows[0], rows[1], out=out)
-        for row in rows[2:]:
-            np.maximum(out, row, out=out)
 
 
 def _rows(x: Array) -> Array:

@@ -31,11 +31,20 @@ class Sight(NamedTuple):
     def within(self, block: slice) -> tuple[slice, slice] | None:
         """(rows, source_rows) for the targets of a block of rows alone; None if they see nothing."""
         top, bottom = max(self.rows.start, block.start), min(self.rows.stop, block.stop)
-        if top >= bottom:
-            return None
+        return (slice(top, bottom), self.sources(slice(top, bottom))) if top < bottom else None
+
+    def sources(self, rows: slice) -> slice:
+        """The source rows that these rows of targets see, of which all see one."""
         step = self.source_rows.step or 1
-        first = self.source_rows.start + (top - self.rows.start) * step
-        return slice(top, bottom), slice(first, first + (bottom - top - 1) * step + 1, step)
+        first = self.source_rows.start + (rows.start - self.rows.start) * step
+        return slice(first, first + (rows.stop - rows.start - 1) * step + 1, step)
+
+    def onto(self, sources: slice) -> slice:
+        """The rows of targets that see one of these source rows; empty if there are none."""
+        step = self.source_rows.step or 1
+        first, last = (-(-(row - self.source_rows.start) // step) for row in (sources.start, sources.stop))
+        start, stop = self.rows.start + max(0, first), min(self.rows.stop, self.rows.start + last)
+        return slice(start, max(start, stop))
 
 
 def from_outputs(geometry: Geometry, size: Size) -> list[Sight]:
