@@ -3,10 +3,10 @@
     python benchmarks/bench_step.py [--models resnet20 …] [--threads 2] [--rounds 7] [--record]
 
 The training step is the forward pass, cross-entropy, the backward pass and SGD with momentum; inference is the
-forward pass in evaluation mode, batch norm not folded on either side. minires and PyTorch, the latter in both
-of its memory orders, run in one process, in turn, on the same number of threads, from the same state and the
-same images. Logits, loss and gradients are compared before anything is timed. The ratio is minires' time by
-that of PyTorch's faster order. Without PyTorch, minires runs alone.
+forward pass in evaluation mode, as it is and ("folded") with minires' batch norms folded, which PyTorch eager has
+not. minires and PyTorch, the latter in both of its memory orders, run in one process, in turn, on the same number of
+threads, from the same state and the same images. Logits, loss and gradients are compared before anything is timed.
+The ratio is minires' time by that of PyTorch's faster order. Without PyTorch, minires runs alone.
 """
 
 from __future__ import annotations
@@ -229,6 +229,30 @@ def run(network: str, rounds: int) -> dict[str, Any]:
     return {"images": CASES[network].images, "float64_distances": errors, **phases}
 
 
+def run_dezero(rounds: int) -> dict[str, Any]:
+    """The training step of ResNet-20 beside DeZero's, which takes seconds: one call a turn."""
+    from dezero_twin import training_step
+
+    ours = minires_contender("resnet20")
+    ours.mode("training")
+    theirs = training_step(ours.model, ours.images.numpy(), ours.labels.numpy(), RATES)
+    error = distance(theirs(), ours.model(ours.images).numpy())
+    if not error < 1e-4:
+        sys.exit(f"resnet20: DeZero's logits differ by {error:.1e}")
+    times: dict[str, list[float]] = {"minires": [], "dezero": []}
+    for _ in range(rounds):
+        for name, step in (("minires", ours.training), ("dezero", theirs)):
+            for _ in range(CALLS if name == "minires" else 1):
+                start = time.perf_counter()
+                step()
+                times[name].append(round((time.perf_counter() - start) * 1e3, 3))
+    medians = {name: statistics.median(record) for name, record in times.items()}
+    ratio = medians["dezero"] / medians["minires"]
+    figures = ", ".join(f"{name} {median:.1f}" for name, median in medians.items())
+    print(f"resnet20 training: {figures} ms, a ratio of {ratio:.1f}")
+    return {"milliseconds": times, "ratio": ratio}
+
+
 def machine(threads: int) -> dict[str, Any]:
     """What the times depend on."""
     cpuinfo = pathlib.Path("/proc/cpuinfo")
@@ -268,6 +292,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--threads", type=at_least(1), default=2)
     parser.add_argument("--rounds", type=at_least(LEAST_ROUNDS), default=LEAST_ROUNDS)
+    parser.add_argument("--dezero", action="store_true", help="also DeZero's training step of ResNet-20, if installed")
     parser.add_argument("--record", action="store_true", help="write a JSON file to benchmarks/records/")
     options = parser.parse_args()
     mr.set_num_threads(options.threads)
@@ -283,6 +308,8 @@ def main() -> None:
     heads = ["minires", *(["torch NCHW", "torch channels_last", "ratio"] if torch else [])]
     print(f"{'median, minimum, ms':19}| " + " | ".join(f"{head:>18}" for head in heads))
     results = {network: run(network, options.rounds) for network in options.models}
+    if options.dezero:
+        results["dezero"] = run_dezero(options.rounds)
     if options.record:
         now = datetime.datetime.now(datetime.timezone.utc)
         RECORDS.mkdir(exist_ok=True)

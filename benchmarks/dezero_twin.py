@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -62,17 +63,20 @@ def _shortcut(x: Any, width: int) -> Any:
     return F.conv2d(x, pick, stride=2, pad=0)
 
 
-def step_of(model: mr.nn.Module, images: np.ndarray, labels: np.ndarray, rates: dict[str, float]) -> Any:
-    """(logits, step): DeZero's logits for a batch, and a function that makes a training step."""
+def training_step(
+    model: mr.nn.Module, images: np.ndarray, labels: np.ndarray, rates: dict[str, float]
+) -> Callable[[], np.ndarray]:
+    """A function that makes a training step from the model's present state on, and gives the logits."""
     twin = ResNet20({name: value.numpy() for name, value in model.state_dict().items()})
     optimizer = dezero.optimizers.MomentumSGD(rates["lr"], rates["momentum"]).setup(twin)
 
-    def step() -> Any:
+    def step() -> np.ndarray:
         logits = twin(images)
         loss = F.softmax_cross_entropy(logits, labels)
         twin.cleargrads()
         loss.backward()
         optimizer.update()
-        return logits.data
+        data: np.ndarray = logits.data
+        return data
 
     return step
