@@ -28,6 +28,7 @@ from minires.kernels.fast.sights import from_outputs
 from minires.memory import new_array
 from minires.threads import parallel, scratch
 
+_WINDOWS = 4  # rows of windows in a job, at least; the more, the fewer are looked at twice
 _BLOCK = 1 << 21  # numbers of the larger image in a job: shorter calls do not gain from threads
 
 
@@ -58,7 +59,7 @@ def max_pool2d(x: Array, geometry: Geometry) -> Array:
         _maxima(image[rows], taps.along, maxima)  # (1)
         _maxima(maxima, down, y[windows].reshape(-1, Q, N * C))  # (2)
 
-    parallel(run, blocks(P, max(2, _BLOCK // max(1, geometry.stride[0] * image[0].size))))
+    parallel(run, blocks(P, max(_WINDOWS, _BLOCK // max(1, geometry.stride[0] * image[0].size))))
     return nchw_view(y)
 
 
@@ -95,7 +96,7 @@ def max_pool2d_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
         if not _grad_of_rows(rows, gradient, image, taps, gx.reshape(H, W, N * C)):
             met_nan.append(rows.start)
 
-    parallel(run, blocks(H, max(4 * geometry.stride[0], _BLOCK // max(1, W * N * C))))
+    parallel(run, blocks(H, max(_WINDOWS * geometry.stride[0], _BLOCK // max(1, W * N * C))))
     if met_nan:
         gx = _grad_by_taps(gradient, image, geometry).reshape(H, W, N, C)
     return nchw_view(gx)
@@ -172,9 +173,9 @@ class _Taps:
         self.along: Taps = [((slice(None), t.cols), (slice(None), t.source_cols)) for t in columns]
 
     def windows_of(self, rows: slice) -> slice:
-        """The windows that see one of these rows."""
+        """The windows that see one of these rows, which are a stride or more, so that some do."""
         found = [windows for windows in (t.onto(rows) for t in self.rows) if windows.start < windows.stop]
-        return slice(min(w.start for w in found), max(w.stop for w in found)) if found else slice(0, 0)
+        return slice(min(w.start for w in found), max(w.stop for w in found))
 
     def of_windows(self, windows: slice) -> tuple[slice, Taps]:
         """The rows that these windows see, and the taps between the two, both counted from where they begin."""
@@ -214,9 +215,6 @@ def _grad_of_rows(rows: slice, gy: Array, x: Array, taps: _Taps, gx: Array) -> b
     The windows that reach over the edge of these rows are looked at for the neighbouring ones, too.
     """
     windows = taps.windows_of(rows)
-    if windows.start == windows.stop:
-        gx[rows] = 0
-        return True
     seen, down = taps.of_windows(windows)
     shape = gy.shape[1:]
     maxima, shares = (

@@ -28,6 +28,11 @@ class Sight(NamedTuple):
     source_rows: slice
     source_cols: slice
 
+    @property
+    def step(self) -> int:
+        """How far apart the source rows are."""
+        return self.source_rows.step or 1
+
     def within(self, block: slice) -> tuple[slice, slice] | None:
         """(rows, source_rows) for the targets of a block of rows alone; None if they see nothing."""
         top, bottom = max(self.rows.start, block.start), min(self.rows.stop, block.stop)
@@ -35,14 +40,12 @@ class Sight(NamedTuple):
 
     def sources(self, rows: slice) -> slice:
         """The source rows that these rows of targets see, of which all see one."""
-        step = self.source_rows.step or 1
-        first = self.source_rows.start + (rows.start - self.rows.start) * step
-        return slice(first, first + (rows.stop - rows.start - 1) * step + 1, step)
+        first = self.source_rows.start + (rows.start - self.rows.start) * self.step
+        return slice(first, first + (rows.stop - rows.start - 1) * self.step + 1, self.step)
 
     def onto(self, sources: slice) -> slice:
         """The rows of targets that see one of these source rows; empty if there are none."""
-        step = self.source_rows.step or 1
-        first, last = (-(-(row - self.source_rows.start) // step) for row in (sources.start, sources.stop))
+        first, last = (-(-(row - self.source_rows.start) // self.step) for row in (sources.start, sources.stop))
         start, stop = self.rows.start + max(0, first), min(self.rows.stop, self.rows.start + last)
         return slice(start, max(start, stop))
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from minires.errors import DtypeError, ShapeError
 from minires.geometry import Geometry
 from minires.kernels import reference
-from minires.kernels.fast import conv, conv_depthwise, conv_general, conv_pointwise, conv_winograd
+from minires.kernels.fast import conv, conv_depthwise, conv_general, conv_pointwise, conv_strips, conv_winograd
 from minires.kernels.fast.cook_toom import F43
 from minires.kernels.fast.plan import plan
 from minires.testing import strategies as ms
@@ -21,11 +21,16 @@ def arrays(frozen, case, seed, kind, dtype, order):
     return [frozen(shape, seed, kind, dtype, order, stream) for stream, shape in enumerate(shapes)]
 
 
+@pytest.fixture(autouse=True)
+def plans_are_made_anew():
+    plan.cache_clear()
+
+
 @st.composite
 def pointwise_cases(draw):
     """1×1 filters of any stride, with few pixels and many."""
     C, K, H, W = (draw(st.integers(1, 6)) for _ in range(4))
-    geometry = Geometry((1, 1), stride=draw(st.sampled_from([(1, 1), (2, 2), (1, 3), (7, 2)])))
+    geometry = Geometry((1, 1), stride=draw(st.sampled_from([(1, 1), (2, 2), (1, 2), (2, 1), (1, 3), (7, 2)])))
     return ms.ConvCase((draw(st.sampled_from([1, 2, 700])), C, H, W), (K, C, 1, 1), geometry)
 
 
@@ -52,6 +57,7 @@ SMALL = {
     conv_depthwise: {"_BLOCK": 16},
     conv_general: {"_BLOCK": 64, "_LANES": 2, "_FEW_CHANNELS": 2},
     conv_pointwise: {"_COPY_BLOCK": 9, "_ROWS": 7, "_FEW_ROWS": 3, "_LANES": 2, "_LARGE": 12},
+    conv_strips: {"_FEW": 2, "_LANES": 2, "_COPY_BLOCK": 9, "_STRIPS": 60},
     conv_winograd: {"_BLOCK": 36 * 64, "_LANES": 5, "_LARGE": 63, "_FILTER_BLOCK": 5},
 }
 
@@ -63,7 +69,9 @@ def cut(small):
         for module, sizes in SMALL.items() if small else ():
             for name, size in sizes.items():
                 patch.setattr(module, name, size)
+        plan.cache_clear()
         yield
+    plan.cache_clear()
 
 
 def both(module, x, w, gy, geometry):
@@ -329,3 +337,26 @@ def test_what_follows_must_fit_the_output(module):
     nothing = np.ones((1, 0, 4, 4)), np.ones((3, 0, 3, 3))
     empty = module.conv2d_act(*nothing, None, np.arange(3.0) - 1, None, True, geometry)
     assert empty[0, :, 0, 0].tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("C", [2, 9])
+def test_taps_that_see_only_padding_have_no_gradient(C):
+    geometry, x = Geometry((3, 3), padding=(1, 1)), ms.array((2, C, 1, 1), 0)
+    gy = ms.array((2, 4, 1, 1), 1)
+    gw = conv.conv2d_weight_grad(gy, x, geometry)
+    np.testing.assert_allclose(gw[:, :, 1, 1], np.einsum("nkpq,ncpq->kc", gy, x), rtol=1e-12)
+    assert np.count_nonzero(gw) == gw[:, :, 1, 1].size
+
+
+@pytest.mark.parametrize(
+    ("wants", "C"), [((True, False), 130), ((False, True), 130), ((True, False), 24), ((False, True), 24)]
+)
+def test_one_gradient_alone_is_the_one_of_both(wants, C):
+    geometry = Geometry((3, 3), padding=(1, 1))
+    x, w, gy = (ms.array(s, n, dtype="float32") for n, s in enumerate([(2, C, 8, 8), (C, C, 3, 3), (2, C, 8, 8)]))
+    together = conv.conv2d_grads(gy, x, w, geometry)
+    alone = conv.conv2d_grads(gy, x, w, geometry, wants)
+    for wanted, one, other in zip(wants, alone, together, strict=True):
+        assert (one is not None) == wanted
+        if wanted:
+            np.testing.assert_array_equal(one, other)

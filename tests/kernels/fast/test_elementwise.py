@@ -85,3 +85,53 @@ def test_what_the_reference_refuses_is_refused(raises_the_same):
         raises_the_same(elementwise.adam_, reference.adam_, long, other, long, long, 1, 0.1)
     raises_the_same(elementwise.adam_, reference.adam_, long, long, long, long, 0, 0.1)
     raises_the_same(elementwise.sgd_, reference.sgd_, long, long, None, 0.1, 0.9)
+
+
+LONG = elementwise._LONG
+
+
+@pytest.mark.parametrize(
+    ("arrays", "threaded"),
+    [
+        ([np.ones(LONG)] * 2, True),
+        ([np.ones(LONG - 1)] * 2, False),
+        ([np.ones((2, LONG)).T] * 2, True),
+        ([np.ones((LONG, 2)), np.ones((LONG, 2), order="F")], False),
+        ([np.ones((LONG, 3))[:, :2]] * 2, False),
+        ([np.ones((LONG, 3))[:, 1:2]] * 2, False),
+        ([np.ones(2 * LONG)[::2]] * 2, False),
+        ([np.ones((2, LONG))[::-1]] * 2, False),
+    ],
+)
+def test_long_arrays_in_one_dense_order_are_cut_and_others_are_not(monkeypatch, arrays, threaded):
+    calls = []
+    in_threads = elementwise._in_threads
+    monkeypatch.setattr(elementwise, "_in_threads", lambda *a: calls.append(len(a)) or in_threads(*a))
+    a, b = arrays
+    np.testing.assert_array_equal(elementwise.add(a, b), a + b)
+    for step in (
+        lambda p: elementwise.add_(p, b),
+        lambda p: elementwise.sgd_(p, b, None, 0.1),
+        lambda p: elementwise.adam_(p, b, np.zeros_like(b), np.zeros_like(b), 1, 0.1),
+    ):
+        step(np.array(a) if a.strides == np.array(a).strides else np.zeros_like(a))
+    assert bool(calls) == threaded
+
+
+def test_options_that_are_left_out_are_the_references(frozen):
+    g = frozen((5,), 1, "smooth", np.float64)
+    for kernels in (elementwise, reference):
+        p, q, v = np.ones(5), np.ones(5), np.ones(5)
+        kernels.sgd_(p, g, v, 0.1, 0.9)
+        kernels.adam_(q, g, np.zeros(5), np.zeros(5), 2, 0.1)
+        if kernels is elementwise:
+            mine = p, q
+    np.testing.assert_array_equal(mine, (p, q))
+
+
+@pytest.mark.parametrize("shape", [(1 << 15,), (181, 182)])
+def test_results_of_long_arrays_are_in_their_order(shape):
+    for order in ("C", "F"):
+        a = np.ones(shape, order=order)
+        assert elementwise.add(a, a).strides == a.strides
+        assert elementwise.relu(a).strides == a.strides

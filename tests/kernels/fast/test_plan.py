@@ -6,6 +6,11 @@ from minires.geometry import Geometry
 from minires.kernels.fast.plan import plan
 
 
+@pytest.fixture(autouse=True)
+def plans_are_made_anew():
+    plan.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("name", "x", "w", "window", "dtype"),
     [
@@ -20,6 +25,13 @@ from minires.kernels.fast.plan import plan
         ("depthwise", (8, 32, 56, 56), (32, 1, 3, 3), {"padding": (1, 1), "groups": 32}, np.float32),
         ("general", (8, 32, 56, 56), (64, 1, 3, 3), {"padding": (1, 1), "groups": 32}, np.float32),
         ("general", (8, 32, 56, 56), (32, 8, 3, 3), {"padding": (1, 1), "groups": 4}, np.float32),
+        ("depthwise", (32, 2, 2, 2), (2, 1, 1, 1), {"padding": (1, 1), "groups": 2}, np.float32),
+        ("general", (3, 1, 5, 5), (1, 1, 1, 1), {"padding": (1, 1)}, np.float32),
+        ("general", (8, 9, 9, 9), (4, 9, 3, 3), {}, np.float64),
+        ("strips", (8, 8, 9, 9), (4, 8, 3, 3), {}, np.float64),
+        ("strips", (8, 8, 9, 9), (4, 8, 1, 3), {"padding": (0, 1)}, np.float32),
+        ("general", (8, 8, 9, 9), (4, 8, 3, 3), {"dilation": (1, 2)}, np.float64),
+        ("general", (8, 8, 9, 9), (4, 4, 3, 3), {"groups": 2}, np.float64),
     ],
 )
 def test_the_way_is_chosen_by_shape_and_says_so(name, x, w, window, dtype):

@@ -257,3 +257,13 @@ def test_integers_add_and_compare():
 def test_kernels_agree_with_pythons_operators_on_every_layout(x):
     for name, function in [("add", operator.add), ("multiply", operator.mul), ("subtract", operator.sub)]:
         same(getattr(ar, name)(x, x), np.asarray(function(x, x)))
+
+
+def test_a_sum_in_place_needs_one_shape_and_one_dtype():
+    a = np.ones((2, 3))
+    ar.add_(a, np.full((2, 3), 2.0))
+    assert (a == 3).all()
+    for b, error in ((np.ones(3), ShapeError), (np.ones((2, 3), np.float32), DtypeError)):
+        with pytest.raises(error):
+            ar.add_(a, b)
+    assert (a == 3).all()
