@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from minires import errors as errors
     from minires import geometry as geometry
     from minires import hooks as hooks
+    from minires import memory as memory
     from minires import random as random
     from minires import threads as threads
     from minires import train as train
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from minires.autograd.tensor import Tensor
     from minires.checkpoint import load, save
     from minires.functional import concatenate, from_dlpack, maximum, ones, stack, tensor, where, zeros
+    from minires.kernels.fast.plan import set_winograd
+    from minires.memory import release_memory
     from minires.random import manual_seed
     from minires.threads import get_num_threads, set_num_threads
 else:
@@ -30,7 +33,7 @@ else:
         __name__,
         modules=(
             *("autograd", "checkpoint", "data", "device", "errors", "functional", "geometry", "hooks", "kernels"),
-            *("models", "nn", "optim", "random", "testing", "threads", "train", "values"),
+            *("memory", "models", "nn", "optim", "random", "testing", "threads", "train", "values"),
         ),
         names={
             "autograd.backward": ("grad",),
@@ -38,6 +41,8 @@ else:
             "autograd.tensor": ("Tensor",),
             "checkpoint": ("load", "save"),
             "functional": ("concatenate", "from_dlpack", "maximum", "ones", "stack", "tensor", "where", "zeros"),
+            "kernels.fast.plan": ("set_winograd",),
+            "memory": ("release_memory",),
             "random": ("manual_seed",),
             "threads": ("get_num_threads", "set_num_threads"),
         },
@@ -62,8 +67,10 @@ __all__ = [
     "no_grad",
     "ones",
     "optim",
+    "release_memory",
     "save",
     "set_num_threads",
+    "set_winograd",
     "stack",
     "tensor",
     "testing",

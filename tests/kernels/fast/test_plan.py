@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 
+import minires as mr
 from minires.errors import ShapeError
 from minires.geometry import Geometry
+from minires.kernels import fast
 from minires.kernels.fast.plan import plan
+from minires.testing import strategies as ms
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +48,23 @@ def test_the_way_is_chosen_by_shape_and_says_so(name, x, w, window, dtype):
 def test_a_plan_is_made_once():
     arguments = Geometry((3, 3)), (2, 8, 9, 9), (8, 8, 3, 3), np.dtype(np.float32)
     assert plan(*arguments) is plan(*arguments)
+
+
+def test_winograds_way_can_be_closed():
+    """Then the rounding is that of a plain sum: each has 9 · 64 products."""
+    geometry = Geometry((3, 3), padding=(1, 1))
+    x, w = (ms.array(shape, n, dtype="float32") for n, shape in enumerate([(2, 64, 12, 12), (64, 64, 3, 3)]))
+    exact = fast.conv2d(x.astype(np.float64), w.astype(np.float64), geometry)
+    errors = {}
+    try:
+        for enabled in (True, False, True):
+            mr.set_winograd(enabled)
+            assert plan(geometry, x.shape, w.shape, x.dtype).name == ("winograd" if enabled else "general")
+            errors[enabled] = float(np.abs(fast.conv2d(x, w, geometry) - exact).max() / np.abs(exact).max())
+    finally:
+        mr.set_winograd(True)
+    assert errors[False] < errors[True] / 2
+    assert errors[False] < 3e-6
 
 
 def test_shapes_that_do_not_fit_have_no_plan():
