@@ -34,7 +34,7 @@ SUITS = "few input channels"  # as a plan says
 _FEW = 8  # channels
 _LANES = 16  # partial sums of a filter's gradient
 _COPY_BLOCK = 1 << 18  # numbers that one job copies
-_STRIPS = 1 << 25  # numbers in the strips of one round: no more memory than this is taken
+_STRIPS = 1 << 22  # numbers in the strips of one round: no more memory than this is taken
 
 
 def suits(x: tuple[int, ...], w: tuple[int, ...], geometry: Geometry, dtype: np.dtype[Any]) -> bool:

@@ -110,8 +110,11 @@ class _Pass:
 
     def new_products(self, C: int, K: int) -> Array:
         """Room for the partial sums in (5): (lanes, 36, C, K)."""
-        lanes = 1 if C * K >= _LARGE else min(_LANES, len(self._blocks(max(C, K))))
-        self.products = scratch("winograd products", (lanes, _n * _n, C, K), _DTYPE)
+        if C * K >= _LARGE:
+            self.products = scratch("winograd U", (1, _n * _n, C, K), _DTYPE)  # when U is no longer needed
+        else:
+            lanes = min(_LANES, len(self._blocks(max(C, K))))
+            self.products = scratch("winograd products", (lanes, _n * _n, C, K), _DTYPE)
         return self.products
 
     def run(self) -> None:
@@ -147,31 +150,26 @@ class _Pass:
                 self._correlate(V, X, slice(None), lane, add=number > 0)
 
     def _three_phases(self, blocks: list[_Block]) -> None:
-        """Each step over the whole image before the next: U is read once, and not once a block."""
+        """Each step over the whole image before the next: filters are read once, and not once a block.
+
+        What is large is there one after the other, in the same memory: M and the partner's tiles, U and the products.
+        """
         tiles = self.rows * self.cols
         V = self._room("winograd all V", self.source, tiles)
-        M = None if self.target is None else self._room("winograd all M", self.target, tiles)
-        X = None if self.partner is None else self._room("winograd all X", self.partner, tiles)
 
         def within(everything: Array, block: _Block) -> Array:
             first = block.row * self.cols
             return everything[:, :, first + block.start : first + block.stop]
 
-        def transform(block: _Block) -> None:
-            self._transform_source(block, within(V, block))
-            if X is not None:
-                self._transform_partner(block, within(X, block))
-
-        def multiply(part: slice) -> None:
-            if M is not None:
-                self._multiply(V, M, part)
-            if X is not None:
-                self._correlate(V, X, part, 0, add=False)
-
-        parallel(transform, blocks)
-        parallel(multiply, pieces(_n * _n, 12))
-        if M is not None:
+        parallel(lambda block: self._transform_source(block, within(V, block)), blocks)
+        if self.target is not None:
+            M = self._room("winograd all M", self.target, tiles)
+            parallel(lambda part: self._multiply(V, M, part), pieces(_n * _n, 12))
             parallel(lambda block: self._back(within(M, block), block), blocks)
+        if self.partner is not None:
+            X = self._room("winograd all M", self.partner, tiles)
+            parallel(lambda block: self._transform_partner(block, within(X, block)), blocks)
+            parallel(lambda part: self._correlate(V, X, part, 0, add=False), pieces(_n * _n, 12))
 
     def _room(self, key: str, image: Array, tiles: int) -> Array:
         return scratch(key, (_n, _n, tiles, image.shape[2] * image.shape[3]), _DTYPE)
