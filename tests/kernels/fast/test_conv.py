@@ -360,3 +360,40 @@ def test_one_gradient_alone_is_the_one_of_both(wants, C):
         assert (one is not None) == wanted
         if wanted:
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "w", "window"),
+    [
+        ("strips", (2, 3, 9, 8), (5, 3, 3, 3), {"stride": (2, 1), "padding": (1, 1)}),
+        ("pointwise", (40, 9, 5, 4), (6, 9, 1, 1), {"stride": (1, 2)}),
+        ("winograd", (2, 12, 9, 8), (6, 12, 3, 3), {"padding": (1, 1)}),
+        ("winograd", (2, 130, 9, 8), (130, 130, 3, 3), {"padding": (1, 1)}),
+        ("depthwise", (2, 9, 9, 8), (9, 1, 3, 3), {"padding": (1, 1), "groups": 9}),
+        ("general", (2, 12, 9, 8), (6, 4, 3, 3), {"padding": (1, 1), "groups": 3}),
+    ],
+)
+@pytest.mark.parametrize("small", [False, True])
+def test_every_way_finishes_its_output(name, x, w, window, small):
+    geometry = Geometry(w[2:], **window)
+    shape, found = geometry.check_conv(x, w), []
+    images, filters, shortcut = (ms.array(s, n, dtype="float32") for n, s in enumerate((x, w, shape)))
+    scale, bias = (ms.array((w[0],), n, "positive", "float32") for n in (3, 4))
+    with cut(small):
+        found.append(plan(geometry, x, w, np.dtype(np.float32)).name)
+        y = conv.conv2d_act(images, filters, scale, bias, shortcut, True, geometry)
+        parts = conv.conv2d(images, filters, geometry)
+    assert small or found == [name]
+    expected = parts * scale[:, None, None] + bias[:, None, None] + shortcut
+    np.testing.assert_array_equal(y, np.maximum(expected, 0))
+
+
+@pytest.mark.parametrize("stride", [(1, 1), (1, 2), (2, 1), (3, 2)])
+def test_a_pixel_that_no_output_meets_has_no_gradient(stride):
+    geometry = Geometry((1, 1), stride=stride)
+    w, gy = ms.array((4, 9, 1, 1), 0), ms.array((2, 4, *geometry.output_size((11, 7))), 1)
+    with cut(small=True):
+        gx = conv.conv2d_input_grad(gy, w, geometry, (11, 7))
+    expected = np.zeros((2, 9, 11, 7))
+    expected[:, :, :: stride[0], :: stride[1]] = np.einsum("nkpq,kc->ncpq", gy, w[:, :, 0, 0])
+    np.testing.assert_allclose(gx, expected, rtol=1e-12)

@@ -20,10 +20,13 @@ def images(draw):
     return x, case.geometry, seed
 
 
-@given(image=images())
-def test_maxima_are_the_references_exactly(on_any_threads, in_kernel_order, image):
+@given(image=images(), block=st.sampled_from([1, 1 << 20]))
+def test_maxima_are_the_references_exactly(on_any_threads, in_kernel_order, image, block):
     x, geometry, _ = image
-    y = on_any_threads(pooling.max_pool2d, x, geometry)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pooling, "_BLOCK", block)
+        patch.setattr(pooling, "_WINDOWS", 1)
+        y = on_any_threads(pooling.max_pool2d, x, geometry)
     assert y.dtype == x.dtype
     assert in_kernel_order(y)
     np.testing.assert_array_equal(y, reference.max_pool2d(x, geometry))
@@ -40,6 +43,20 @@ def test_the_gradient_goes_where_the_references_goes(frozen, on_any_threads, in_
         gx = on_any_threads(pooling.max_pool2d_grad, gy, x, geometry)
     assert gx.dtype == x.dtype
     assert in_kernel_order(gx)
+    np.testing.assert_array_equal(gx, reference.max_pool2d_grad(gy, x, geometry))
+
+
+@pytest.mark.parametrize("window", [((3, 3), (2, 2), (1, 1)), ((1, 2), (3, 4), (0, 0)), ((2, 2), (1, 1), (0, 1))])
+@pytest.mark.parametrize("special", [0.0, np.nan])
+def test_cut_small_every_pixel_is_written_once_and_not_a_number_wins(monkeypatch, window, special):
+    geometry, x = Geometry(*window), ms.array((2, 3, 20, 17), 0, "tied")
+    x[np.random.default_rng(0).random(x.shape) < 0.1] = special
+    gy = ms.array(geometry.check_pool(x.shape), 1, "integers")
+    monkeypatch.setattr(pooling, "_BLOCK", 1)
+    monkeypatch.setattr(pooling, "_WINDOWS", 2)
+    monkeypatch.setattr(pooling, "new_array", lambda shape, dtype: np.full(shape, 7, dtype))
+    np.testing.assert_array_equal(pooling.max_pool2d(x, geometry), reference.max_pool2d(x, geometry))
+    gx = pooling.max_pool2d_grad(gy, x, geometry)
     np.testing.assert_array_equal(gx, reference.max_pool2d_grad(gy, x, geometry))
 
 
