@@ -397,3 +397,12 @@ def test_a_pixel_that_no_output_meets_has_no_gradient(stride):
     expected = np.zeros((2, 9, 11, 7))
     expected[:, :, :: stride[0], :: stride[1]] = np.einsum("nkpq,kc->ncpq", gy, w[:, :, 0, 0])
     np.testing.assert_allclose(gx, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("rows", [2, 3, 4])
+def test_blocks_of_several_rows_reach_over_the_edges(monkeypatch, rows):
+    geometry = Geometry((3, 3), padding=(1, 1), groups=9)
+    x, w, gy = (ms.array(s, n) for n, s in enumerate([(2, 9, 8, 5), (9, 1, 3, 3), (2, 9, 8, 5)]))
+    monkeypatch.setattr(conv_depthwise, "_BLOCK", rows * 5 * 18)
+    for mine, expected in zip(both(conv, x, w, gy, geometry), both(reference, x, w, gy, geometry), strict=True):
+        np.testing.assert_allclose(mine, expected, rtol=1e-12, atol=1e-13)
