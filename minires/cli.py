@@ -228,15 +228,14 @@ def _check(options: argparse.Namespace) -> int:
 def _profile(options: argparse.Namespace) -> None:
     from minires import models, nn, threads
     from minires.train.profile import profile
-    from minires.train.settings import MOST_THREADS
+    from minires.train.settings import check_threads
 
     shape = _image_shape(options)
     for name in ("batch_size", "steps", "threads"):
         value = getattr(options, name)
         if value is not None and value < 1:
             raise SettingsError(f"{name.replace('_', '-')} must be at least 1, got {value}")
-    if (options.threads or 0) > MOST_THREADS:
-        raise SettingsError(f"threads must be at most {MOST_THREADS}, got {options.threads}")
+    check_threads(options.threads)
     if options.fold and not options.inference:
         raise SettingsError("--fold is for inference: batch norm is folded by its running statistics")
     if options.threads is not None:

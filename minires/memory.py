@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-CACHE_LINE = 64  # bytes; NumPy's calls on arrays that begin with one take half the time
+_CACHE_LINE = 64  # bytes; NumPy's calls on arrays that begin with one take half the time
 _LARGE = 1 << 18  # bytes from which arrays lie in regions
 _REGION = 1 << 30  # bytes of a region, more for an array that is larger
 _PAGE = mmap.PAGESIZE
@@ -86,8 +86,8 @@ def new_array(shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     if size < _LARGE:
-        raw = np.empty(size + CACHE_LINE, np.uint8)
-        start = -raw.ctypes.data % CACHE_LINE
+        raw = np.empty(size + _CACHE_LINE, np.uint8)
+        start = -raw.ctypes.data % _CACHE_LINE
         return raw[start : start + size].view(dtype).reshape(shape)
     lease = _lease(-(-size // _PAGE) * _PAGE)
     return lease.view(np.ndarray)[:size].view(dtype).reshape(shape)

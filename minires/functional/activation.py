@@ -45,11 +45,23 @@ class ReluGrad(KernelOp):
 
 
 class Rectified(KernelOp):
-    """An operation that may end in a rectifier, and then keeps its output as the third of what it saves."""
+    """An operation that may end in a rectifier, and then keeps its output as the last of what it saves.
+
+    Attributes
+    ----------
+    rectified : whether it does; ``forward`` says so
+    """
+
+    rectified = False
 
     def branches(self) -> tuple[Any, ...]:
         """Who passed the rectifier."""
-        return tuple(y.array > 0 for y in self.saved[2:])
+        return (self.saved[-1].array > 0,) if self.rectified else ()
+
+    def before_rectifier(self, gy: Tensor) -> Tensor:
+        """The gradient of what the rectifier got."""
+        z: Tensor = ReluGrad.apply(gy, self.saved[-1].detach()) if self.rectified else gy
+        return z
 
 
 class Sigmoid(KernelOp):

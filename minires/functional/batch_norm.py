@@ -12,7 +12,7 @@ from minires.autograd.op import recording
 from minires.autograd.tensor import Tensor
 from minires.device import Array, asarray, same_device, same_dtype, xp_of
 from minires.errors import DtypeError, GraphError, ShapeError
-from minires.functional.activation import Rectified, ReluGrad
+from minires.functional.activation import Rectified
 from minires.functional.kernel_op import KernelOp
 
 _AXES = (0, 2, 3)
@@ -36,7 +36,7 @@ class BatchNormAct(Rectified):
         y, mean, var, inv_std = self.kernels.batch_norm_act(x, gamma, beta, shortcut, relu, eps)
         self.save(x, gamma, *([y] if relu else []))
         self.save_constant(mean, inv_std, eps)
-        self.gives_new = relu  # without, the shortcut's gradient is gy itself
+        self.rectified = self.gives_new = relu  # without, the shortcut's gradient is gy itself
         observe(mean, var)
         return y
 
@@ -45,7 +45,7 @@ class BatchNormAct(Rectified):
         x, gamma, *y = self.saved
         mean, inv_std, eps = self.constants
         if recording():
-            gz = ReluGrad.apply(gy, y[0].detach()) if y else gy
+            gz = self.before_rectifier(gy)
             return *BatchNormGrads.apply(gz, x, gamma, mean=mean, inv_std=inv_std, eps=eps), gz
         output, arrays = (y or [x])[0].array, (x.array, gamma.array)
         wants_shortcut = self.needs_grad[3] and bool(y)
@@ -109,13 +109,14 @@ class BatchNormActInference(Rectified):
         y = self.kernels.batch_norm_act_inference(x, gamma, beta, mean, var, shortcut, relu, eps)
         self.save(x, gamma, *([y] if relu else []))
         self.save_constant(mean.copy(), 1 / xp_of(var).sqrt(var + eps))
+        self.rectified = relu
         return y
 
     def backward(self, gy: Tensor) -> Any:
         """The statistics are constants here, so y is affine in x, and its derivatives a matter of arithmetic."""
-        x, gamma, *y = self.saved
+        x, gamma, *_ = self.saved
         mean, inv_std = self.constants
-        gz = ReluGrad.apply(gy, y[0].detach()) if y else gy
+        gz = self.before_rectifier(gy)
         if not recording():
             found = self.kernels.batch_norm_inference_grads(gz.array, x.array, gamma.array, mean, inv_std)
             return *(Tensor(a) for a in found), gz

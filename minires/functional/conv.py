@@ -7,7 +7,7 @@ from typing import Any
 from minires.autograd.tensor import Tensor
 from minires.device import Array
 from minires.errors import ShapeError
-from minires.functional.activation import Rectified, ReluGrad
+from minires.functional.activation import Rectified
 from minires.functional.bilinear import Bilinear, BilinearGrads
 from minires.geometry import Geometry
 
@@ -35,25 +35,22 @@ class Conv2dAct(Rectified):
         """Compute y."""
         y = self.kernels.conv2d_act(x, w, scale, bias, shortcut, relu, geometry)
         self.save(x, w, *([] if scale is None else [scale]), *([y] if relu else []))
-        self.save_constant(geometry, scale is not None, relu)
+        self.save_constant(geometry)
+        self.rectified = relu
         return y
 
     def backward(self, gy: Tensor) -> Any:
         """The gradients of the parts, one after the other."""
         x, w, *others = self.saved
-        geometry, scaled, relu = self.constants
-        gz = ReluGrad.apply(gy, others[-1].detach()) if relu else gy
+        scale = others[: len(others) - self.rectified]
+        gz = self.before_rectifier(gy)
         gx = gw = gscale = None
         if any(self.needs_grad[:2]):
-            of_conv = gz * others[0].reshape(1, -1, 1, 1) if scaled else gz
-            gx, gw = BilinearGrads.apply(of_conv, x, w, of=Conv2d, options=(geometry,), wants=self.needs_grad[:2])
+            of_conv = gz * scale[0].reshape(1, -1, 1, 1) if scale else gz
+            gx, gw = BilinearGrads.apply(of_conv, x, w, of=Conv2d, options=self.constants, wants=self.needs_grad[:2])
         if self.needs_grad[2]:  # so rare that the convolution is computed again and not kept
-            gscale = (gz * Conv2d.apply(x, w, options=(geometry,))).sum((0, 2, 3))
+            gscale = (gz * Conv2d.apply(x, w, options=self.constants)).sum((0, 2, 3))
         return gx, gw, gscale, gz.sum((0, 2, 3)) if self.needs_grad[3] else None, gz
-
-    def branches(self) -> tuple[Any, ...]:
-        """Who passed the rectifier."""
-        return (self.saved[-1].array > 0,) if self.constants[2] else ()
 
 
 def conv2d(

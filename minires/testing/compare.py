@@ -16,7 +16,7 @@ from minires.testing.directions import move_by_ulps, power_of_two, signed, usual
 from minires.testing.ladder import VANISHING, Derivatives, Line, differentiate
 from minires.testing.layouts import copy_in_order
 from minires.testing.noise import EPS, TINY
-from minires.testing.pair import Pair
+from minires.testing.pair import OUTSIDE, Pair
 from minires.testing.report import CAUSES, KINK, NOT_FINITE
 
 _MANY = 1 << 14  # numbers for which correct rounding would take milliseconds
@@ -77,7 +77,7 @@ class Probe:
             values = compute([moved if index == number else x for index, x in enumerate(self.pair.arrays)])
         except MiniresError:  # ShapeError, say, which is a ValueError
             raise
-        except (ArithmeticError, ValueError, LookupError, AssertionError):  # outside the function's domain
+        except OUTSIDE:
             return np.full_like(like, np.nan)
         if self.pair.branches != self.contract.branches:
             self.crossed = True

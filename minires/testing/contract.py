@@ -147,8 +147,7 @@ class _Contract:
     def _orders(self) -> None:
         pair = self.pair
         for order, text in _ORDERS.items():
-            others = [lay_out(x, order) for x in pair.arrays]
-            twin = Pair(pair.function, pair.vjp, others, has_cache=pair.has_cache, argnums=pair.checked)
+            twin = pair.at([lay_out(x, order) for x in pair.arrays])
             inputs, gy = f"for inputs that are {text}", f"for a gy that is {text}"
             self._must_agree(self._gradient_of(twin, inputs), self.g, f"vjp gives another gradient {inputs}")
             self._must_agree(self._gradient_of(pair, gy, order), self.g, f"vjp gives another gradient {gy}")
@@ -212,9 +211,8 @@ class _Contract:
 
 def _call_elsewhere(pair: Pair, rng: np.random.Generator) -> None:
     """The very first call, at another point: what a function or vjp keeps from it for ever is then seen to be wrong."""
-    arrays = [_elsewhere(x, rng) for x in pair.arrays]
+    twin = pair.at([_elsewhere(x, rng) for x in pair.arrays])
     try:
-        twin = Pair(pair.function, pair.vjp, arrays, has_cache=pair.has_cache, argnums=pair.checked)
         twin.gradient(signed(twin.evaluate().size, rng))
     except Exception:  # outside its domain, say; what is wrong will show at the point itself
         return

@@ -20,6 +20,7 @@ from minires.testing.report import RESOLUTION, GradientError, Inconclusive
 __tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
 
 Gradients = list[Array | None]
+OUTSIDE = (ArithmeticError, ValueError, LookupError, AssertionError)  # what functions raise outside their domain
 
 
 def need_float64(pair: Pair) -> None:
@@ -70,6 +71,10 @@ class Pair:
         self._has_gradient: set[int] = set()  # also of inputs that are not to be checked
         self._outputs: list[tuple[tuple[int, ...], np.dtype[Any]] | None] = []
         self.is_tuple = False
+
+    def at(self, arrays: Sequence[Array]) -> Pair:
+        """The same pair at another point."""
+        return Pair(self.function, self.vjp, arrays, has_cache=self.has_cache, argnums=self.checked)
 
     def evaluate(self, arrays: Sequence[Array] | None = None) -> Array:
         """All float outputs of ``function`` at ``arrays`` (default: the point itself), in one vector."""

@@ -19,7 +19,7 @@ SCHEDULES = ("constant", "multistep", "cosine", "one-cycle")
 AUGMENTS = ("none", "flip", "crop-flip")
 # What a resumed run may change: where things are and how fast they go, but not what is computed.
 FREE = ("root", "device", "out", "threads", "quiet")
-MOST_THREADS = 1024  # more than any machine here profits from, fewer than any refuses
+_MOST_THREADS = 1024  # more than any machine here profits from, fewer than any refuses
 _IMAGENET = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet200")
 
 
@@ -86,8 +86,7 @@ class Settings:
         _integer("seed", self.seed, 0)
         if self.seed >= 2**64:
             raise SettingsError(f"seed must be less than 2**64, got {self.seed}")
-        if (self.threads or 0) > MOST_THREADS:
-            raise SettingsError(f"threads must be at most {MOST_THREADS}, got {self.threads}")
+        check_threads(self.threads)
         _number("lr", self.lr, positive=True)
         _number("weight_decay", self.weight_decay)
         _number("momentum", self.momentum, below=1)
@@ -192,6 +191,12 @@ def natural_size(model: str) -> int:
 def _one_of(name: str, value: Any, choices: Any) -> None:
     if value not in choices:
         raise SettingsError(f"{name} {value!r} is not one of {', '.join(choices)}")
+
+
+def check_threads(threads: int | None) -> None:
+    """Raise SettingsError for more threads than a machine may grant."""
+    if (threads or 0) > _MOST_THREADS:
+        raise SettingsError(f"threads must be at most {_MOST_THREADS}, got {threads}")
 
 
 def _integer(name: str, value: Any, least: int, optional: bool = False) -> None:

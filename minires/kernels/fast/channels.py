@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minires.device import Array
-from minires.kernels.fast.layout import hwnc, nchw_view, pieces
+from minires.kernels.fast.layout import hwnc, nchw_view, pieces, repeated
 from minires.memory import new_array
 from minires.threads import parallel, scratch
 
@@ -51,9 +51,7 @@ class ChannelRows:
 
     def row(self, per_channel: Array) -> Array:
         """(C,) -> (fold·N·C,): a number for each place in a row of the matrix."""
-        row = new_array((self.fold * self.N, self.C), self.x.dtype)
-        row[...] = per_channel
-        return row.reshape(-1)
+        return repeated(per_channel.astype(self.x.dtype), self.fold * self.N)
 
     def sums(self, of_block: Callable[[slice], tuple[Array, Array]]) -> tuple[Array, Array]:
         """(Σ a, Σ a·b) over each channel in float64, where ``of_block(rows)`` gives a and b."""

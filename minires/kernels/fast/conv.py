@@ -1,8 +1,9 @@
 """Convolution and its two gradients on the CPU: the reference's functions, in the fastest way that fits.
 
-The formulas and shapes are those of kernels/reference/conv.py. Four files compute them; plan.py says which:
+The formulas and shapes are those of kernels/reference/conv.py. Five files compute them; plan.py says which:
 
 - conv_pointwise.py: 1×1 filters, one matrix product;
+- conv_strips.py: few input channels, as images have, with one copy for all rows of the filter;
 - conv_winograd.py: 3×3 filters with stride 1 in float32, with a quarter of the multiplications;
 - conv_depthwise.py: a filter for each channel, row by row of pixels;
 - conv_general.py: everything else, a gather and a matrix product.

@@ -21,8 +21,9 @@ import numpy as np
 from minires.device import Array, Size
 from minires.geometry import Geometry
 from minires.kernels.fast.finish import Finish
-from minires.kernels.fast.layout import blocks, contiguous
-from minires.kernels.fast.sights import Sight, every, from_inputs, from_outputs
+from minires.kernels.fast.layout import blocks, contiguous, repeated
+from minires.kernels.fast.sights import Sight, each_phase, from_outputs
+from minires.memory import new_array
 from minires.threads import parallel, scratch
 
 SUITS = "one filter for each channel"  # as a plan says
@@ -37,7 +38,7 @@ def suits(x: tuple[int, ...], w: tuple[int, ...], geometry: Geometry, dtype: np.
 def conv2d(x: Array, w: Array, geometry: Geometry, y: Array, finish: Finish) -> None:
     """y (P, Q, N, C) = `kernels.reference.conv2d` of x (H, W, N, C) and w (R, S, 1, C), finished."""
     sights = from_outputs(geometry, (x.shape[0], x.shape[1]))
-    _add_taps(_rows(contiguous(x)), sights, _repeated(w, x.shape[2]), _rows(y), finish)  # (1)
+    _add_taps(_rows(contiguous(x)), sights, repeated(w[:, :, 0], x.shape[2]), _rows(y), finish)  # (1)
 
 
 def conv2d_grads(
@@ -46,9 +47,9 @@ def conv2d_grads(
     """(gx, gw) as (H, W, N, C) and (R, S, 1, C), from gy (P, Q, N, C): gx if w is given, gw if x is."""
     gx = gw = None
     if w is not None:
-        gx, filters = np.zeros((*x_size, *gy.shape[2:]), gy.dtype), _repeated(w, gy.shape[2])
-        for phase, sights in from_inputs(geometry, x_size).items():
-            _add_taps(_rows(gy), sights, filters, every(_rows(gx), phase, geometry.stride))  # (2)
+        gx, filters = new_array((*x_size, *gy.shape[2:]), gy.dtype), repeated(w[:, :, 0], gy.shape[2])
+        for _, pixels, sights in each_phase(_rows(gx), geometry):
+            _add_taps(_rows(gy), sights, filters, pixels)  # (2)
     if x is not None:
         gw = _filter_gradient(_rows(gy), _rows(contiguous(x)), geometry, gy.shape[3])
     return gx, gw
@@ -95,11 +96,6 @@ def _filter_gradient(gy: Array, x: Array, geometry: Geometry, C: int) -> Array:
 
 def _blocks(image: Array) -> list[slice]:
     return blocks(len(image), max(1, _BLOCK // max(1, image[0].size)))
-
-
-def _repeated(w: Array, N: int) -> Array:
-    """(R, S, 1, C) -> (R, S, N·C): a filter beside each pixel's row."""
-    return np.tile(w[:, :, 0], N)
 
 
 def _rows(x: Array) -> Array:

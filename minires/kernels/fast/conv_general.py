@@ -20,15 +20,14 @@ Images here are arrays (H, W, N, C) of any strides, filters are C-order (R, S, C
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 
 from minires.device import Array, Size
 from minires.geometry import Geometry
 from minires.kernels.fast.finish import Finish
 from minires.kernels.fast.layout import blocks, contiguous, pieces
-from minires.kernels.fast.sights import Sight, every, from_inputs, from_outputs
+from minires.kernels.fast.sights import Sight, each_phase, every, from_outputs
+from minires.kernels.fast.sums import add_product
 from minires.memory import new_array
 from minires.threads import parallel, scratch
 
@@ -62,7 +61,7 @@ def _weight_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
     def run(lane: int) -> None:
         for number, rows in enumerate(parts[lanes[lane]]):
             columns, gradients = gather.columns(rows), _grouped(gy[rows], G)
-            _accumulate(sums[lane], columns.swapaxes(1, 2), gradients, number)  # (2)
+            add_product(sums[lane], columns.swapaxes(1, 2), gradients, number == 0)  # (2)
 
     parallel(run, range(len(lanes)))
     total = np.add.reduce(sums, axis=0).reshape(G, len(gather.sights), C // G, K // G)
@@ -81,14 +80,7 @@ def conv2d_grads(
     G, N, K, C = geometry.groups, gy.shape[2], gy.shape[3], w.shape[2] * geometry.groups
     gx = new_array((*x_size, N, C), gy.dtype)
     gw = None if x is None else np.zeros((*geometry.kernel, C // G, K), gy.dtype)
-    phases = from_inputs(geometry, x_size)
-    rows, cols = map(range, geometry.stride)
-    for phase in itertools.product(rows, cols):
-        target = every(gx, phase, geometry.stride)
-        sights = phases.get(phase)
-        if sights is None:
-            target[...] = 0
-            continue
+    for phase, target, sights in each_phase(gx, geometry):
         gather = _Gather(gy, sights, (target.shape[0], target.shape[1]), G)
         _phase_grads(gather, target, w, None if x is None else every(x, phase, geometry.stride), gw)
     return gx, gw
@@ -110,7 +102,7 @@ def _phase_grads(gather: _Gather, gx: Array, w: Array, x: Array | None, gw: Arra
             np.copyto(gx[rows], pixels)
             if x is not None:
                 np.copyto(pixels, x[rows])
-                _accumulate(sums[lane], _grouped(pixels, G).swapaxes(1, 2), columns, number)  # (4)
+                add_product(sums[lane], _grouped(pixels, G).swapaxes(1, 2), columns, number == 0)  # (4)
 
     parallel(run, range(len(lanes)))
     if gw is not None:
@@ -187,12 +179,3 @@ def _grouped(image: Array, G: int) -> Array:
     """A C-order (H, W, N, G·C) -> (G, H·W·N, C), a view."""
     pixels, channels = image.shape[0] * image.shape[1] * image.shape[2], image.shape[3]
     return image.reshape(pixels, G, channels // G).transpose(1, 0, 2)
-
-
-def _accumulate(total: Array, a: Array, b: Array, number: int) -> None:
-    """total += a @ b; the first product of a sum overwrites what was there."""
-    if number == 0:
-        np.matmul(a, b, out=total)
-    else:
-        more = scratch("filter sums of a block", total.shape, total.dtype)
-        np.add(total, np.matmul(a, b, out=more), out=total)

@@ -23,6 +23,7 @@ from minires.geometry import Geometry
 from minires.kernels.fast.finish import Finish
 from minires.kernels.fast.layout import blocks, contiguous, pieces
 from minires.kernels.fast.sights import every
+from minires.kernels.fast.sums import add_product
 from minires.memory import new_array
 from minires.threads import parallel, scratch
 
@@ -92,11 +93,7 @@ def _both(gy: Array, w: Array | None, x: Array, gx: Array | None, gw: Array) -> 
         for number, rows in enumerate(parts[lanes[lane]]):
             if w is not None and gx is not None:
                 np.matmul(gy_rows[rows], w[0, 0].T, out=_by_pixel(gx)[rows])  # (2)
-            if number == 0:
-                np.matmul(x_rows[rows].T, gy_rows[rows], out=sums[lane])  # (3)
-            else:
-                more = scratch("pointwise sums of a block", (C, K), gy.dtype)
-                np.add(sums[lane], np.matmul(x_rows[rows].T, gy_rows[rows], out=more), out=sums[lane])
+            add_product(sums[lane], x_rows[rows].T, gy_rows[rows], number == 0)  # (3)
 
     parallel(run, range(len(lanes)))
     np.add.reduce(sums, axis=0, out=gw[0, 0])

@@ -28,6 +28,7 @@ from minires.geometry import Geometry
 from minires.kernels.fast import conv_general
 from minires.kernels.fast.finish import Finish
 from minires.kernels.fast.layout import blocks, pieces
+from minires.kernels.fast.sums import add_product
 from minires.threads import parallel, scratch
 
 SUITS = "few input channels"  # as a plan says
@@ -69,15 +70,13 @@ def _weight_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
     rows, lanes = _by_row(x, geometry), pieces(P, _LANES)
     inner = geometry.kernel[0] * geometry.kernel[1] * x.shape[3]
     sums = scratch("strips sums", (len(lanes), inner, K), gy.dtype)
-    sums.fill(0)
     for columns in _rounds(rows, geometry, Q):
         seen = _pieces(_strips(rows, geometry, columns), geometry, P)
 
         def run(lane: int, columns: slice = columns, seen: Array = seen) -> None:
-            product = scratch("strips product", (inner, K), gy.dtype)
             for p in range(lanes[lane].start, lanes[lane].stop):
-                np.matmul(seen[p].T, gy[p, columns].reshape(-1, K), out=product)
-                np.add(sums[lane], product, out=sums[lane])  # (2)
+                first = columns.start == 0 and p == lanes[lane].start
+                add_product(sums[lane], seen[p].T, gy[p, columns].reshape(-1, K), first)  # (2)
 
         parallel(run, range(len(lanes)))
     return np.asarray(sums.sum(0).reshape(*geometry.kernel, x.shape[3], K))
@@ -85,16 +84,7 @@ def _weight_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
 
 def _by_row(x: Array, geometry: Geometry) -> Array:
     """x (H, W, N, C) as (H, N, padded W, C): what a row of a filter sees is contiguous."""
-    (H, W, N, C), pad = x.shape, geometry.padding[1]
-    rows = scratch("strips rows", (H, N, W + 2 * pad, C), x.dtype)
-
-    def copy(block: slice) -> None:
-        rows[block, :, :pad] = 0
-        rows[block, :, pad + W :] = 0
-        np.copyto(rows[block, :, pad : pad + W], x[block].transpose(0, 2, 1, 3))
-
-    parallel(copy, blocks(H, max(1, _COPY_BLOCK // max(1, rows[0].size))))
-    return rows
+    return _padded("strips rows", x.transpose(0, 2, 1, 3), geometry.padding[1])
 
 
 def _rounds(rows: Array, geometry: Geometry, Q: int) -> list[slice]:
@@ -106,19 +96,25 @@ def _rounds(rows: Array, geometry: Geometry, Q: int) -> list[slice]:
 def _strips(rows: Array, geometry: Geometry, columns: slice) -> Array:
     """strip (q, n, h, s·c), its padding zero."""
     H, N, _, C = rows.shape
-    pad, S, step = geometry.padding[0], geometry.kernel[1], geometry.stride[1]
+    S, step = geometry.kernel[1], geometry.stride[1]
     h, n, w, c = rows.strides
     shape = columns.stop - columns.start, N, H, S * C
     shown = np.lib.stride_tricks.as_strided(rows[:, :, columns.start * step :], shape, (step * w, n, h, c))
-    strips = scratch("strips", (shape[0], N, H + 2 * pad, S * C), rows.dtype)
+    return _padded("strips", shown, geometry.padding[0])
+
+
+def _padded(key: str, source: Array, pad: int) -> Array:
+    """A copy with zeros before and after the third of four axes."""
+    A, B, L, X = source.shape
+    copied = scratch(key, (A, B, L + 2 * pad, X), source.dtype)
 
     def copy(block: slice) -> None:
-        strips[block, :, :pad] = 0
-        strips[block, :, pad + H :] = 0
-        np.copyto(strips[block, :, pad : pad + H], shown[block])
+        copied[block, :, :pad] = 0
+        copied[block, :, pad + L :] = 0
+        np.copyto(copied[block, :, pad : pad + L], source[block])
 
-    parallel(copy, blocks(shape[0], max(1, _COPY_BLOCK // strips[0].size)))
-    return strips
+    parallel(copy, blocks(A, max(1, _COPY_BLOCK // copied[0].size)))
+    return copied
 
 
 def _pieces(strips: Array, geometry: Geometry, P: int) -> Array:

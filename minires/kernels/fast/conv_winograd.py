@@ -31,6 +31,7 @@ from minires.geometry import Geometry
 from minires.kernels.fast.cook_toom import F43, ShortConvolution
 from minires.kernels.fast.finish import Finish
 from minires.kernels.fast.layout import contiguous, pieces
+from minires.kernels.fast.sums import add_product
 from minires.memory import new_array
 from minires.threads import parallel, scratch
 
@@ -147,7 +148,7 @@ class _Pass:
             if self.partner is not None:
                 X = self._room("winograd M", self.partner, tiles)
                 self._transform_partner(block, X)
-                self._correlate(V, X, slice(None), lane, add=number > 0)
+                self._correlate(V, X, slice(None), lane, first=number == 0)
 
     def _three_phases(self, blocks: list[_Block]) -> None:
         """Each step over the whole image before the next: filters are read once, and not once a block.
@@ -169,7 +170,7 @@ class _Pass:
         if self.partner is not None:
             X = self._room("winograd all M", self.partner, tiles)
             parallel(lambda block: self._transform_partner(block, within(X, block)), blocks)
-            parallel(lambda part: self._correlate(V, X, part, 0, add=False), pieces(_n * _n, 12))
+            parallel(lambda part: self._correlate(V, X, part, 0, first=True), pieces(_n * _n, 12))
 
     def _room(self, key: str, image: Array, tiles: int) -> Array:
         return scratch(key, (_n, _n, tiles, image.shape[2] * image.shape[3]), _DTYPE)
@@ -192,15 +193,10 @@ class _Pass:
         matrices, results = self._by_pixel(V), self._by_pixel(M)
         np.matmul(matrices[part], self.U[part], out=results[part])  # (3)
 
-    def _correlate(self, V: Array, X: Array, part: slice, lane: int, add: bool) -> None:
+    def _correlate(self, V: Array, X: Array, part: slice, lane: int, first: bool) -> None:
         assert self.products is not None
         partner, source = self._by_pixel(X)[part].transpose(0, 2, 1), self._by_pixel(V)[part]
-        total = self.products[lane, part]
-        if add:
-            more = scratch("winograd products of a block", total.shape, _DTYPE)
-            np.add(total, np.matmul(partner, source, out=more), out=total)
-        else:
-            np.matmul(partner, source, out=total)  # (5)
+        add_product(self.products[lane, part], partner, source, first)  # (5)
 
     def _by_pixel(self, V: Array) -> Array:
         """(6, 6, tiles, N·C) -> (36, tiles·N, C)."""

@@ -10,8 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from minires.device import Array
-from minires.kernels.fast.layout import hwnc
-from minires.memory import new_array
+from minires.kernels.fast.layout import hwnc, repeated
 
 
 class Finish:
@@ -21,10 +20,10 @@ class Finish:
         P, Q, N, K = y.shape
         self._image = P, Q, N * K
         self._y = y.reshape(P * Q, N * K)
-        self._scale = None if scale is None else _row(scale, N)
-        self._bias = None if bias is None else _row(bias, N)
+        self._scale = None if scale is None else repeated(scale, N)
+        self._bias = None if bias is None else repeated(bias, N)
         self._shortcut = None if shortcut is None else hwnc(shortcut).reshape(self._y.shape)
-        self._zeros = _row(np.zeros(K, y.dtype), N) if relu else None  # a row of zeros is faster than one zero
+        self._zeros = repeated(np.zeros(K, y.dtype), N) if relu else None  # a row of zeros is faster than one zero
 
     @property
     def nothing(self) -> bool:
@@ -52,10 +51,3 @@ class Finish:
             np.add(y, shortcut, out=y)
         if self._zeros is not None:
             np.maximum(y, self._zeros, out=y)
-
-
-def _row(per_channel: Array, N: int) -> Array:
-    """(K,) -> (N·K,)."""
-    row = new_array((N, len(per_channel)), per_channel.dtype)
-    row[...] = per_channel
-    return row.reshape(-1)

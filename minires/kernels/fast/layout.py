@@ -70,6 +70,14 @@ def new_activations(shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[A
     return new_array((H, W, N, C), dtype)
 
 
+def repeated(per_channel: Array, N: int) -> Array:
+    """(…, C) -> (…, N·C): a number for each place in the row of a pixel, beginning with a cache line."""
+    *others, C = per_channel.shape
+    row = new_array((*others, N, C), per_channel.dtype)
+    row[...] = per_channel[..., None, :]
+    return row.reshape(*others, N * C)
+
+
 def blocks(n: int, size: int) -> list[slice]:
     """0 … n cut into slices of nearly equal length, none longer than ``size``, which is at least 1."""
     return pieces(n, -(-n // size))

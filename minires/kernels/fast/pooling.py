@@ -23,6 +23,7 @@ import numpy as np
 from minires.device import Array, Size, same_dtype
 from minires.errors import ShapeError
 from minires.geometry import Geometry, adaptive_windows
+from minires.kernels.fast.elementwise import where
 from minires.kernels.fast.layout import blocks, hwnc, hwnc_view, nchw_view, new_activations
 from minires.kernels.fast.sights import from_outputs
 from minires.memory import new_array
@@ -206,7 +207,7 @@ def _to_winners(values: Array, maxima: Array, source: Array, taps: Taps, target:
         np.equal(source[seen], maxima[windows], out=equal)
         np.greater(equal, over[windows], out=won)
         np.logical_or(equal, over[windows], out=over[windows])
-        np.add(target[seen], _where(won, values[windows]), out=target[seen])
+        np.add(target[seen], where(won, values[windows]), out=target[seen])
 
 
 def _grad_of_rows(rows: slice, gy: Array, x: Array, taps: _Taps, gx: Array) -> bool:
@@ -232,15 +233,6 @@ def _grad_of_rows(rows: slice, gy: Array, x: Array, taps: _Taps, gx: Array) -> b
     here = _from(seen.start, both)
     _to_winners(shares[here], maxima[here], x[both], taps.along, gx[both])  # (4)
     return True
-
-
-def _where(mask: Array, values: Array) -> Array:
-    """The values where the mask is, else 0, in scratch: integers of the same bits, so exact whatever they are."""
-    integer = np.dtype(f"i{values.itemsize}")
-    wide = scratch("pool wide", values.shape, integer)
-    np.copyto(wide, mask.view(np.int8))
-    product: Array = np.multiply(values.view(integer), wide, out=wide).view(values.dtype)
-    return product
 
 
 def _grad_by_taps(gy: Array, x: Array, geometry: Geometry) -> Array:

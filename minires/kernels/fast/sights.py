@@ -12,6 +12,8 @@ Which pixels meet, `Geometry.taps` knows.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from minires.device import Array, Size
@@ -66,6 +68,17 @@ def from_inputs(geometry: Geometry, size: Size) -> dict[Size, list[Sight]]:
         phase = tap.rows_in.start % s, tap.cols_in.start % t
         phases.setdefault(phase, []).append(Sight(tap.r, tap.s, rows, cols, tap.rows_out, tap.cols_out))
     return phases
+
+
+def each_phase(image: Array, geometry: Geometry) -> Iterator[tuple[Size, Array, list[Sight]]]:
+    """(phase, its pixels, what they see) of the phases that meet a tap; the pixels of the others are set to 0."""
+    phases = from_inputs(geometry, (image.shape[0], image.shape[1]))
+    for a, b in itertools.product(*map(range, geometry.stride)):
+        pixels = every(image, (a, b), geometry.stride)
+        if (a, b) in phases:
+            yield (a, b), pixels, phases[a, b]
+        else:
+            pixels[...] = 0
 
 
 def every(image: Array, phase: Size, stride: Size) -> Array:

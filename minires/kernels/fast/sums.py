@@ -1,0 +1,17 @@
+"""Sums of matrix products: what the gradients by filters are made of."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minires.device import Array
+from minires.threads import scratch
+
+
+def add_product(total: Array, a: Array, b: Array, first: bool) -> None:
+    """total += a @ b; the first product of a sum overwrites what was there."""
+    if first:
+        np.matmul(a, b, out=total)
+    else:
+        more = scratch("product", total.shape, total.dtype)
+        np.add(total, np.matmul(a, b, out=more), out=total)
