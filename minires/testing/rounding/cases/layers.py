@@ -71,10 +71,14 @@ def _draw_many_channels(draw: st.DrawFn) -> strategies.ConvCase:
     return strategies.ConvCase((max(N, -(-64 // (H * W))), C, H, W), (K, C, 3, 3), geometry)
 
 
+def _every_way() -> st.SearchStrategy[strategies.ConvCase]:
+    """Convolutions for every file that the fast kernels have for them."""
+    return st.one_of([strategies.conv_cases(), _pointwise(), _depthwise(), _many_channels()])
+
+
 def _conv(arguments: Callable[[Array, Array, Array, Geometry], tuple[Any, ...]]) -> Cases:
     def draw_case(draw: st.DrawFn) -> KernelCase:
-        ways = [strategies.conv_cases(), _pointwise(), _depthwise(), _many_channels()]
-        case = draw(st.one_of(ways))
+        case = draw(_every_way())
         values, gy = Values(draw), case.geometry.check_conv(case.x, case.w)
         return KernelCase(arguments(values(case.x), values(case.w), values(gy), case.geometry))
 
@@ -87,7 +91,7 @@ def _conv_grads(draw: st.DrawFn) -> KernelCase:
 
 
 def _conv_act(draw: st.DrawFn) -> KernelCase:
-    case = draw(st.one_of([strategies.conv_cases(), _pointwise(), _depthwise(), _many_channels()]))
+    case = draw(_every_way())
     values, y = Values(draw), case.geometry.check_conv(case.x, case.w)
     others = (values(shape) if draw(st.booleans()) else None for shape in (case.w[:1], case.w[:1], y))
     return KernelCase((values(case.x), values(case.w), *others, draw(st.booleans()), case.geometry))
