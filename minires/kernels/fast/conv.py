@@ -3,10 +3,10 @@
 The formulas and shapes are those of kernels/reference/conv.py. Five files compute them; plan.py says which:
 
 - conv_pointwise.py: 1×1 filters, one matrix product;
-- conv_strips.py: few input channels, as images have, with one copy for all rows of the filter;
 - conv_winograd.py: 3×3 filters with stride 1 in float32, with a quarter of the multiplications;
 - conv_depthwise.py: a filter for each channel, row by row of pixels;
-- conv_general.py: everything else, a gather and a matrix product.
+- conv_strips.py: other dense windows, with one copy for all rows of the filter;
+- conv_general.py: everything else, dilated, grouped or very large: a gather and a matrix product.
 
 Results lie in memory as (H, W, N, C), gradients of filters as (R, S, C, K); inputs in these orders are read
 in place. All are freshly allocated, and the same bits come out for any number of threads.

@@ -20,12 +20,14 @@ Images here are arrays (H, W, N, C) of any strides, filters are C-order (R, S, C
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minires.device import Array, Size
 from minires.geometry import Geometry
 from minires.kernels.fast.finish import Finish
-from minires.kernels.fast.layout import blocks, contiguous, pieces
+from minires.kernels.fast.layout import contiguous, pieces
 from minires.kernels.fast.sights import Sight, each_phase, every, from_outputs
 from minires.kernels.fast.sums import add_product
 from minires.memory import new_array
@@ -79,36 +81,47 @@ def conv2d_grads(
         return None, None if x is None else _weight_grad(gy, x, geometry)
     G, N, K, C = geometry.groups, gy.shape[2], gy.shape[3], w.shape[2] * geometry.groups
     gx = new_array((*x_size, N, C), gy.dtype)
-    gw = None if x is None else np.zeros((*geometry.kernel, C // G, K), gy.dtype)
-    for phase, target, sights in each_phase(gx, geometry):
-        gather = _Gather(gy, sights, (target.shape[0], target.shape[1]), G)
-        _phase_grads(gather, target, w, None if x is None else every(x, phase, geometry.stride), gw)
+    most_lanes, phases = max(1, _LANES // math.prod(geometry.stride)), []
+    for phase, pixels, sights in each_phase(gx, geometry):
+        gather = _Gather(gy, sights, (pixels.shape[0], pixels.shape[1]), G)
+        phases.append(_Phase(gather, w, pixels, None if x is None else every(x, phase, geometry.stride), most_lanes))
+    parallel(lambda job: job[0].run(job[1]), [(phase, lane) for phase in phases for lane in range(len(phase.lanes))])
+    if x is None:
+        return gx, None
+    gw = np.zeros((*geometry.kernel, C // G, K), gy.dtype)
+    parallel(lambda phase: phase.sum_up(gw), phases)
     return gx, gw
 
 
-def _phase_grads(gather: _Gather, gx: Array, w: Array, x: Array | None, gw: Array | None) -> None:
-    """(3) and (4) for one phase, whose pixels gx and x hold."""
-    G, C, K = gather.groups, gx.shape[3], w.shape[3]
-    filters, parts = gather.stack_transposed(w), gather.blocks()
-    lanes = pieces(len(parts), _LANES)
-    shape = (G, C // G, len(gather.sights) * (K // G))
-    sums = scratch("filter sums", (len(lanes), *shape), gx.dtype)
+class _Phase:
+    """(3) and (4) for one phase, whose pixels gx and x hold; without x, (3) alone."""
 
-    def run(lane: int) -> None:
-        for number, rows in enumerate(parts[lanes[lane]]):
-            columns = gather.columns(rows)
-            pixels = scratch("pixels", gx[rows].shape, gx.dtype)
-            np.matmul(columns, filters, out=_grouped(pixels, G))  # (3)
-            np.copyto(gx[rows], pixels)
-            if x is not None:
-                np.copyto(pixels, x[rows])
-                add_product(sums[lane], _grouped(pixels, G).swapaxes(1, 2), columns, number == 0)  # (4)
+    def __init__(self, gather: _Gather, w: Array, gx: Array, x: Array | None, most_lanes: int) -> None:
+        self.gather, self.filters, self.gx, self.x = gather, gather.stack_transposed(w), gx, x
+        parts = gather.blocks()
+        self.lanes = [parts[lane] for lane in pieces(len(parts), most_lanes)]
+        G, inner, C = self.filters.shape
+        self.sums = None if x is None else new_array((len(self.lanes), G, C, inner), gx.dtype)
 
-    parallel(run, range(len(lanes)))
-    if gw is not None:
-        total = np.add.reduce(sums, axis=0).reshape(G, C // G, len(gather.sights), K // G)
-        for t, sight in enumerate(gather.sights):
-            gw[sight.r, sight.s] = total[:, :, t].transpose(1, 0, 2).reshape(C // G, K)
+    def run(self, lane: int) -> None:
+        """The blocks whose products form one partial sum."""
+        for number, rows in enumerate(self.lanes[lane]):
+            columns = self.gather.columns(rows)
+            pixels = scratch("pixels", self.gx[rows].shape, self.gx.dtype)
+            grouped = _grouped(pixels, self.gather.groups)
+            np.matmul(columns, self.filters, out=grouped)  # (3)
+            np.copyto(self.gx[rows], pixels)
+            if self.x is not None and self.sums is not None:
+                np.copyto(pixels, self.x[rows])
+                add_product(self.sums[lane], grouped.swapaxes(1, 2), columns, number == 0)  # (4)
+
+    def sum_up(self, gw: Array) -> None:
+        """Set the taps of gw that this phase meets."""
+        assert self.sums is not None
+        G, C = self.sums.shape[1:3]
+        total = np.add.reduce(self.sums, axis=0).reshape(G, C, len(self.gather.sights), -1)
+        for t, sight in enumerate(self.gather.sights):
+            gw[sight.r, sight.s] = total[:, :, t].transpose(1, 0, 2).reshape(C, -1)
 
 
 class _Gather:
@@ -127,7 +140,7 @@ class _Gather:
         """The target rows, cut into jobs."""
         per_row = self.size[1] * self.N * self.groups * self.C * len(self.sights)
         rows = max(1, min(_BLOCK // max(1, per_row), -(-self.size[0] // 4)))
-        return blocks(self.size[0], rows)
+        return pieces(self.size[0], 2 * -(-self.size[0] // (2 * rows)))
 
     def columns(self, rows: slice) -> Array:
         """(G, rows·Q·N, taps·C): the matrix of (1) to (4)."""

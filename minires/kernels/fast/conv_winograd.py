@@ -38,6 +38,8 @@ from minires.threads import parallel, scratch
 SUITS = "3×3 with stride 1 in float32"  # as a plan says
 _BLOCK = 36 * 16384  # transformed numbers in a block of tiles: what a core's cache holds, more or less
 _LARGE = 128 * 128  # from so many numbers in a tap, U does not fit the cache beside them: work in three phases
+_FEW = 8  # channels up to which a plain sum is faster
+_SMALL = 10**6  # multiplications of a product up to which BLAS copies no operands, and is up to half again as fast
 _LANES = 16  # partial sums of a filter's gradient
 _FILTER_BLOCK = 8192  # pairs of channels of which one job transforms the filter
 _DTYPE = np.float32
@@ -61,7 +63,7 @@ def suits(x: tuple[int, ...], w: tuple[int, ...], geometry: Geometry, dtype: Any
         and geometry.groups == 1
         and max(geometry.padding) <= 2
     )
-    return possible and dtype == _DTYPE and x[1] * w[0] >= 48 and x[0] * x[2] * x[3] >= 64
+    return possible and dtype == _DTYPE and x[1] > _FEW and x[1] * w[0] >= 48 and x[0] * x[2] * x[3] >= 64
 
 
 def conv2d(x: Array, w: Array, geometry: Geometry, y: Array, finish: Finish) -> None:
@@ -86,7 +88,7 @@ def conv2d_grads(
     if w is not None:
         C = w.shape[2]
         gx = grad_pass.target = new_array((*x_size, N, C), _DTYPE)
-        grad_pass.U = _filter_transform(w, _BACKWARD.G).transpose(0, 2, 1)
+        grad_pass.U = _transposed_filter_transform(w, _BACKWARD.G)
     if x is not None:
         C = x.shape[3]
         grad_pass.partner = contiguous(x)
@@ -114,7 +116,7 @@ class _Pass:
         if C * K >= _LARGE:
             self.products = scratch("winograd U", (1, _n * _n, C, K), _DTYPE)  # when U is no longer needed
         else:
-            lanes = min(_LANES, len(self._blocks(max(C, K))))
+            lanes = min(_LANES, len(self._blocks(C, K)))
             self.products = scratch("winograd products", (lanes, _n * _n, C, K), _DTYPE)
         return self.products
 
@@ -122,16 +124,18 @@ class _Pass:
         """Fill ``target`` and ``products``."""
         channels = self.source.shape[3]
         others = [a.shape[3] for a in (self.target, self.partner) if a is not None]
-        blocks = self._blocks(max(channels, *others))
+        blocks = self._blocks(channels, max(others))
         if channels * max(others) < _LARGE:
             lanes = pieces(len(blocks), _LANES)
             parallel(lambda i: self._lane(i, blocks[lanes[i]]), range(len(lanes)))
         else:
             self._three_phases(blocks)
 
-    def _blocks(self, channels: int) -> list[_Block]:
-        per_tile = _n * _n * self.batch * channels
+    def _blocks(self, C: int, K: int) -> list[_Block]:
+        per_tile = _n * _n * self.batch * max(C, K)
         count = max(round(self.cols * per_tile / _BLOCK + 0.49), -(-4 // self.rows))
+        if C * K < _LARGE and self.batch * C * K <= _SMALL:
+            count = max(count, -(-self.cols * self.batch * C * K // _SMALL))
         columns = pieces(self.cols, min(self.cols, count))
         return [_Block(row, c.start, c.stop) for row in range(self.rows) for c in columns]
 
@@ -263,6 +267,13 @@ def _filter_transform(w: Array, G: Array) -> Array:
 
     parallel(transform, pieces(C * K, -(-C * K // _FILTER_BLOCK)))
     return U.reshape(_n * _n, C, K)
+
+
+def _transposed_filter_transform(w: Array, G: Array) -> Array:
+    """Uᵀ (36, K, C): of a small filter a copy, because BLAS takes twice as long with small transposed matrices."""
+    if w.shape[2] * w.shape[3] < _LARGE:
+        return _filter_transform(np.ascontiguousarray(w.transpose(0, 1, 3, 2)), G)
+    return _filter_transform(w, G).transpose(0, 2, 1)
 
 
 def _filter_gradient(products: Array, C: int, K: int) -> Array:

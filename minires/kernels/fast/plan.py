@@ -61,7 +61,7 @@ def plan(geometry: Geometry, x: Shape, w: Shape, dtype: Any) -> Plan:
     """The way for images of logical shape x (N, C, H, W) and filters w (K, C / groups, R, S), which fit together."""
     shape = geometry.check_conv(x, w)
     work = math.prod(shape) * math.prod(w[1:])
-    for module in (conv_pointwise, conv_strips, conv_winograd, conv_depthwise):
+    for module in (conv_pointwise, conv_winograd, conv_depthwise, conv_strips):
         if module not in _unwanted and module.suits(x, w, geometry, np.dtype(dtype)):
             return Plan(module, work)
     return Plan(conv_general, work)

@@ -48,7 +48,7 @@ def winograd_cases(draw):
     """3×3 filters with stride 1 and enough channels and pixels for Winograd's way."""
     geometry = Geometry((3, 3), padding=(draw(st.integers(0, 2)), draw(st.integers(0, 2))))
     N, H, W = draw(st.integers(1, 4)), draw(st.integers(3, 14)), draw(st.integers(3, 14))
-    C, K = draw(st.sampled_from([(3, 16), (7, 9), (16, 5), (24, 2), (128, 130)]))
+    C, K = draw(st.sampled_from([(9, 16), (10, 7), (16, 5), (24, 2), (128, 130)]))
     return ms.ConvCase((max(N, -(-64 // (H * W))), C, H, W), (K, C, 3, 3), geometry)
 
 
@@ -57,8 +57,11 @@ SMALL = {
     conv_depthwise: {"_BLOCK": 16},
     conv_general: {"_BLOCK": 64, "_LANES": 2, "_FEW_CHANNELS": 2},
     conv_pointwise: {"_COPY_BLOCK": 9, "_ROWS": 7, "_FEW_ROWS": 3, "_LANES": 2, "_LARGE": 12},
-    conv_strips: {"_FEW": 2, "_LANES": 2, "_COPY_BLOCK": 9, "_STRIPS": 60},
-    conv_winograd: {"_BLOCK": 36 * 64, "_LANES": 5, "_LARGE": 63, "_FILTER_BLOCK": 5},
+    conv_strips: {
+        **{"_FEW": 2, "_LANES": 2, "_COPY_BLOCK": 9, "_BLOCK": 60, "_JOBS": 3, "_LARGE": 99},
+        **{"_ROWS": 5, "_FEW_ROWS": 2, "_SMALL": 200},
+    },
+    conv_winograd: {"_BLOCK": 36 * 64, "_SMALL": 500, "_LANES": 5, "_LARGE": 63, "_FILTER_BLOCK": 5},
 }
 
 
@@ -197,8 +200,10 @@ def test_channels_are_gathered_as_they_lie_where_there_are_enough(frozen, on_any
 
 
 def test_winograds_way_is_taken_where_it_is_right_and_gains():
-    x, w, single = (2, 8, 4, 8), (6, 8, 3, 3), np.dtype(np.float32)
+    x, w, single = (2, 9, 4, 8), (6, 9, 3, 3), np.dtype(np.float32)
     assert conv_winograd.suits(x, w, Geometry((3, 3)), single)
+    assert conv_winograd.suits(x, (48, 9, 3, 3), Geometry((3, 3)), single)
+    assert not conv_winograd.suits((2, 8, 4, 8), (48, 8, 3, 3), Geometry((3, 3)), single)
     assert conv_winograd.suits(x, w, Geometry((3, 3), padding=(2, 2)), single)
     for other in (
         Geometry((3, 2)), Geometry((2, 3)), Geometry((3, 3), (2, 1)), Geometry((3, 3), (1, 2)),
@@ -340,10 +345,12 @@ def test_what_follows_must_fit_the_output(module):
 
 
 @pytest.mark.parametrize("C", [2, 9])
-def test_taps_that_see_only_padding_have_no_gradient(C):
-    geometry, x = Geometry((3, 3), padding=(1, 1)), ms.array((2, C, 1, 1), 0)
-    gy = ms.array((2, 4, 1, 1), 1)
-    gw = conv.conv2d_weight_grad(gy, x, geometry)
+@pytest.mark.parametrize("stride", [(1, 1), (2, 2), (1, 3)])
+def test_taps_that_see_only_padding_have_no_gradient(stride, C):
+    geometry, x = Geometry((3, 3), padding=(1, 1), stride=stride), ms.array((2, C, 1, 1), 0)
+    w, gy = ms.array((4, C, 3, 3), 2), ms.array((2, 4, 1, 1), 1)
+    gx, gw = conv.conv2d_grads(gy, x, w, geometry)
+    np.testing.assert_allclose(gx[:, :, 0, 0], np.einsum("nkpq,kc->nc", gy, w[:, :, 1, 1]), rtol=1e-12)
     np.testing.assert_allclose(gw[:, :, 1, 1], np.einsum("nkpq,ncpq->kc", gy, x), rtol=1e-12)
     assert np.count_nonzero(gw) == gw[:, :, 1, 1].size
 
@@ -370,6 +377,7 @@ def test_one_gradient_alone_is_the_one_of_both(wants, C):
         ("winograd", (2, 12, 9, 8), (6, 12, 3, 3), {"padding": (1, 1)}),
         ("winograd", (2, 130, 9, 8), (130, 130, 3, 3), {"padding": (1, 1)}),
         ("depthwise", (2, 9, 9, 8), (9, 1, 3, 3), {"padding": (1, 1), "groups": 9}),
+        ("strips", (2, 12, 9, 8), (6, 12, 3, 3), {"padding": (1, 1), "stride": (2, 2)}),
         ("general", (2, 12, 9, 8), (6, 4, 3, 3), {"padding": (1, 1), "groups": 3}),
     ],
 )
