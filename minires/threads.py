@@ -17,8 +17,8 @@ import os
 import queue
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,8 @@ import threadpoolctl
 from minires.memory import new_array
 
 Job = TypeVar("Job")
+Result = TypeVar("Result")
+Steps: TypeAlias = Generator[tuple[Callable[[Any], object], Iterable[Any]], None, Result]
 
 
 def available_cpus() -> int:
@@ -40,22 +42,28 @@ def available_cpus() -> int:
 
 
 class _Region:
-    """One call of `parallel`: its jobs, how far they are, and the first error among them."""
+    """One call of `parallel_steps`: the jobs of the present step, how far they are, and the first error among them."""
 
-    def __init__(self, function: Callable[[Any], object], jobs: Sequence[Any]) -> None:
-        self.function = function
-        self.jobs = jobs
+    def __init__(self, steps: Steps[Any], pool: _Pool) -> None:
+        self.pool, self.helpers = pool, 0
         self.lock = threading.Lock()
-        self.idle = threading.Condition(self.lock)
+        self.changed = threading.Condition(self.lock)  # notified when a step begins, and when all is over
+        self.steps = steps
+        self.function: Callable[[Any], object] | None = None
+        self.jobs: list[Any] = []
         self.taken = self.running = 0
         self.error: tuple[int, BaseException] | None = None
+        self.result: Any = None
+        self.over = False
+        self._begin_next()
 
     def work(self) -> None:
-        """Take jobs and run them until none are left; after an error no further job is begun."""
+        """Take jobs and run them until all steps are over; after an error no further job is begun."""
         was_inside, _local.inside = _local.inside, True
         try:
             while (index := self._take()) is not None:
                 try:
+                    assert self.function is not None
                     self.function(self.jobs[index])
                 except BaseException as error:
                     self._finish(index, error)
@@ -65,8 +73,11 @@ class _Region:
             _local.inside = was_inside
 
     def _take(self) -> int | None:
+        """The next job; None if all is over. While others run the last jobs of a step, wait for the next step."""
         with self.lock:
-            if self.error is not None or self.taken == len(self.jobs):
+            while not self.over and (self.error is not None or self.taken == len(self.jobs)):
+                self.changed.wait()
+            if self.over:
                 return None
             self.taken += 1
             self.running += 1
@@ -77,17 +88,42 @@ class _Region:
             if error is not None and (self.error is None or index < self.error[0]):
                 self.error = (index, error)
             self.running -= 1
-            if self.running == 0:
-                self.idle.notify_all()
+            if self.running == 0 and (self.error is not None or self.taken == len(self.jobs)):
+                self._begin_next()
+                self.changed.notify_all()
 
-    def wait(self) -> None:
-        """Return when no job is running; raise the error of the first job that failed."""
-        with self.lock:
-            while self.running:
-                self.idle.wait()
-            error, self.error = self.error, None
+    def _begin_next(self) -> None:
+        """Begin the next step that has jobs, in the thread that ended the last one, with the lock held.
+
+        Threads are asked to help from the first step on that has jobs for them.
+        """
+        was_inside, _local.inside = _local.inside, True
+        try:
+            while self.error is None:
+                self.function, jobs = next(self.steps)
+                self.jobs, self.taken = list(jobs), 0
+                if self.jobs:
+                    more = min(self.pool.workers, len(self.jobs) - 1) - self.helpers
+                    if more > 0:
+                        self.helpers += more
+                        self.pool.help(self, more)
+                    return
+        except StopIteration as end:
+            self.result = end.value
+        except BaseException as error:
+            self.error = (0, error)
+        finally:
+            _local.inside = was_inside
+        self.over = True
+        self.function, self.jobs = None, []  # a worker that is slow to wake must not keep arrays alive
+
+    def outcome(self) -> Any:
+        """What the generator returned, or raise the error of the first job that failed; the region forgets either."""
+        result, error = self.result, self.error
+        self.result = self.error = None
         if error is not None:
             raise error[1]
+        return result
 
 
 class _Pool:
@@ -180,17 +216,60 @@ def parallel(function: Callable[[Job], object], jobs: Iterable[Job]) -> None:
     Whatever a job raised: the error of the earliest job that failed. Jobs not begun by then are dropped.
     """
     jobs = list(jobs)
+    if len(jobs) > 1:
+        parallel_steps(_one_step(function, jobs))
+    elif jobs:
+        with single_threaded_blas():
+            function(jobs[0])
+
+
+def _one_step(function: Callable[[Job], object], jobs: list[Job]) -> Steps[None]:
+    yield function, jobs
+
+
+def parallel_steps(steps: Steps[Result]) -> Result:
+    """Several calls of `parallel`, one after the other, for which the threads come together only once.
+
+    To wake a thread takes as long as ten thousand additions or more, so kernels of several steps are written as one
+    generator. What stands between two steps is run by one thread, when all jobs of the first are done:
+
+        def mean_and_centred():
+            yield add_up, blocks
+            mean[...] = sums.sum(0) / len(x)
+            yield subtract_mean, blocks
+            return mean
+
+    Parameters
+    ----------
+    steps : a generator of pairs ``(function, jobs)``
+
+    Returns
+    -------
+    what the generator returns
+
+    Raises
+    ------
+    Whatever a job or the generator raised, as `parallel` does. Steps not begun by then are dropped.
+    """
     with single_threaded_blas():
         pool = _pool
-        helpers = 0 if _local.inside else min(pool.workers, len(jobs) - 1)
-        if helpers < 1:
-            for job in jobs:
-                function(job)
-            return
-        region = _Region(function, jobs)
-        pool.help(region, helpers)
+        if pool.workers < 1 or _local.inside:
+            return _in_this_thread(steps)
+        region = _Region(steps, pool)
         region.work()
-        region.wait()
+        result: Result = region.outcome()
+        return result
+
+
+def _in_this_thread(steps: Steps[Result]) -> Result:
+    while True:
+        try:
+            function, jobs = next(steps)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        for job in jobs:
+            function(job)
 
 
 # --- Scratch ----------------------------------------------------------------------------------------------

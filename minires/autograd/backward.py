@@ -75,19 +75,19 @@ def _walk(
     def arrive(node: Node, gradient: Tensor) -> None:
         arrived[node] = arrived[node]._accumulate(gradient) if node in arrived else gradient
 
-    def complete(node: Node) -> Tensor:
+    def complete(node: Node, passed_on: bool = False) -> Tensor:
         gradient = arrived.pop(node)
         for hook in tuple(node.hooks.values()):
             replaced, gradient._sole = hook(gradient), False
             gradient = gradient if replaced is None else _checked(replaced, node, "a hook")
         if node in targets if targets is not None else node.keeper is not None:
-            found[node] = gradient
+            found[node], gradient._sole = gradient, gradient._sole and not passed_on
         return gradient
 
     for node, gradient in start:
         arrive(node, gradient)
     for op in reversed(order):
-        reached = {node: complete(node) for node in op.outputs if node in arrived and node is not None}
+        reached = {node: complete(node, True) for node in op.outputs if node in arrived and node is not None}
         op.needs_grad = tuple(node in wanted for _, node in op.inputs)
         if reached and any(op.needs_grad):
             for node, gradient in _results(op, reached):

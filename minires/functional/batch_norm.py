@@ -14,6 +14,7 @@ from minires.device import Array, asarray, same_device, same_dtype, xp_of
 from minires.errors import DtypeError, GraphError, ShapeError
 from minires.functional.activation import Rectified
 from minires.functional.kernel_op import KernelOp
+from minires.functional.ownership import to_overwrite
 
 _AXES = (0, 2, 3)
 
@@ -36,7 +37,8 @@ class BatchNormAct(Rectified):
         y, mean, var, inv_std = self.kernels.batch_norm_act(x, gamma, beta, shortcut, relu, eps)
         self.save(x, gamma, *([y] if relu else []))
         self.save_constant(mean, inv_std, eps)
-        self.rectified = self.gives_new = relu  # without, the shortcut's gradient is gy itself
+        self.rectified = relu
+        self.gives_new = relu or shortcut is None  # otherwise the shortcut's gradient is gy itself
         observe(mean, var)
         return y
 
@@ -49,8 +51,9 @@ class BatchNormAct(Rectified):
             return *BatchNormGrads.apply(gz, x, gamma, mean=mean, inv_std=inv_std, eps=eps), gz
         output, arrays = (y or [x])[0].array, (x.array, gamma.array)
         wants_shortcut = self.needs_grad[3] and bool(y)
+        own = to_overwrite(gy) if self.gives_new else None
         *found, gz = self.kernels.batch_norm_act_grads(
-            gy.array, output, *arrays, mean, inv_std, bool(y), wants_shortcut
+            gy.array if own is None else own, output, *arrays, mean, inv_std, bool(y), wants_shortcut, own is not None
         )
         return *(Tensor(a) for a in found), Tensor(gz) if wants_shortcut else gy
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from minires import kernels
 from minires.autograd.op import recording
 from minires.autograd.tensor import Tensor
-from minires.device import Array
+from minires.device import Array, thawed
 from minires.functional.arithmetic import add
 from minires.functional.cast import clone
 
@@ -22,6 +22,11 @@ def accumulate(x: Tensor, y: Tensor) -> Tensor:
     total = add(x, y)
     total._sole = not recording()
     return total
+
+
+def to_overwrite(gradient: Tensor) -> Array | None:
+    """The writable array of a gradient that nobody else holds, for the backward pass that was given it; or None."""
+    return thawed(gradient._array) if gradient._sole and not recording() else None
 
 
 def owned(x: Tensor, like: Array) -> Tensor:

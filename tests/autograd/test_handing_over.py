@@ -84,6 +84,25 @@ def test_a_retained_gradient_is_not_what_flows_on(filters):
     assert len({place(t.grad) for t in (x, y, *filters[:2])}) == 4
 
 
+@pytest.mark.parametrize("shortcut", [False, True])
+@pytest.mark.parametrize("relu", [False, True])
+def test_batch_norm_writes_over_no_gradient_that_was_asked_for_or_shown(filters, relu, shortcut):
+    shown, g, b = [], mr.ones(2, dtype=np.float64), mr.zeros(2, dtype=np.float64)
+
+    def build(watch):
+        x = image()
+        y = F.batch_norm_act(x, None, None, g, b, True, shortcut=x if shortcut else None, relu=relu)
+        watch(y)
+        (conv(y, filters[0]) * image(3)).sum().backward(retain_graph=True)
+        return x, y
+
+    plain, _ = build(lambda y: None)
+    hooked, y = build(lambda y: (y.retain_grad(), y.register_hook(shown.append)))
+    (gy,) = mr.grad((conv(y, filters[0]) * image(3)).sum(), y, create_graph=True)
+    assert [t.numpy().tolist() for t in (y.grad, shown[0])] == [gy.numpy().tolist()] * 2
+    np.testing.assert_array_equal(plain.grad.numpy(), hooked.grad.numpy())
+
+
 def test_a_gradient_lies_in_its_parameters_memory_order():
     x, w = image(), mr.tensor(np.random.default_rng(0).standard_normal((2, 2, 3, 3)), requires_grad=True)
     layer = mr.nn.Conv2d(2, 2, 3, padding=1)

@@ -74,14 +74,14 @@ def unflipped_filter(results, gy, x, w, geometry, wants):
     return flipped[0], results[1]
 
 
-def without_mean_term(results, gy, y, x, gamma, mean, inv_std, relu, wants_shortcut):
+def without_mean_term(results, gy, y, x, gamma, mean, inv_std, relu, wants_shortcut, overwrite):
     """The gradient through the mean forgotten: gbeta / M is not subtracted."""
     gx, ggamma, gbeta, gshortcut = results
     M = x.size // x.shape[1]
     return gx + (gamma * inv_std * gbeta / M)[:, None, None], ggamma, gbeta, gshortcut
 
 
-def without_variance_term(results, gy, y, x, gamma, mean, inv_std, relu, wants_shortcut):
+def without_variance_term(results, gy, y, x, gamma, mean, inv_std, relu, wants_shortcut, overwrite):
     """The gradient through the variance forgotten: x_hat · ggamma / M is not subtracted."""
     gx, ggamma, gbeta, gshortcut = results
     M = x.size // x.shape[1]
@@ -89,13 +89,13 @@ def without_variance_term(results, gy, y, x, gamma, mean, inv_std, relu, wants_s
     return gx + x_hat * (gamma * inv_std * ggamma / M)[:, None, None], ggamma, gbeta, gshortcut
 
 
-def unbiased_variance(results, gy, y, x, gamma, mean, inv_std, relu, wants_shortcut):
+def unbiased_variance(results, gy, y, x, gamma, mean, inv_std, relu, wants_shortcut, overwrite):
     """M − 1 in place of M."""
     M = x.size // x.shape[1]
     return results[0] * (M / (M - 1)), *results[1:]
 
 
-def without_mask(results, gy, y, x, gamma, mean, inv_std, relu, wants_shortcut):
+def without_mask(results, gy, y, x, gamma, mean, inv_std, relu, wants_shortcut, overwrite):
     """The rectifier forgotten in the shortcut's gradient."""
     return *results[:3], gy if wants_shortcut else None
 
@@ -142,8 +142,9 @@ def test_a_planted_error_is_caught(monkeypatch, name, fault, kernel_set):
         right = getattr(chosen, kernel)
 
         def wrong(*arguments, **options):
+            kept = [a.copy(order="K") if isinstance(a, np.ndarray) else a for a in arguments]  # some are overwritten
             results = right(*arguments, **options)
-            faulty = fault(results if isinstance(results, tuple) else (results,), *arguments, **options)
+            faulty = fault(results if isinstance(results, tuple) else (results,), *kept, **options)
             return faulty if isinstance(results, tuple) else faulty[0]
 
         monkeypatch.setattr(chosen, kernel, wrong)

@@ -22,7 +22,7 @@ from minires.errors import ShapeError
 from minires.kernels.checks import check_batch_norm, check_gradient, check_shortcut
 from minires.kernels.fast.channels import FAR, ChannelRows
 from minires.kernels.fast.elementwise import rectifier_mask
-from minires.threads import parallel, single_threaded_blas
+from minires.threads import Steps, parallel_steps
 
 
 def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array, Array]:
@@ -92,7 +92,7 @@ def batch_norm_grads(gy: Array, x: Array, gamma: Array, mean: Array, inv_std: Ar
     check_batch_norm(x, gamma, mean, inv_std)
     check_gradient(gy, x, "input")
     same_dtype(gy, x, gamma, mean, inv_std)
-    return _grads(gy, None, x, gamma, mean, inv_std, False)[:3]
+    return parallel_steps(_grads(gy, None, x, gamma, mean, inv_std, False, False))[:3]
 
 
 def batch_norm_act(
@@ -125,11 +125,16 @@ def batch_norm_act(
     if M < 2:
         raise ShapeError(f"batch norm needs more than one value per channel when training, got shape {x.shape}")
     dtype = same_dtype(x, gamma, beta)
-    image = ChannelRows(x)
-    mean, var, centre = image.statistics()
-    inv_std = 1 / np.sqrt(var + eps)
-    y = _apply(image, gamma * inv_std, beta, mean, centre, shortcut, relu)
-    return y, mean.astype(dtype), var.astype(dtype), inv_std.astype(dtype)
+
+    def steps() -> Steps[tuple[Array, ...]]:
+        image = ChannelRows(x)
+        mean, var, centre = yield from image.statistics()
+        inv_std = 1 / np.sqrt(var + eps)
+        y = yield from _apply(image, gamma * inv_std, beta, mean, centre, shortcut, relu)
+        return y, mean.astype(dtype), var.astype(dtype), inv_std.astype(dtype)
+
+    y, mean, var, inv_std = parallel_steps(steps())
+    return y, mean, var, inv_std
 
 
 def batch_norm_act_inference(
@@ -157,11 +162,20 @@ def batch_norm_act_inference(
     check_batch_norm(x, gamma, beta, mean, var)
     same_dtype(x, gamma, beta, mean, var)
     inv_std = 1 / np.sqrt(var.astype(np.float64) + eps)
-    return _apply(ChannelRows(x), gamma * inv_std, beta, mean, _centre(mean, inv_std), shortcut, relu)
+    centre = _centre(mean, inv_std)
+    return parallel_steps(_apply(ChannelRows(x), gamma * inv_std, beta, mean, centre, shortcut, relu))
 
 
 def batch_norm_act_grads(
-    gy: Array, y: Array, x: Array, gamma: Array, mean: Array, inv_std: Array, relu: bool, wants_shortcut: bool
+    gy: Array,
+    y: Array,
+    x: Array,
+    gamma: Array,
+    mean: Array,
+    inv_std: Array,
+    relu: bool,
+    wants_shortcut: bool,
+    overwrite: bool = False,
 ) -> tuple[Array, Array, Array, Array | None]:
     """Gradients of `batch_norm_act`: `minires.kernels.reference.batch_norm_act_grads`.
 
@@ -173,6 +187,7 @@ def batch_norm_act_grads(
     gamma, mean, inv_std : (C,) arrays, the last two as `batch_norm_act` returned them
     relu : as in the forward pass
     wants_shortcut : whether gshortcut = gz is wanted
+    overwrite : whether results may lie in the memory of gy, which saves reading as much as is written
 
     Returns
     -------
@@ -190,20 +205,18 @@ def batch_norm_act_grads(
         check_gradient(gy, y, "output")
     check_gradient(gy, x, "input")
     same_dtype(gy, x, gamma, mean, inv_std)
-    gx, ggamma, gbeta, gz = _grads(gy, y if relu else None, x, gamma, mean, inv_std, wants_shortcut)
-    return gx, ggamma, gbeta, gz
+    return parallel_steps(_grads(gy, y if relu else None, x, gamma, mean, inv_std, wants_shortcut, overwrite))
 
 
-@single_threaded_blas()
 def _apply(
     image: ChannelRows, scale: Array, beta: Array, mean: Array, centre: Array | None, shortcut: Array | None, relu: bool
-) -> Array:
+) -> Steps[Array]:
     """y of (1), with the shortcut added, rectified."""
     shift = beta - (mean if centre is None else mean - centre) * scale
     centred, scales, shifts = image.centred(centre), image.row(scale), image.row(shift)
     addend = None if shortcut is None else image.matrix(shortcut)
     zeros = np.zeros_like(scales)  # a row of zeros is faster than one zero
-    result, y = image.new()
+    y = image.new()
 
     def run(rows: slice) -> None:
         out = y[rows]
@@ -214,31 +227,35 @@ def _apply(
         if relu:
             np.maximum(out, zeros, out=out)
 
-    parallel(run, image.blocks)
-    return result
+    yield run, image.blocks
+    return image.image(y)
 
 
-@single_threaded_blas()
 def _grads(
-    gy: Array, y: Array | None, x: Array, gamma: Array, mean: Array, inv_std: Array, wants_shortcut: bool
-) -> tuple[Array, Array, Array, Array | None]:
-    """gx, ggamma, gbeta, gz; y is the mask of a rectifier, or None. In gx lies gz first, unless gz is wanted."""
+    gy: Array,
+    y: Array | None,
+    x: Array,
+    gamma: Array,
+    mean: Array,
+    inv_std: Array,
+    wants_shortcut: bool,
+    overwrite: bool,
+) -> Steps[tuple[Array, Array, Array, Array | None]]:
+    """gx, ggamma, gbeta, gz; y is the mask of a rectifier, or None. gx lies where gz lay, unless gz is wanted."""
     M, dtype = x.shape[0] * x.shape[2] * x.shape[3], gy.dtype
     image = ChannelRows(x)
     centre = _centre(mean, inv_std)
     centred, offset = image.centred(centre), mean if centre is None else mean - centre
-    result, gx = image.new()
     gradient, outputs = image.matrix(gy), None if y is None else image.matrix(y)
-    gshortcut, gz = gy, gradient
-    if outputs is not None:
-        gshortcut, gz = image.new() if wants_shortcut else (gy, gx)
+    gz = gradient if overwrite or outputs is None else image.new()
+    gx = image.new() if wants_shortcut or (gz is gradient and not overwrite) else gz
 
     def of_block(rows: slice) -> tuple[Array, Array]:
         if outputs is not None:
             rectifier_mask(gradient[rows], outputs[rows], gz[rows])
         return gz[rows], centred(rows)
 
-    gbeta, products = image.sums(of_block)
+    gbeta, products = yield from image.sums(of_block)
     inv_std = inv_std.astype(np.float64)
     ggamma = (products - offset * gbeta) * inv_std
     scale = gamma * inv_std
@@ -253,8 +270,9 @@ def _grads(
         out = np.multiply(gz[rows], scales, out=gx[rows])
         np.add(out, rest, out=out)  # (2)
 
-    parallel(run, image.blocks)
-    return result, ggamma.astype(dtype), gbeta.astype(dtype), gshortcut if wants_shortcut else None
+    yield run, image.blocks
+    gshortcut = None if not wants_shortcut else gy if outputs is None else image.image(gz)
+    return image.image(gx), ggamma.astype(dtype), gbeta.astype(dtype), gshortcut
 
 
 def _centre(mean: Array, inv_std: Array) -> Array | None:

@@ -15,7 +15,7 @@ import numpy as np
 from minires.device import Array
 from minires.kernels.fast.layout import hwnc, nchw_view, pieces, repeated
 from minires.memory import new_array
-from minires.threads import parallel, scratch
+from minires.threads import Steps, scratch
 
 FAR = 100.0  # mean² / var from which sums are taken around the mean
 _BLOCK = 1 << 19  # numbers in a block: calls shorter than some 30 µs do not gain from threads
@@ -44,19 +44,22 @@ class ChannelRows:
         """(N, C, H, W) -> (H·W / fold, fold·N·C)."""
         return hwnc(x).reshape(self.H * self.W // self.fold, self.fold * self.N * self.C)
 
-    def new(self) -> tuple[Array, Array]:
-        """An uninitialised image as (N, C, H, W), and its matrix."""
-        image = new_array((self.H, self.W, self.N, self.C), self.x.dtype)
-        return nchw_view(image), image.reshape(self.x.shape)
+    def image(self, matrix: Array) -> Array:
+        """(H·W / fold, fold·N·C) -> (N, C, H, W), a view."""
+        return nchw_view(matrix.reshape(self.H, self.W, self.N, self.C))
+
+    def new(self) -> Array:
+        """An uninitialised matrix."""
+        return new_array(self.x.shape, self.x.dtype)
 
     def row(self, per_channel: Array) -> Array:
         """(C,) -> (fold·N·C,): a number for each place in a row of the matrix."""
         return repeated(per_channel.astype(self.x.dtype), self.fold * self.N)
 
-    def sums(self, of_block: Callable[[slice], tuple[Array, Array]]) -> tuple[Array, Array]:
-        """(Σ a, Σ a·b) over each channel in float64, where ``of_block(rows)`` gives a and b."""
+    def sums(self, of_block: Callable[[slice], tuple[Array, Array]]) -> Steps[tuple[Array, Array]]:
+        """(Σ a, Σ a·b) over each channel in float64, where ``of_block(rows)`` gives a and b: a step of threads."""
         width = self.summed * self.N * self.C
-        totals = scratch("batch norm sums", (2, len(self.blocks), width), self.x.dtype)
+        totals = np.empty((2, len(self.blocks), width), self.x.dtype)
         most = max((rows.stop - rows.start for rows in self.blocks), default=0)
         ones = np.ones(most * self.fold // self.summed, self.x.dtype)
 
@@ -65,21 +68,21 @@ class ChannelRows:
             np.matmul(ones[: len(a)], a, out=totals[0, index])
             np.einsum("ij,ij->j", a, b, out=totals[1, index])
 
-        parallel(run, range(len(self.blocks)))
+        yield run, range(len(self.blocks))
         first, second = totals.sum(1, dtype=np.float64).reshape(2, self.summed * self.N, self.C).sum(1)
         return first, second
 
-    def statistics(self) -> tuple[Array, Array, Array | None]:
-        """mean and var in float64, and the centre to take x around, or None where that is needless."""
+    def statistics(self) -> Steps[tuple[Array, Array, Array | None]]:
+        """mean, var in float64, and the centre to take x around, None where that is needless: steps of threads."""
         M = self.N * self.H * self.W
-        total, squares = self.sums(lambda rows: (self.x[rows], self.x[rows]))
+        total, squares = yield from self.sums(lambda rows: (self.x[rows], self.x[rows]))
         mean = total / M
         var = squares / M - mean * mean  # where rounding makes it negative, it is taken again below
         if not (mean * mean > FAR * var).any():
             return mean, var, None
         centre = mean.astype(self.x.dtype)
         centred = self.centred(centre)
-        total, squares = self.sums(lambda rows: (centred(rows),) * 2)
+        total, squares = yield from self.sums(lambda rows: (centred(rows),) * 2)
         rest = total / M
         return centre + rest, np.maximum(squares / M - rest * rest, 0), centre
 

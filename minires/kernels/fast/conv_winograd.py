@@ -33,7 +33,7 @@ from minires.kernels.fast.finish import Finish
 from minires.kernels.fast.layout import contiguous, pieces
 from minires.kernels.fast.sums import add_product
 from minires.memory import new_array
-from minires.threads import parallel, scratch
+from minires.threads import Steps, parallel_steps, scratch
 
 SUITS = "3×3 with stride 1 in float32"  # as a plan says
 _BLOCK = 36 * 16384  # transformed numbers in a block of tiles: what a core's cache holds, more or less
@@ -70,9 +70,13 @@ def conv2d(x: Array, w: Array, geometry: Geometry, y: Array, finish: Finish) -> 
     """y (P, Q, N, K) = `kernels.reference.conv2d` of x (H, W, N, C) and w (3, 3, C, K), finished."""
     offset = -geometry.padding[0], -geometry.padding[1]
     forward = _Pass(_FORWARD, contiguous(x), offset, (y.shape[0], y.shape[1]))
-    forward.U = _filter_transform(w, _FORWARD.G)
     forward.target, forward.finish = y, finish
-    forward.run()
+
+    def steps() -> Steps[None]:
+        forward.U = yield from _filter_transform(w, _FORWARD.G)
+        yield from forward.steps()
+
+    parallel_steps(steps())
 
 
 def conv2d_grads(
@@ -82,19 +86,19 @@ def conv2d_grads(
 
     gx is the convolution of gy, padded by two less the forward padding, with the filter reversed.
     """
-    N, K = gy.shape[2:]
-    gx = products = None
     grad_pass = _Pass(_BACKWARD, gy, (geometry.padding[0] - 2, geometry.padding[1] - 2), x_size)
-    if w is not None:
-        C = w.shape[2]
-        gx = grad_pass.target = new_array((*x_size, N, C), _DTYPE)
-        grad_pass.U = _transposed_filter_transform(w, _BACKWARD.G)
     if x is not None:
-        C = x.shape[3]
         grad_pass.partner = contiguous(x)
-        products = grad_pass.new_products(C, K)
-    grad_pass.run()
-    return gx, None if products is None else _filter_gradient(products, C, K)
+
+    def steps() -> Steps[tuple[Array | None, Array | None]]:
+        if w is not None:
+            grad_pass.target = new_array((*x_size, gy.shape[2], w.shape[2]), _DTYPE)
+            grad_pass.U = yield from _transposed_filter_transform(w, _BACKWARD.G)
+        yield from grad_pass.steps()
+        gw = None if grad_pass.products is None else (yield from _filter_gradient(grad_pass.products))
+        return grad_pass.target, gw
+
+    return parallel_steps(steps())
 
 
 class _Pass:
@@ -111,25 +115,17 @@ class _Pass:
         self.rows, self.cols = -(-size[0] // _m), -(-size[1] // _m)  # tiles
         self.batch = source.shape[2]
 
-    def new_products(self, C: int, K: int) -> Array:
-        """Room for the partial sums in (5): (lanes, 36, C, K)."""
-        if C * K >= _LARGE:
-            self.products = scratch("winograd U", (1, _n * _n, C, K), _DTYPE)  # when U is no longer needed
-        else:
-            lanes = min(_LANES, len(self._blocks(C, K)))
-            self.products = scratch("winograd products", (lanes, _n * _n, C, K), _DTYPE)
-        return self.products
-
-    def run(self) -> None:
+    def steps(self) -> Steps[None]:
         """Fill ``target`` and ``products``."""
-        channels = self.source.shape[3]
-        others = [a.shape[3] for a in (self.target, self.partner) if a is not None]
-        blocks = self._blocks(channels, max(others))
-        if channels * max(others) < _LARGE:
-            lanes = pieces(len(blocks), _LANES)
-            parallel(lambda i: self._lane(i, blocks[lanes[i]]), range(len(lanes)))
-        else:
-            self._three_phases(blocks)
+        C, others = self.source.shape[3], [a.shape[3] for a in (self.target, self.partner) if a is not None]
+        blocks = self._blocks(C, max(others))
+        if C * max(others) >= _LARGE:
+            yield from self._three_phases(blocks)
+            return
+        lanes = [blocks[lane] for lane in pieces(len(blocks), _LANES)]
+        if self.partner is not None:
+            self.products = new_array((len(lanes), _n * _n, self.partner.shape[3], C), _DTYPE)
+        yield lambda lane: self._lane(lane, lanes[lane]), range(len(lanes))
 
     def _blocks(self, C: int, K: int) -> list[_Block]:
         per_tile = _n * _n * self.batch * max(C, K)
@@ -154,27 +150,32 @@ class _Pass:
                 self._transform_partner(block, X)
                 self._correlate(V, X, slice(None), lane, first=number == 0)
 
-    def _three_phases(self, blocks: list[_Block]) -> None:
+    def _three_phases(self, blocks: list[_Block]) -> Steps[None]:
         """Each step over the whole image before the next: filters are read once, and not once a block.
 
         What is large is there one after the other, in the same memory: M and the partner's tiles, U and the products.
         """
-        tiles = self.rows * self.cols
-        V = self._room("winograd all V", self.source, tiles)
-
-        def within(everything: Array, block: _Block) -> Array:
-            first = block.row * self.cols
-            return everything[:, :, first + block.start : first + block.stop]
-
-        parallel(lambda block: self._transform_source(block, within(V, block)), blocks)
+        V = self._everything(self.source)
+        yield lambda block: self._transform_source(block, self._within(V, block)), blocks
         if self.target is not None:
-            M = self._room("winograd all M", self.target, tiles)
-            parallel(lambda part: self._multiply(V, M, part), pieces(_n * _n, 12))
-            parallel(lambda block: self._back(within(M, block), block), blocks)
+            M = self._everything(self.target)
+            yield lambda part: self._multiply(V, M, part), pieces(_n * _n, 12)
+            self.U = None
+            yield lambda block: self._back(self._within(M, block), block), blocks
+            del M
         if self.partner is not None:
-            X = self._room("winograd all M", self.partner, tiles)
-            parallel(lambda block: self._transform_partner(block, within(X, block)), blocks)
-            parallel(lambda part: self._correlate(V, X, part, 0, first=True), pieces(_n * _n, 12))
+            X = self._everything(self.partner)
+            yield lambda block: self._transform_partner(block, self._within(X, block)), blocks
+            self.products = new_array((1, _n * _n, self.partner.shape[3], self.source.shape[3]), _DTYPE)
+            yield lambda part: self._correlate(V, X, part, 0, first=True), pieces(_n * _n, 12)
+
+    def _everything(self, image: Array) -> Array:
+        """Room for the transforms of all tiles of an image."""
+        return new_array((_n, _n, self.rows * self.cols, image.shape[2] * image.shape[3]), _DTYPE)
+
+    def _within(self, everything: Array, block: _Block) -> Array:
+        first = block.row * self.cols
+        return everything[:, :, first + block.start : first + block.stop]
 
     def _room(self, key: str, image: Array, tiles: int) -> Array:
         return scratch(key, (_n, _n, tiles, image.shape[2] * image.shape[3]), _DTYPE)
@@ -255,29 +256,31 @@ def _tiles_back(A: Array, M: Array, block: _Block, image: Array) -> tuple[slice,
     return rows, cols
 
 
-def _filter_transform(w: Array, G: Array) -> Array:
+def _filter_transform(w: Array, G: Array) -> Steps[Array]:
     """U (36, C, K) of (1)."""
     C, K = w.shape[2:]
-    taps, U = w.reshape(3, 3, C * K), scratch("winograd U", (_n, _n, C * K), _DTYPE)
+    taps, U = w.reshape(3, 3, C * K), new_array((_n, _n, C * K), _DTYPE)
 
     def transform(part: slice) -> None:
         half = scratch("winograd filter", (3, _n, part.stop - part.start), _DTYPE)
         np.matmul(G, taps[:, :, part], out=half)
         np.matmul(G, half.transpose(1, 0, 2), out=U[:, :, part].transpose(1, 0, 2))  # (1)
 
-    parallel(transform, pieces(C * K, -(-C * K // _FILTER_BLOCK)))
+    yield transform, pieces(C * K, -(-C * K // _FILTER_BLOCK))
     return U.reshape(_n * _n, C, K)
 
 
-def _transposed_filter_transform(w: Array, G: Array) -> Array:
+def _transposed_filter_transform(w: Array, G: Array) -> Steps[Array]:
     """Uᵀ (36, K, C): of a small filter a copy, because BLAS takes twice as long with small transposed matrices."""
     if w.shape[2] * w.shape[3] < _LARGE:
-        return _filter_transform(np.ascontiguousarray(w.transpose(0, 1, 3, 2)), G)
-    return _filter_transform(w, G).transpose(0, 2, 1)
+        return (yield from _filter_transform(np.ascontiguousarray(w.transpose(0, 1, 3, 2)), G))
+    U = yield from _filter_transform(w, G)
+    return U.transpose(0, 2, 1)
 
 
-def _filter_gradient(products: Array, C: int, K: int) -> Array:
+def _filter_gradient(products: Array) -> Steps[Array]:
     """gw (3, 3, C, K) of (5), from the partial sums (lanes, 36, C, K)."""
+    C, K = products.shape[2:]
     sums, gw = products.reshape(len(products), _n, _n, C * K), new_array((3, 3, C * K), _DTYPE)
     GT = np.ascontiguousarray(_BACKWARD.G.T)
 
@@ -289,5 +292,5 @@ def _filter_gradient(products: Array, C: int, K: int) -> Array:
         np.matmul(GT, total, out=half)
         np.matmul(GT, half.transpose(1, 0, 2), out=gw[:, :, part].transpose(1, 0, 2))  # (5)
 
-    parallel(transform, pieces(C * K, -(-C * K // _FILTER_BLOCK)))
+    yield transform, pieces(C * K, -(-C * K // _FILTER_BLOCK))
     return gw.reshape(3, 3, C, K)

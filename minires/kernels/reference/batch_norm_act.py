@@ -74,7 +74,15 @@ def batch_norm_act_inference(
 
 
 def batch_norm_act_grads(
-    gy: Array, y: Array, x: Array, gamma: Array, mean: Array, inv_std: Array, relu: bool, wants_shortcut: bool
+    gy: Array,
+    y: Array,
+    x: Array,
+    gamma: Array,
+    mean: Array,
+    inv_std: Array,
+    relu: bool,
+    wants_shortcut: bool,
+    overwrite: bool = False,
 ) -> tuple[Array, Array, Array, Array | None]:
     """Gradients of the loss with respect to the input, scale, shift and shortcut of `batch_norm_act`.
 
@@ -91,6 +99,7 @@ def batch_norm_act_grads(
     gamma, mean, inv_std : (C,) arrays, the last two as `batch_norm_act` returned them
     relu : as in the forward pass
     wants_shortcut : whether gshortcut is wanted
+    overwrite : whether results may lie in the memory of gy; here they never do
 
     Returns
     -------

@@ -20,6 +20,7 @@ from minires.kernels.fast import conv_winograd
 from minires.kernels.fast.channels import FAR, ChannelRows
 from minires.kernels.fast.cook_toom import F43, ShortConvolution
 from minires.testing.rounding.double import Rounded, constant
+from minires.threads import parallel_steps
 
 AXES = (0, 2, 3)
 
@@ -41,7 +42,7 @@ def batch_norm_act(
     the same; so the one that the kernel takes is asked for, and is exact.
     """
     M = x.shape[0] * x.shape[2] * x.shape[3]
-    _, _, centre = ChannelRows(np.ascontiguousarray(x.value.astype(x.precision.dtype))).statistics()
+    _, _, centre = parallel_steps(ChannelRows(np.ascontiguousarray(x.value.astype(x.precision.dtype))).statistics())
     offset = _exactly(np.zeros(x.shape[1]) if centre is None else centre, x)
     centred = x - _wide(offset)
     rest = centred.sum(AXES) / M
@@ -75,7 +76,15 @@ def batch_norm_inference(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps
 
 
 def batch_norm_act_grads(
-    gy: Any, y: Any, x: Any, gamma: Any, mean: Any, inv_std: Any, relu: bool, wants_shortcut: bool
+    gy: Any,
+    y: Any,
+    x: Any,
+    gamma: Any,
+    mean: Any,
+    inv_std: Any,
+    relu: bool,
+    wants_shortcut: bool,
+    overwrite: bool = False,
 ) -> tuple[Array, Array, Array, Array | None]:
     """gx = gz · scale + ((x − centre) · slope + level), with ggamma from Σ gz · (x − centre)."""
     M = x.shape[0] * x.shape[2] * x.shape[3]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from minires.kernels import reference
 from minires.kernels.fast import channels
 from minires.testing import strategies as ms
+from minires.threads import parallel_steps
 
 fast = importlib.import_module("minires.kernels.fast.batch_norm")  # the package has a function of that name
 EPS = 1e-5
@@ -90,6 +91,23 @@ def test_the_forward_pass_is_within_rounding_of_the_reference(
     bound = wide(scale) * (far * (wide(relative) + 12 * u) + wide(2 * g * far.mean((0, 2, 3)) + oracle))
     bound += 6 * u * (wide(np.abs(beta)) + (0 if shortcut is None else np.abs(shortcut)))
     assert np.all(np.abs(results[0] - y) <= bound)
+
+
+@given(case=drawn(), relu=st.booleans(), wants_shortcut=st.booleans(), sizes=cuts)
+def test_overwriting_the_gradient_changes_no_result_and_takes_no_memory_for_one(case, relu, wants_shortcut, sizes):
+    y, mean, _, inv_std = reference.batch_norm_act(case.x, case.gamma, case.beta, case.shortcut, relu, EPS)
+    others = y, case.x, case.gamma, mean, inv_std, relu, wants_shortcut
+    gy = np.ascontiguousarray(case.gy.transpose(2, 3, 0, 1)).transpose(2, 3, 0, 1)
+    overwrites = relu or not wants_shortcut  # otherwise the gradient of the shortcut is gy
+    with cut(*sizes):
+        expected = fast.batch_norm_act_grads(gy, *others)
+        given = gy.copy(order="K")
+        results = fast.batch_norm_act_grads(given, *others, overwrites)
+    for result, other in zip(results, expected, strict=True):
+        assert np.array_equal(result, other) if other is not None else result is None
+    where = [result is not None and np.shares_memory(result, given) for result in results]
+    assert where == [overwrites and not wants_shortcut, False, False, wants_shortcut]
+    assert not np.shares_memory(expected[0], gy)
 
 
 @given(case=drawn(), relu=st.booleans(), sizes=cuts)
@@ -193,7 +211,8 @@ def test_gradients_take_x_around_its_mean_if_one_is_more_than_ten_deviations_fro
 
 @pytest.mark.parametrize(("mean", "far"), [(10.0, False), (10.5, True), (-10.5, True)])
 def test_statistics_do_so_too(mean, far):
-    _, var, centre = channels.ChannelRows(mean + np.array([-1.0, 1.0]).reshape(1, 1, 1, 2)).statistics()
+    image = channels.ChannelRows(mean + np.array([-1.0, 1.0]).reshape(1, 1, 1, 2))
+    _, var, centre = parallel_steps(image.statistics())
     assert var == 1
     assert (centre is not None) == far
 
@@ -202,7 +221,7 @@ def test_what_float32_rounds_off_the_centre_is_made_good():
     # At 2²⁴ float32 has even numbers alone: the mean, 2²⁴ + 1, is 1 away from the centre that x is taken around.
     x = np.float32([2.0**24, 2.0**24 + 2]).reshape(1, 1, 1, 2)
     image = channels.ChannelRows(x)
-    mean, var, centre = image.statistics()
+    mean, var, centre = parallel_steps(image.statistics())
     assert (mean, var, centre) == (2.0**24 + 1, 1, 2.0**24)
 
 
