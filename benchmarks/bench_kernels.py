@@ -164,7 +164,13 @@ def pool_pairs(case: Pool, rng: np.random.Generator) -> list[Pair]:
     geometry = Geometry((3, 3), (2, 2), (1, 1))
     x = fast.relu(hwnc(rng, case.N, case.C, case.H, case.H))
     gy = hwnc(rng, case.N, case.C, *geometry.output_size((case.H, case.H)))
-    pairs: list[Pair] = [(lambda: fast.max_pool2d(x, geometry), lambda: fast.max_pool2d_grad(gy, x, geometry))]
+    _, winners = fast.max_pool2d_winners(x, geometry)
+    pairs: list[Pair] = [
+        (
+            lambda: fast.max_pool2d_winners(x, geometry),
+            lambda: fast.max_pool2d_grad(gy, winners, geometry, x.shape[2:]),
+        )
+    ]
     for channels_last in (False, True):
         tx, tgy = to_torch(x, channels_last), to_torch(gy, channels_last)
         _, places = torch.nn.functional.max_pool2d(tx, 3, 2, 1, return_indices=True)

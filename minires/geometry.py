@@ -110,6 +110,10 @@ class Geometry:
                 if rows and cols:
                     yield Tap(r, s, rows[0], cols[0], rows[1], cols[1])
 
+    def number(self, tap: Any) -> int:
+        """Where a tap is in the window, counted row by row."""
+        return int(tap.r * self.kernel[1] + tap.s)
+
     def _meet(self, axis: int, tap: int, outputs: int, inputs: int) -> tuple[slice, slice] | None:
         stride, offset = self.stride[axis], tap * self.dilation[axis] - self.padding[axis]
         first = max(0, -(offset // stride))  # smallest p with p·stride + offset ≥ 0

@@ -5,21 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from minires.autograd.tensor import Tensor
-from minires.device import Array, Size, xp_of
+from minires.device import Array, Size
 from minires.errors import ShapeError
 from minires.functional.kernel_op import KernelOp
 from minires.geometry import Geometry, pair
 
 
 class _MaxPool(KernelOp):
-    """What the three operations of max pooling share: the input and the geometry that say who won."""
+    """What the three operations of max pooling share: who won, the geometry, and the size (H, W) of the input."""
+
+    constants: tuple[Array, Geometry, Size]
 
     def branches(self) -> tuple[Any, ...]:
-        """The places of the winners, in row-major order over the whole input."""
-        (x,), (geometry,) = self.saved, self.constants
-        xp = xp_of(x.array)
-        places = xp.arange(x.size, dtype=x.dtype).reshape(x.shape)
-        return (self.kernels.max_pool2d_gather(places, x.array, geometry),)
+        """The winners."""
+        return (self.constants[0],)
 
 
 class MaxPool2d(_MaxPool):
@@ -29,41 +28,42 @@ class MaxPool2d(_MaxPool):
 
     def forward(self, x: Array, *, geometry: Geometry) -> Any:
         """Compute y (N, C, P, Q)."""
-        self.save(x)
-        self.save_constant(geometry)
-        return self.kernels.max_pool2d(x, geometry)
+        if not any(self.needs_grad):
+            return self.kernels.max_pool2d(x, geometry)
+        y, winners = self.kernels.max_pool2d_winners(x, geometry)
+        self.save_constant(winners, geometry, x.shape[2:])
+        return y
 
     def backward(self, gy: Tensor) -> Any:
         """Hand gy to the winners."""
-        return MaxPool2dGrad.apply(gy, self.saved[0].detach(), geometry=self.constants[0])
+        return MaxPool2dGrad.apply(gy, constants=self.constants)
 
 
 class MaxPool2dGrad(_MaxPool):
-    """gy at the places where x won: linear in gy, and flat in x wherever it has a derivative."""
+    """gy at the places of the winners, which are what they are because of x."""
 
-    def forward(self, gy: Array, x: Array, *, geometry: Geometry) -> Any:
+    def forward(self, gy: Array, *, constants: tuple[Array, Geometry, Size]) -> Any:
         """Compute gx (N, C, H, W)."""
-        self.save(x)
-        self.save_constant(geometry)
-        return self.kernels.max_pool2d_grad(gy, x, geometry)
+        self.save_constant(*constants)
+        return self.kernels.max_pool2d_grad(gy, *constants)
 
     def backward(self, ggx: Tensor) -> Any:
-        """Read ggx where x won."""
-        return MaxPool2dGather.apply(ggx, self.saved[0], geometry=self.constants[0]), None
+        """Read ggx where the winners are."""
+        return MaxPool2dGather.apply(ggx, constants=self.constants)
 
 
 class MaxPool2dGather(_MaxPool):
-    """v read where x won."""
+    """v read where the winners are."""
 
-    def forward(self, v: Array, x: Array, *, geometry: Geometry) -> Any:
+    def forward(self, v: Array, *, constants: tuple[Array, Geometry, Size]) -> Any:
         """Compute (N, C, P, Q)."""
-        self.save(x)
-        self.save_constant(geometry)
-        return self.kernels.max_pool2d_gather(v, x, geometry)
+        self.save_constant(*constants)
+        winners, geometry, _ = constants
+        return self.kernels.max_pool2d_gather(v, winners, geometry)
 
     def backward(self, gy: Tensor) -> Any:
         """Hand gy to the winners."""
-        return MaxPool2dGrad.apply(gy, self.saved[0], geometry=self.constants[0]), None
+        return MaxPool2dGrad.apply(gy, constants=self.constants)
 
 
 class AvgPool2d(KernelOp):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from minires.device import Array, same_dtype
+from typing import Any
+
+import numpy as np
+
+from minires.device import Array, Size, same_dtype
 from minires.errors import ShapeError
+from minires.geometry import Geometry
 
 
 def check_batch_norm(x: Array, *per_channel: Array) -> int:
@@ -45,3 +50,16 @@ def check_shortcut(shortcut: Array | None, x: Array) -> None:
             f"a shortcut of shape {shortcut.shape} cannot be added to an output of shape {x.shape}: project it first"
         )
     same_dtype(x, shortcut)
+
+
+def winners_dtype(geometry: Geometry) -> np.dtype[Any]:
+    """The least unsigned integers that number the taps of a window."""
+    return np.min_scalar_type(geometry.kernel[0] * geometry.kernel[1] - 1)
+
+
+def check_winners(gy: Array, winners: Array, geometry: Geometry, size: Size) -> None:
+    """Raise ShapeError unless both have the shape of a pooling's output, for images of this size."""
+    shape = geometry.check_pool((*gy.shape[:2], *size))
+    for array in (gy, winners):
+        if array.shape != shape:
+            raise ShapeError(f"an array of shape {array.shape} was given where pooling needs {shape}")

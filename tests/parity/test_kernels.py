@@ -103,7 +103,7 @@ def test_max_pooling_with_ties_and_nan(case, seed, order, nan):
     expected, (gradient,) = theirs(lambda a: TF.max_pool2d(a, g.kernel, g.stride), framed, gy=gy)
     np.testing.assert_array_equal(y, expected)
     inner = tuple(slice(pad, pad + n) for pad, n in zip(g.padding, x.shape[2:], strict=True))
-    assert_close(ref.max_pool2d_grad(gy, x, g), gradient[(..., *inner)])
+    assert_close(ref.max_pool2d_grad(gy, ref.max_pool2d_winners(x, g)[1], g, x.shape[2:]), gradient[(..., *inner)])
 
 
 @given(case=ms.pool_cases(max_kernel=4), seed=ms.seeds(), order=ms.memory_orders())
@@ -169,4 +169,5 @@ def test_nan_goes_through_the_rectifier_and_of_several_in_a_window_the_last_wins
     assert np.array_equal(ref.relu_grad(np.ones_like(x), ref.relu(x)), gradient)
     geometry = Geometry(2)
     _, (gradient,) = theirs(lambda a: TF.max_pool2d(a, 2), x)
-    assert np.array_equal(ref.max_pool2d_grad(np.ones((1, 1, 1, 1)), x, geometry), gradient)
+    winners = ref.max_pool2d_winners(x, geometry)[1]
+    assert np.array_equal(ref.max_pool2d_grad(np.ones((1, 1, 1, 1)), winners, geometry, x.shape[2:]), gradient)

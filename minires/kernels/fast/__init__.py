@@ -15,6 +15,7 @@ from minires.kernels.fast.pooling import (
     adaptive_avg_pool2d_grad,
     max_pool2d,
     max_pool2d_grad,
+    max_pool2d_winners,
 )
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "conv2d_weight_grad",
     "max_pool2d",
     "max_pool2d_grad",
+    "max_pool2d_winners",
     "relu",
     "relu_grad",
     "sgd_",

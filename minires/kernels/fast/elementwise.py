@@ -75,12 +75,11 @@ def where(mask: Array, values: Array, out: Array | None = None) -> Array:
     """The values where the mask is, else 0, for arrays of one shape; in scratch if there is no ``out``.
 
     The mask multiplies the values' bits as an integer, 1 or 0: several times as fast as `np.where`, and no infinity
-    or NaN beside the mask gets through.
+    or NaN beside the mask gets through. NumPy widens the mask piece by piece, in its own small buffer.
     """
     integer = np.dtype(f"i{values.itemsize}")
-    wide = scratch("mask wide", values.shape, integer)
-    np.copyto(wide, mask.view(np.int8))
-    product: Array = np.multiply(values.view(integer), wide, out=wide if out is None else out.view(integer))
+    target = scratch("where", values.shape, integer) if out is None else out.view(integer)
+    product: Array = np.multiply(values.view(integer), mask, out=target)
     return product.view(values.dtype)
 
 

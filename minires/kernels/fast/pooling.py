@@ -2,34 +2,35 @@
 
 The maximum of a window is the maximum of its rows' maxima, and the first maximum in row-major order lies in the
 first row that holds it, at the first place in that row that does. So max pooling falls into a step along rows and
-a step across them, forth and back:
+a step across them:
 
     m[h, q] = max_s x[h, (q, s)]           the maximum of window row h                (1)
     y[p, q] = max_r m[(p, r), q]                                                      (2)
-    e[h, q] = Σ gy[p, q] over the windows whose first maximum lies in row h           (3)
-    gx[h, w] = Σ e[h, q] over the q whose first maximum in row h lies at w            (4)
 
-(4) need not know p: the place within a row is the same for all windows that share the row.
+and who won is the first r with m = y, and the first s with x = m there. The gradient goes the other way round: a
+pixel looks at the few windows that see it, as in sights.py, and at who won them.
 
 Images here are C-order arrays (H, W, N·C).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from minires.device import Array, Size, same_dtype
+from minires.device import Array, Size
 from minires.errors import ShapeError
 from minires.geometry import Geometry, adaptive_windows
+from minires.kernels.checks import check_winners, winners_dtype
 from minires.kernels.fast.elementwise import where
 from minires.kernels.fast.layout import blocks, hwnc, hwnc_view, nchw_view, new_activations
-from minires.kernels.fast.sights import from_outputs
+from minires.kernels.fast.sights import Sight, each_phase, from_outputs
 from minires.memory import new_array
 from minires.threads import parallel, scratch
 
-_WINDOWS = 4  # rows of windows in a job, at least; the more, the fewer are looked at twice
+_WINDOWS = 4  # rows of windows in a job, at least; the more, the fewer rows are looked at twice
 _BLOCK = 1 << 21  # numbers of the larger image in a job: shorter calls do not gain from threads
 
 
@@ -51,28 +52,42 @@ def max_pool2d(x: Array, geometry: Geometry) -> Array:
 
     Identity that tests it: equal to the reference, exactly.
     """
-    N, C, P, Q = geometry.check_pool(x.shape)
-    taps, image, y = _Taps(geometry, (x.shape[2], x.shape[3])), _rows(x), new_array((P, Q, N, C), x.dtype)
-
-    def run(windows: slice) -> None:
-        rows, down = taps.of_windows(windows)
-        maxima = scratch("pool row maxima", (rows.stop - rows.start, Q, N * C), x.dtype)
-        _maxima(image[rows], taps.along, maxima)  # (1)
-        _maxima(maxima, down, y[windows].reshape(-1, Q, N * C))  # (2)
-
-    parallel(run, blocks(P, max(_WINDOWS, _BLOCK // max(1, geometry.stride[0] * image[0].size))))
-    return nchw_view(y)
+    return _max_pool(x, geometry, False)[0]
 
 
-def max_pool2d_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
-    """Gradient by the input of `max_pool2d`: `minires.kernels.reference.max_pool2d_grad`.
-
-    The first maximum of a window, in row-major order, takes its gradient; of NaNs it is the last.
+def max_pool2d_winners(x: Array, geometry: Geometry) -> tuple[Array, Array]:
+    """The largest values and who won: `minires.kernels.reference.max_pool2d_winners`.
 
     Parameters
     ----------
-    gy : (N, C, P, Q); x : (N, C, H, W), of one dtype
+    x : (N, C, H, W) float array
+    geometry : kernel (R, S), stride and padding
+
+    Returns
+    -------
+    y : (N, C, P, Q), dtype of x
+    winners : (N, C, P, Q) unsigned integers, r · S + s: the first maximum in row-major order, of NaNs the last
+
+    Raises
+    ------
+    ShapeError : if the window does not fit, or its padding is not smaller than itself.
+
+    Identity that tests it: equal to the reference, exactly.
+    """
+    y, winners = _max_pool(x, geometry, True)
+    assert winners is not None
+    return y, winners
+
+
+def max_pool2d_grad(gy: Array, winners: Array, geometry: Geometry, size: Size) -> Array:
+    """Gradient by the input of `max_pool2d`: `minires.kernels.reference.max_pool2d_grad`.
+
+    Parameters
+    ----------
+    gy : (N, C, P, Q)
+    winners : (N, C, P, Q), as `max_pool2d_winners` returned them
     geometry : as in the forward pass
+    size : (H, W) of the input
 
     Returns
     -------
@@ -80,26 +95,21 @@ def max_pool2d_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
 
     Raises
     ------
-    ShapeError, DtypeError : if shapes or dtypes do not agree.
+    ShapeError : if the shapes do not agree.
 
     Identity that tests it: equal to the reference, exactly where sums are exact; Σ gx = Σ gy.
     """
-    shape = geometry.check_pool(x.shape)
-    if gy.shape != shape:
-        raise ShapeError(f"an array of shape {gy.shape} was given where pooling needs {shape}")
-    same_dtype(gy, x)
-    N, C, H, W = x.shape
-    taps = _Taps(geometry, (H, W))
-    image, gradient, gx = _rows(x), _rows(gy), new_array((H, W, N, C), x.dtype)
-    met_nan: list[int] = []
+    check_winners(gy, winners, geometry, size)
+    N, C = gy.shape[:2]
+    gradient, winner, gx = _rows(gy), _rows(winners), new_array((*size, N, C), gy.dtype)
+    phases = [(pixels, sights) for _, pixels, sights in each_phase(gx.reshape(*size, N * C), geometry)]
 
     def run(rows: slice) -> None:
-        if not _grad_of_rows(rows, gradient, image, taps, gx.reshape(H, W, N * C)):
-            met_nan.append(rows.start)
+        for pixels, sights in phases:
+            _from_windows(pixels, slice(rows.start, min(rows.stop, len(pixels))), sights, gradient, winner, geometry)
 
-    parallel(run, blocks(H, max(_WINDOWS * geometry.stride[0], _BLOCK // max(1, W * N * C))))
-    if met_nan:
-        gx = _grad_by_taps(gradient, image, geometry).reshape(H, W, N, C)
+    most = max((len(pixels) for pixels, _ in phases), default=0)
+    parallel(run, blocks(most, max(_WINDOWS, _BLOCK // max(1, geometry.stride[0] * gx[0].size))))
     return nchw_view(gx)
 
 
@@ -161,7 +171,7 @@ def adaptive_avg_pool2d_grad(gy: Array, size: Size) -> Array:
     return nchw_view(gx)
 
 
-Taps = list[tuple[Any, Any]]  # for each tap in order: where windows lie, and the pixels that they see through it
+Taps = list[tuple[Any, Any, Any]]  # for each tap in order: its number, where windows lie, what they see through it
 
 
 class _Taps:
@@ -169,20 +179,15 @@ class _Taps:
 
     def __init__(self, geometry: Geometry, size: Size) -> None:
         sights = from_outputs(geometry, size)
-        self.rows = {sight.r: sight for sight in sights}.values()  # sights that differ in their rows
+        self.rows = list({sight.r: sight for sight in sights}.values())  # sights that differ in their rows
         columns = {sight.s: sight for sight in sights}.values()
-        self.along: Taps = [((slice(None), t.cols), (slice(None), t.source_cols)) for t in columns]
-
-    def windows_of(self, rows: slice) -> slice:
-        """The windows that see one of these rows, which are a stride or more, so that some do."""
-        found = [windows for windows in (t.onto(rows) for t in self.rows) if windows.start < windows.stop]
-        return slice(min(w.start for w in found), max(w.stop for w in found))
+        self.along: Taps = [(t.s, (slice(None), t.cols), (slice(None), t.source_cols)) for t in columns]
 
     def of_windows(self, windows: slice) -> tuple[slice, Taps]:
         """The rows that these windows see, and the taps between the two, both counted from where they begin."""
-        shown = [found for found in (t.within(windows) for t in self.rows) if found is not None]
-        top, bottom = min(seen.start for _, seen in shown), max(seen.stop for _, seen in shown)
-        return slice(top, bottom), [(_from(windows.start, out), _from(top, seen)) for out, seen in shown]
+        shown = [(t.r, *found) for t in self.rows if (found := t.within(windows)) is not None]
+        top, bottom = min(seen.start for _, _, seen in shown), max(seen.stop for _, _, seen in shown)
+        return slice(top, bottom), [(r, _from(windows.start, out), _from(top, seen)) for r, out, seen in shown]
 
 
 def _from(start: int, where: slice) -> slice:
@@ -190,67 +195,93 @@ def _from(start: int, where: slice) -> slice:
     return slice(where.start - start, where.stop - start, where.step)
 
 
+def _max_pool(x: Array, geometry: Geometry, wants_winners: bool) -> tuple[Array, Array | None]:
+    N, C, P, Q = geometry.check_pool(x.shape)
+    taps, image, y = _Taps(geometry, (x.shape[2], x.shape[3])), _rows(x), new_array((P, Q, N, C), x.dtype)
+    maxima_of, S = y.reshape(P, Q, N * C), geometry.kernel[1]
+    winners = new_array((P, Q, N, C), winners_dtype(geometry)) if wants_winners else None
+    met_nan: list[int] = []
+
+    def run(windows: slice) -> None:
+        rows, down = taps.of_windows(windows)
+        maxima, out = scratch("pool row maxima", (rows.stop - rows.start, Q, N * C), x.dtype), maxima_of[windows]
+        _maxima(image[rows], taps.along, maxima)  # (1)
+        _maxima(maxima, down, out)  # (2)
+        if winners is None:
+            return
+        if np.isnan(np.max(out, initial=0)):
+            met_nan.append(windows.start)
+            return
+        along = scratch("pool row winners", maxima.shape, winners.dtype)
+        _first(image[rows], maxima, taps.along, (s for s, _, _ in taps.along), along)
+        numbers = (along[seen] + winners.dtype.type(r * S) for r, _, seen in down)
+        _first(maxima, out, down, numbers, winners[windows].reshape(out.shape))
+
+    parallel(run, blocks(P, max(_WINDOWS, _BLOCK // max(1, geometry.stride[0] * image[0].size))))
+    if winners is not None and met_nan:
+        winners = _winners_by_taps(image, geometry, winners.dtype).reshape(winners.shape)
+    return nchw_view(y), None if winners is None else nchw_view(winners)
+
+
 def _maxima(source: Array, taps: Taps, out: Array) -> None:
     """out = the maxima of what each tap shows."""
     out.fill(-np.inf)
-    for windows, seen in taps:
+    for _, windows, seen in taps:
         np.maximum(out[windows], source[seen], out=out[windows])
 
 
-def _to_winners(values: Array, maxima: Array, source: Array, taps: Taps, target: Array) -> None:
-    """target = for each pixel of the source the sum of the windows' values of which it is the first maximum."""
-    over = scratch("pool over", maxima.shape, np.bool_)
-    over.fill(False)
-    target.fill(0)
-    for windows, seen in taps:
-        equal, won = (scratch(key, over[windows].shape, np.bool_) for key in ("pool equal", "pool won"))
-        np.equal(source[seen], maxima[windows], out=equal)
-        np.greater(equal, over[windows], out=won)
-        np.logical_or(equal, over[windows], out=over[windows])
-        np.add(target[seen], where(won, values[windows]), out=target[seen])
+def _first(source: Array, maxima: Array, taps: Taps, numbers: Iterable[Any], out: Array) -> None:
+    """out = the number, or its element, of the first tap that shows the maximum, which one does."""
+    lost = scratch("pool lost", out.shape, np.bool_)
+    lost.fill(True)
+    out.fill(0)
+    for (_, windows, seen), number in zip(taps, numbers, strict=True):
+        won = scratch("pool won", out[windows].shape, np.bool_)
+        if seen is taps[-1][2]:
+            np.copyto(won, lost[windows])  # who has found it nowhere else finds it here
+        else:
+            np.equal(source[seen], maxima[windows], out=won)
+            np.logical_and(won, lost[windows], out=won)
+            np.logical_xor(won, lost[windows], out=lost[windows])
+        share = scratch("pool share", won.shape, out.dtype)
+        np.add(out[windows], np.multiply(number, won.view(np.uint8), out=share), out=out[windows])
 
 
-def _grad_of_rows(rows: slice, gy: Array, x: Array, taps: _Taps, gx: Array) -> bool:
-    """(1) to (4) for some rows of gx; False if a NaN is met.
-
-    The windows that reach over the edge of these rows are looked at for the neighbouring ones, too.
-    """
-    windows = taps.windows_of(rows)
-    seen, down = taps.of_windows(windows)
-    shape = gy.shape[1:]
-    maxima, shares = (
-        scratch(key, (seen.stop - seen.start, *shape), x.dtype) for key in ("pool row maxima", "pool row shares")
-    )
-    y = scratch("pool maxima", (windows.stop - windows.start, *shape), x.dtype)
-    _maxima(x[seen], taps.along, maxima)  # (1)
-    _maxima(maxima, down, y)  # (2)
-    if np.isnan(np.max(y, initial=0)):
-        return False
-    _to_winners(gy[windows], y, maxima, down, shares)  # (3)
-    both = slice(max(rows.start, seen.start), min(rows.stop, seen.stop))  # a stride may leave rows out
-    gx[rows.start : both.start] = 0
-    gx[both.stop : rows.stop] = 0
-    here = _from(seen.start, both)
-    _to_winners(shares[here], maxima[here], x[both], taps.along, gx[both])  # (4)
-    return True
-
-
-def _grad_by_taps(gy: Array, x: Array, geometry: Geometry) -> Array:
-    """gx tap by tap, for images with NaNs: among several the last one wins."""
-    H, W, _ = x.shape
-    best = np.zeros(gy.shape, x.dtype)
-    winner = np.full(gy.shape, -1)
-    taps = list(enumerate(geometry.taps((H, W))))
-    for t, tap in taps:
+def _winners_by_taps(x: Array, geometry: Geometry, dtype: np.dtype[Any]) -> Array:
+    """Who won, tap by tap, for images with NaNs: among several the last one wins."""
+    H, W, X = x.shape
+    P, Q = geometry.output_size((H, W))
+    best, winners, met = np.zeros((P, Q, X), x.dtype), np.zeros((P, Q, X), dtype), np.zeros((P, Q, 1), np.bool_)
+    for tap in geometry.taps((H, W)):
         out, seen = (tap.rows_out, tap.cols_out), x[tap.rows_in, tap.cols_in]
-        better = (winner[out] < 0) | (seen > best[out]) | np.isnan(seen)
+        better = ~met[out] | (seen > best[out]) | np.isnan(seen)
         np.copyto(best[out], seen, where=better)
-        np.copyto(winner[out], t, where=better)
-    gx = np.zeros_like(x)
-    for t, tap in taps:
-        out = tap.rows_out, tap.cols_out
-        gx[tap.rows_in, tap.cols_in] += np.where(winner[out] == t, gy[out], gy.dtype.type(0))
-    return gx
+        np.copyto(winners[out], dtype.type(geometry.number(tap)), where=better)
+        met[out] = True
+    return winners
+
+
+def _from_windows(
+    pixels: Array, rows: slice, sights: Iterable[Sight], gy: Array, winners: Array, geometry: Geometry
+) -> None:
+    """Some rows of one phase of gx = the sum of what their windows hand them."""
+    begun = False
+    for sight in sorted(sights, key=lambda sight: sight.cols.start - sight.cols.stop):  # the widest first
+        found = sight.within(rows)
+        if found is None:
+            continue
+        shown, seen = found
+        target, source = pixels[shown, sight.cols], (seen, sight.source_cols)
+        won = np.equal(winners[source], geometry.number(sight), out=scratch("pool won", target.shape, np.bool_))
+        if not begun and target.shape[:2] == (rows.stop - rows.start, pixels.shape[1]):
+            where(won, gy[source], target)
+        else:
+            if not begun:
+                pixels[rows] = 0
+            np.add(target, where(won, gy[source]), out=target)
+        begun = True
+    if not begun:
+        pixels[rows] = 0
 
 
 def _rows(x: Array) -> Array:

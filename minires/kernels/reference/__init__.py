@@ -53,6 +53,7 @@ from minires.kernels.reference.pooling import (
     max_pool2d,
     max_pool2d_gather,
     max_pool2d_grad,
+    max_pool2d_winners,
 )
 from minires.kernels.reference.reduction import (
     amax,
@@ -131,6 +132,7 @@ __all__ = [
     "max_pool2d",
     "max_pool2d_gather",
     "max_pool2d_grad",
+    "max_pool2d_winners",
     "maximum",
     "maximum_mask",
     "mean",

@@ -7,9 +7,10 @@ Results keep the memory order of the array that they are read from.
 
 from __future__ import annotations
 
-from minires.device import Array, Size, same_dtype, xp_of
+from minires.device import Array, Size, xp_of
 from minires.errors import DtypeError, ShapeError
-from minires.geometry import Geometry, Tap, adaptive_windows
+from minires.geometry import Geometry, adaptive_windows
+from minires.kernels.checks import check_winners, winners_dtype
 from minires.kernels.reference import reduction
 
 
@@ -32,64 +33,102 @@ def max_pool2d(x: Array, geometry: Geometry) -> Array:
     Identity that tests it: each output is an element of its window, and no element is larger.
     Source: derivation in docs/derivations/pooling.md.
     """
-    return _winners(x, geometry)[0]
+    return max_pool2d_winners(x, geometry)[0]
 
 
-def max_pool2d_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
+def max_pool2d_winners(x: Array, geometry: Geometry) -> tuple[Array, Array]:
+    """The largest value of each window, and the tap through which the window sees it.
+
+    Among equal values, where no derivative exists, the first in row-major window order wins, as in PyTorch; of NaNs,
+    which beat everything, the last.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) real array
+    geometry : kernel (R, S), stride and padding
+
+    Returns
+    -------
+    y : (N, C, P, Q), dtype of x
+    winners : (N, C, P, Q) unsigned integers, r · S + s
+
+    Raises
+    ------
+    ShapeError : if the window does not fit, or its padding is not smaller than itself.
+
+    Identity that tests it: max_pool2d_gather(x, winners) = y.
+    """
+    xp, shape = xp_of(x), geometry.check_pool(x.shape)
+    y, winners = xp.zeros_like(x, shape=shape), xp.zeros_like(x, dtype=winners_dtype(geometry), shape=shape)
+    seen = xp.zeros(shape[2:], dtype=bool)
+    for tap in geometry.taps((x.shape[2], x.shape[3])):
+        out = (..., tap.rows_out, tap.cols_out)
+        candidate = x[..., tap.rows_in, tap.cols_in]
+        better = ~seen[out] | (candidate > y[out]) | (candidate != candidate)
+        y[out] = xp.where(better, candidate, y[out])
+        winners[out] = xp.where(better, winners.dtype.type(geometry.number(tap)), winners[out])
+        seen[out] = True
+    return y, winners
+
+
+def max_pool2d_grad(gy: Array, winners: Array, geometry: Geometry, size: Size) -> Array:
     """Gradient of the loss with respect to the input of `max_pool2d`.
 
         gx[n, c, h, w] = Σ gy[n, c, p, q] over the windows that (h, w) won
 
-    Among equal values, where no derivative exists, the first in row-major window order wins, as in PyTorch.
-
     Parameters
     ----------
-    gy : (N, C, P, Q); x : (N, C, H, W), of one dtype
+    gy : (N, C, P, Q)
+    winners : (N, C, P, Q), as `max_pool2d_winners` returned them
     geometry : as in the forward pass
+    size : (H, W) of the input
 
     Returns
     -------
-    gx : (N, C, H, W), dtype of gy
+    gx : (N, C, H, W), dtype and memory order of gy
 
     Raises
     ------
-    ShapeError, DtypeError : if shapes or dtypes do not agree.
+    ShapeError : if the shapes do not agree.
 
     Identity that tests it: the adjoint of `max_pool2d_gather`, exactly; Σ gx = Σ gy.
     """
-    xp, (_, winner) = xp_of(x), _winners(x, geometry)
-    _same_shape(gy, winner.shape)
-    gx: Array = xp.zeros_like(x, dtype=same_dtype(gy, x))
-    for tap in geometry.taps(x.shape[2:]):
-        won = winner[..., tap.rows_out, tap.cols_out] == _place(x, tap)
-        gx[..., tap.rows_in, tap.cols_in] += xp.where(won, gy[..., tap.rows_out, tap.cols_out], gy.dtype.type(0))
+    check_winners(gy, winners, geometry, size)
+    xp = xp_of(gy)
+    gx: Array = xp.zeros_like(gy, shape=(*gy.shape[:2], *size))
+    for tap in geometry.taps(size):
+        out = (..., tap.rows_out, tap.cols_out)
+        won = winners[out] == geometry.number(tap)
+        gx[..., tap.rows_in, tap.cols_in] += xp.where(won, gy[out], gy.dtype.type(0))
     return gx
 
 
-def max_pool2d_gather(v: Array, x: Array, geometry: Geometry) -> Array:
-    """Read ``v`` where ``x`` has its maxima: the adjoint of `max_pool2d_grad`, for derivatives of it.
+def max_pool2d_gather(v: Array, winners: Array, geometry: Geometry) -> Array:
+    """Read ``v`` at the winners: the adjoint of `max_pool2d_grad`, for derivatives of it.
 
     Parameters
     ----------
-    v, x : (N, C, H, W) arrays of one dtype
+    v : (N, C, H, W) array
+    winners : (N, C, P, Q), as `max_pool2d_winners` returned them
     geometry : as in the forward pass
 
     Returns
     -------
-    (N, C, P, Q), dtype of v
+    (N, C, P, Q), dtype and memory order of v
 
     Raises
     ------
-    ShapeError, DtypeError : if shapes or dtypes do not agree.
+    ShapeError : if the shapes do not agree.
 
-    Identity that tests it: max_pool2d_gather(x, x) = max_pool2d(x).
+    Identity that tests it: read from x, it gives max_pool2d(x).
     """
-    xp, (_, winner) = xp_of(x), _winners(x, geometry)
-    _same_shape(v, x.shape)
-    y: Array = xp.zeros_like(v, dtype=same_dtype(v, x), shape=winner.shape)
-    for tap in geometry.taps(x.shape[2:]):
-        won = winner[..., tap.rows_out, tap.cols_out] == _place(x, tap)
-        y[..., tap.rows_out, tap.cols_out] += xp.where(won, v[..., tap.rows_in, tap.cols_in], v.dtype.type(0))
+    _same_shape(winners, geometry.check_pool(v.shape))
+    xp = xp_of(v)
+    y: Array = xp.zeros_like(v, shape=winners.shape)
+    for tap in geometry.taps((v.shape[2], v.shape[3])):
+        out = (..., tap.rows_out, tap.cols_out)
+        won = winners[out] == geometry.number(tap)
+        y[out] = xp.where(won, v[..., tap.rows_in, tap.cols_in], y[out])
     return y
 
 
@@ -217,26 +256,6 @@ def adaptive_avg_pool2d_grad(gy: Array, size: Size) -> Array:
         share = gy[..., window.p, window.q] / window.pixels
         gx[..., window.rows, window.cols] += share[..., None, None]  # (1)
     return gx
-
-
-def _winners(x: Array, geometry: Geometry) -> tuple[Array, Array]:
-    """The maxima, and the place h · W + w of each; NaN beats everything."""
-    xp, shape = xp_of(x), geometry.check_pool(x.shape)
-    y, winner = xp.zeros_like(x, shape=shape), xp.full_like(x, -1, dtype="int64", shape=shape)
-    for tap in geometry.taps((x.shape[2], x.shape[3])):
-        out = (..., tap.rows_out, tap.cols_out)
-        candidate = x[..., tap.rows_in, tap.cols_in]
-        better = (winner[out] < 0) | (candidate > y[out]) | (candidate != candidate)
-        y[out] = xp.where(better, candidate, y[out])
-        winner[out] = xp.where(better, _place(x, tap), winner[out])
-    return y, winner
-
-
-def _place(x: Array, tap: Tap) -> Array:
-    """h · W + w of the inputs that a tap shows."""
-    xp, (H, W) = xp_of(x), x.shape[2:]
-    rows, cols = xp.arange(H)[tap.rows_in], xp.arange(W)[tap.cols_in]
-    return rows[:, None] * W + cols  # type: ignore[no-any-return]
 
 
 def _need_float(array: Array) -> None:

@@ -21,15 +21,17 @@ def images(draw):
 
 
 @given(image=images(), block=st.sampled_from([1, 1 << 20]))
-def test_maxima_are_the_references_exactly(on_any_threads, in_kernel_order, image, block):
+def test_maxima_and_winners_are_the_references_exactly(on_any_threads, in_kernel_order, image, block):
     x, geometry, _ = image
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pooling, "_BLOCK", block)
         patch.setattr(pooling, "_WINDOWS", 1)
-        y = on_any_threads(pooling.max_pool2d, x, geometry)
-    assert y.dtype == x.dtype
-    assert in_kernel_order(y)
-    np.testing.assert_array_equal(y, reference.max_pool2d(x, geometry))
+        results = on_any_threads(pooling.max_pool2d_winners, x, geometry)
+        np.testing.assert_array_equal(pooling.max_pool2d(x, geometry), results[0])
+    for result, expected in zip(results, reference.max_pool2d_winners(x, geometry), strict=True):
+        assert result.dtype == expected.dtype
+        assert in_kernel_order(result)
+        np.testing.assert_array_equal(result, expected)
 
 
 @given(image=images(), order=ms.memory_orders(), block=st.sampled_from([1, 2, 16]))
@@ -37,16 +39,20 @@ def test_the_gradient_goes_where_the_references_goes(frozen, on_any_threads, in_
     x, geometry, seed = image
     # Integers: the sums are exact in any order.
     gy = frozen(geometry.check_pool(x.shape), seed, "integers", x.dtype, order, stream=1)
+    arguments = gy, reference.max_pool2d_winners(x, geometry)[1], geometry, x.shape[2:]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pooling, "_BLOCK", block)
         patch.setattr(pooling, "_WINDOWS", 2)
-        gx = on_any_threads(pooling.max_pool2d_grad, gy, x, geometry)
+        gx = on_any_threads(pooling.max_pool2d_grad, *arguments)
     assert gx.dtype == x.dtype
     assert in_kernel_order(gx)
-    np.testing.assert_array_equal(gx, reference.max_pool2d_grad(gy, x, geometry))
+    np.testing.assert_array_equal(gx, reference.max_pool2d_grad(*arguments))
 
 
-@pytest.mark.parametrize("window", [((3, 3), (2, 2), (1, 1)), ((1, 2), (3, 4), (0, 0)), ((2, 2), (1, 1), (0, 1))])
+@pytest.mark.parametrize(
+    "window",
+    [((3, 3), (2, 2), (1, 1)), ((1, 2), (3, 4), (0, 0)), ((2, 2), (1, 1), (0, 1)), ((17, 16), (2, 3), (8, 0))],
+)
 @pytest.mark.parametrize("special", [0.0, np.nan])
 def test_cut_small_every_pixel_is_written_once_and_not_a_number_wins(monkeypatch, window, special):
     geometry, x = Geometry(*window), ms.array((2, 3, 20, 17), 0, "tied")
@@ -55,15 +61,19 @@ def test_cut_small_every_pixel_is_written_once_and_not_a_number_wins(monkeypatch
     monkeypatch.setattr(pooling, "_BLOCK", 1)
     monkeypatch.setattr(pooling, "_WINDOWS", 2)
     monkeypatch.setattr(pooling, "new_array", lambda shape, dtype: np.full(shape, 7, dtype))
-    np.testing.assert_array_equal(pooling.max_pool2d(x, geometry), reference.max_pool2d(x, geometry))
-    gx = pooling.max_pool2d_grad(gy, x, geometry)
-    np.testing.assert_array_equal(gx, reference.max_pool2d_grad(gy, x, geometry))
+    results, (y, winners) = pooling.max_pool2d_winners(x, geometry), reference.max_pool2d_winners(x, geometry)
+    np.testing.assert_array_equal(results[0], y)
+    np.testing.assert_array_equal(results[1], winners)
+    assert results[1].dtype == winners.dtype == (np.uint8 if window[0] != (17, 16) else np.uint16)
+    arguments = gy, winners, geometry, x.shape[2:]
+    np.testing.assert_array_equal(pooling.max_pool2d_grad(*arguments), reference.max_pool2d_grad(*arguments))
 
 
 def test_an_infinite_gradient_stays_with_its_window():
     x = np.arange(16.0).reshape(1, 1, 4, 4)
     gy = np.array([[[[1.0, np.inf], [-np.inf, 2.0]]]])
-    gx = pooling.max_pool2d_grad(gy, x, Geometry((2, 2), (2, 2)))
+    winners = pooling.max_pool2d_winners(x, Geometry((2, 2), (2, 2)))[1]
+    gx = pooling.max_pool2d_grad(gy, winners, Geometry((2, 2), (2, 2)), (4, 4))
     np.testing.assert_array_equal(gx[0, 0, 1::2, 1::2], gy[0, 0])
     assert np.count_nonzero(gx) == 4
 
@@ -97,8 +107,9 @@ def test_what_is_wrong_raises_as_in_the_reference(raises_the_same):
     raises_the_same(pooling.max_pool2d, reference.max_pool2d, x[0], geometry)
     raises_the_same(pooling.max_pool2d, reference.max_pool2d, x, Geometry((5, 5)))
     raises_the_same(pooling.max_pool2d, reference.max_pool2d, x, Geometry((2, 2), padding=(2, 0)))
-    raises_the_same(pooling.max_pool2d_grad, reference.max_pool2d_grad, gy[..., :1], x, geometry)
-    raises_the_same(pooling.max_pool2d_grad, reference.max_pool2d_grad, gy.astype(np.float32), x, geometry)
+    winners = np.zeros((1, 2, 2, 2), np.uint8)
+    raises_the_same(pooling.max_pool2d_grad, reference.max_pool2d_grad, gy[..., :1], winners, geometry, (4, 4))
+    raises_the_same(pooling.max_pool2d_grad, reference.max_pool2d_grad, gy, winners[:, :, :1], geometry, (4, 4))
     raises_the_same(pooling.adaptive_avg_pool2d, reference.adaptive_avg_pool2d, x[0], (1, 1))
     raises_the_same(pooling.adaptive_avg_pool2d, reference.adaptive_avg_pool2d, x, (0, 1))
     raises_the_same(pooling.adaptive_avg_pool2d_grad, reference.adaptive_avg_pool2d_grad, gy[0], (4, 4))

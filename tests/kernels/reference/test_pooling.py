@@ -15,9 +15,21 @@ from minires.kernels.reference.pooling import (
     max_pool2d,
     max_pool2d_gather,
     max_pool2d_grad,
+    max_pool2d_winners,
 )
 from minires.testing import lay_out
 from minires.testing import strategies as ms
+
+
+def grad(gy, x, geometry):
+    """gx, by the winners of x."""
+    return max_pool2d_grad(gy, max_pool2d_winners(x, geometry)[1], geometry, x.shape[2:])
+
+
+def gather(v, x, geometry):
+    """v at the winners of x."""
+    return max_pool2d_gather(v, max_pool2d_winners(x, geometry)[1], geometry)
+
 
 sides = st.tuples(st.integers(1, 6), st.integers(1, 6))
 
@@ -52,10 +64,15 @@ def windows(geometry, x):
 @given(problem=problems())
 def test_the_first_largest_value_wins_and_takes_the_gradient(problem):
     geometry, x, gy = problem
-    y, gx, expected = max_pool2d(x, geometry), max_pool2d_grad(gy, x, geometry), np.zeros(x.shape)
+    y, gx, expected = max_pool2d(x, geometry), grad(gy, x, geometry), np.zeros(x.shape)
+    same, winners = max_pool2d_winners(x, geometry)
+    assert np.array_equal(same, y)
     for index, places in windows(geometry, x):
         best = max(places, key=lambda place: x[place])  # Python's max keeps the first
         assert y[index] == x[best]
+        r, s = divmod(int(winners[index]), geometry.kernel[1])
+        top, left = (i * step - pad for i, step, pad in zip(index[2:], geometry.stride, geometry.padding, strict=True))
+        assert best[2:] == (top + r, left + s)
         expected[best] += gy[index]
     assert (y.dtype, gx.dtype) == (x.dtype, x.dtype)
     assert np.array_equal(gx, expected)
@@ -65,8 +82,8 @@ def test_the_first_largest_value_wins_and_takes_the_gradient(problem):
 def test_gathering_is_the_exact_adjoint_of_the_gradient_of_max_pooling(problem):
     geometry, x, gy = problem
     v = x[::-1] * 2 + 1
-    assert np.sum(gy * max_pool2d_gather(v, x, geometry)) == np.sum(v * max_pool2d_grad(gy, x, geometry))
-    assert np.array_equal(max_pool2d_gather(x, x, geometry), max_pool2d(x, geometry))
+    assert np.sum(gy * gather(v, x, geometry)) == np.sum(v * grad(gy, x, geometry))
+    assert np.array_equal(gather(x, x, geometry), max_pool2d(x, geometry))
 
 
 @given(problem=problems())
@@ -90,7 +107,7 @@ def test_nan_wins_every_window_that_holds_it():
 def test_minus_infinity_can_win():
     x = np.full((1, 1, 2, 2), -np.inf)
     assert max_pool2d(x, Geometry(2)).item() == -np.inf
-    assert max_pool2d_grad(np.ones((1, 1, 1, 1)), x, Geometry(2)).ravel().tolist() == [1.0, 0.0, 0.0, 0.0]
+    assert grad(np.ones((1, 1, 1, 1)), x, Geometry(2)).ravel().tolist() == [1.0, 0.0, 0.0, 0.0]
 
 
 def test_windows_and_gradients_that_do_not_fit_are_named():
@@ -102,9 +119,11 @@ def test_windows_and_gradients_that_do_not_fit_are_named():
     with pytest.raises(ShapeError, match=r"no dilation, got \(2, 2\)"):
         max_pool2d(x, Geometry(2, dilation=2))
     with pytest.raises(ShapeError, match=r"shape \(1, 1, 1, 1\) was given where pooling needs \(1, 1, 2, 2\)"):
-        max_pool2d_grad(np.ones((1, 1, 1, 1)), x, Geometry(2, 2))
-    with pytest.raises(ShapeError, match=r"shape \(1, 1, 4, 5\) was given where pooling needs \(1, 1, 4, 4\)"):
-        max_pool2d_gather(np.ones((1, 1, 4, 5)), x, Geometry(2, 2))
+        grad(np.ones((1, 1, 1, 1)), x, Geometry(2, 2))
+    with pytest.raises(ShapeError, match=r"shape \(1, 1, 1, 1\) was given where pooling needs \(1, 1, 2, 2\)"):
+        max_pool2d_grad(np.ones((1, 1, 2, 2)), np.zeros((1, 1, 1, 1), np.uint8), Geometry(2, 2), (4, 4))
+    with pytest.raises(ShapeError, match=r"shape \(1, 1, 2, 2\) was given where pooling needs \(1, 1, 1, 2\)"):
+        gather(np.ones((1, 1, 3, 5)), x, Geometry(2, 2))
     with pytest.raises(ShapeError, match=r"shape \(1, 1, 3, 3\) was given where pooling needs \(1, 1, 2, 2\)"):
         avg_pool2d_grad(np.ones((1, 1, 3, 3)), Geometry(2, 2), (4, 4))
 
@@ -157,8 +176,8 @@ def test_every_result_keeps_the_memory_order(order):
     geometry = Geometry(2, 2)
     results = [
         max_pool2d(x, geometry),
-        max_pool2d_grad(np.ascontiguousarray(gy), x, geometry),
-        max_pool2d_gather(x, np.ascontiguousarray(x), geometry),
+        grad(gy, np.ascontiguousarray(x), geometry),
+        gather(x, np.ascontiguousarray(x), geometry),
         avg_pool2d(x, geometry),
         avg_pool2d_grad(gy, geometry, (8, 10)),
         adaptive_avg_pool2d(x, (4, 5)),
@@ -173,8 +192,8 @@ def test_no_input_is_modified(frozen, case, seed, order):
     y = max_pool2d(x, case.geometry)
     gy = frozen(y.shape, seed, order=order)
     results = [
-        max_pool2d_grad(gy, x, case.geometry),
-        max_pool2d_gather(x, x, case.geometry),
+        grad(gy, x, case.geometry),
+        gather(x, x, case.geometry),
         avg_pool2d(x, case.geometry),
         avg_pool2d_grad(gy, case.geometry, x.shape[2:]),
         adaptive_avg_pool2d(x, (1, 2)),
@@ -194,7 +213,7 @@ def test_average_pooling_is_the_exact_adjoint_of_its_gradient(frozen, case, seed
 
 def test_of_several_nans_the_last_takes_the_gradient():
     x = np.array([[np.nan, 1.0], [np.nan, 2.0]]).reshape(1, 1, 2, 2)
-    assert max_pool2d_grad(np.ones((1, 1, 1, 1)), x, Geometry(2)).ravel().tolist() == [0.0, 0.0, 1.0, 0.0]
+    assert grad(np.ones((1, 1, 1, 1)), x, Geometry(2)).ravel().tolist() == [0.0, 0.0, 1.0, 0.0]
 
 
 def test_impossible_grids_and_integers_are_refused_by_name():

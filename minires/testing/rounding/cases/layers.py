@@ -100,6 +100,10 @@ def _conv_act(draw: st.DrawFn) -> KernelCase:
 # Pooling
 
 
+def _winners(values: Callable[..., Array], case: Any) -> Array:
+    return reference.max_pool2d_winners(values(case.x, *_CANDIDATES), case.geometry)[1]
+
+
 def _pool(arguments: Callable[[Callable[..., Array], Any, Any], tuple[Any, ...]]) -> Cases:
     def draw_case(draw: st.DrawFn) -> KernelCase:
         case, values = draw(strategies.pool_cases()), Values(draw)
@@ -182,8 +186,11 @@ CASES: dict[str, Cases] = {
     "cross_entropy": _cross_entropy,
     "cross_entropy_grad": _cross_entropy_grad,
     "max_pool2d": _pool(lambda values, case, y: (values(case.x, *_CANDIDATES), case.geometry)),
-    "max_pool2d_gather": _pool(lambda values, case, y: (values(case.x), values(case.x, *_CANDIDATES), case.geometry)),
-    "max_pool2d_grad": _pool(lambda values, case, y: (values(y), values(case.x, *_CANDIDATES), case.geometry)),
+    "max_pool2d_gather": _pool(lambda values, case, y: (values(case.x), _winners(values, case), case.geometry)),
+    "max_pool2d_grad": _pool(
+        lambda values, case, y: (values(y), _winners(values, case), case.geometry, case.x[2:]),
+    ),
+    "max_pool2d_winners": _pool(lambda values, case, y: (values(case.x, *_CANDIDATES), case.geometry)),
     "sgd_": _sgd,
 }
 
