@@ -28,6 +28,8 @@ from minires.memory import new_array
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+_Views: TypeAlias = dict[tuple[int, ...], npt.NDArray[Any]]
+_MOST_VIEWS = 1000  # shapes in which a buffer is remembered
 Steps: TypeAlias = Generator[tuple[Callable[[Any], object], Iterable[Any]], None, Result]
 
 
@@ -172,10 +174,10 @@ class _Local(threading.local):
 
 
 class _Arena:
-    """The scratch buffers of one thread."""
+    """The scratch buffers of one thread, each with the views of it that were asked for."""
 
     def __init__(self) -> None:
-        self.buffers: dict[tuple[str, np.dtype[Any]], npt.NDArray[np.uint8]] = {}
+        self.buffers: dict[tuple[str, np.dtype[Any]], tuple[npt.NDArray[Any], _Views]] = {}
 
 
 _arenas: weakref.WeakSet[_Arena] = weakref.WeakSet()
@@ -281,12 +283,16 @@ def scratch(key: str, shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray
     The buffer grows as needed and stays until `release_scratch`: fresh pages cost more than the arithmetic
     done on them. It holds until the thread asks for the same key again, so a key belongs to one function.
     """
-    dtype = np.dtype(dtype)
+    dtype, shape = np.dtype(dtype), tuple(shape)
+    buffers = _local.arena.buffers
+    buffer, views = buffers.get((key, dtype), (None, {}))
+    if shape in views:
+        return views[shape]
     size = math.prod(shape) * dtype.itemsize
-    buffer = _local.arena.buffers.get((key, dtype))
-    if buffer is None or buffer.size < size:
-        buffer = _local.arena.buffers[key, dtype] = new_array((size,), np.uint8)
-    return buffer[:size].view(dtype).reshape(shape)
+    if buffer is None or buffer.size < size or len(views) > _MOST_VIEWS:
+        buffer, views = buffers[key, dtype] = new_array((size,), np.uint8), {}
+    view = views[shape] = buffer[:size].view(dtype).reshape(shape)
+    return view
 
 
 def release_scratch() -> None:

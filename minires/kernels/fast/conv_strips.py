@@ -124,6 +124,14 @@ class _Strips:
     def __init__(self, image: Array, window: Size, stride: Size, first: Size) -> None:
         self.image, self.window, self.stride, self.first = image, window, stride, first
         self.inner = window[0] * window[1] * image.shape[3]
+        # Columns of windows that lie within the image as a whole, and what a row of them sees: (H, columns, S, N, C).
+        (H, W, N, C), S = image.shape, window[1]
+        self.whole = slice(max(0, -(first[1] // stride[1])), max(0, (W - S - first[1]) // stride[1] + 1))
+        h, w, n, c = image.strides
+        count, left = max(0, self.whole.stop - self.whole.start), first[1] + self.whole.start * stride[1]
+        self.seen = np.lib.stride_tricks.as_strided(
+            image[:, left:] if count else image, (H, count, S, N, C), (h, stride[1] * w, w, n, c), writeable=False
+        )
 
     def blocks(self, target: Array, least: int = _JOBS) -> list[tuple[slice, slice]]:
         """The windows of a target (P, Q, N, K), cut into blocks (rows, columns), about ``least`` of them or more."""
@@ -166,33 +174,26 @@ class _Strips:
         strips[:, :, : inside.start] = 0
         strips[:, :, inside.stop :] = 0
         if inside.start < inside.stop:
-            self._show(self.image[top + inside.start : top + inside.stop], cols, strips[:, :, inside])
+            self._show(slice(top + inside.start, top + inside.stop), cols, strips[:, :, inside])
         at_once, number, run = self._at_once(N, K), strips.itemsize, S * C
         at_once = at_once if width % at_once == 0 else width
-        row = height * run * number
-        return np.lib.stride_tricks.as_strided(
-            strips,
-            (rows.stop - rows.start, width // at_once, at_once * N, R * run),
-            (step * run * number, at_once * N * row, row, number),
-            writeable=False,
-        )
+        shape, row = (rows.stop - rows.start, width // at_once, at_once * N, R * run), height * run * number
+        # They overlap; `as_strided` would do, in ten times as long.
+        return np.ndarray(shape, strips.dtype, strips, 0, (step * run * number, at_once * N * row, row, number))
 
-    def _show(self, image: Array, cols: slice, strips: Array) -> None:
+    def _show(self, rows: slice, cols: slice, strips: Array) -> None:
         """strips (q, n, h, s, c) = image (h, w, n, c) at w = first + q · stride + s, zero outside."""
-        h, w, n, c = image.strides
-        (W, N, C), S, step = image.shape[1:], self.window[1], self.stride[1]
-        lefts = [self.first[1] + q * step for q in range(cols.start, cols.stop)]
-        whole = [q for q, left in enumerate(lefts) if 0 <= left <= W - S]
-        for q, left in enumerate(lefts):
-            if not 0 <= left <= W - S:
-                start, stop = min(max(0, -left), S), max(0, min(S, W - left))
-                strips[q, :, :, :start] = strips[q, :, :, stop:] = 0
-                if start < stop:
-                    strips[q, :, :, start:stop] = image[:, left + start : left + stop].transpose(2, 0, 1, 3)
-        if whole:
-            shape, strides = (len(whole), N, len(image), S, C), (step * w, n, h, w, c)
-            seen = np.lib.stride_tricks.as_strided(image[:, lefts[whole[0]] :], shape, strides, writeable=False)
-            np.copyto(strips[whole[0] : whole[-1] + 1], seen)
+        S, W = self.window[1], self.image.shape[1]
+        whole = slice(min(max(cols.start, self.whole.start), cols.stop), max(cols.start, min(cols.stop, self.whole.stop)))
+        for q in (*range(cols.start, whole.start), *range(max(whole.start, whole.stop), cols.stop)):
+            strip, left = strips[q - cols.start], self.first[1] + q * self.stride[1]
+            start, stop = min(max(0, -left), S), max(0, min(S, W - left))
+            strip[:, :, :start] = strip[:, :, stop:] = 0
+            if start < stop:
+                strip[:, :, start:stop] = self.image[rows, left + start : left + stop].transpose(2, 0, 1, 3)
+        if whole.start < whole.stop:
+            seen = self.seen[rows, whole.start - self.whole.start : whole.stop - self.whole.start]
+            np.copyto(strips[whole.start - cols.start : whole.stop - cols.start], seen.transpose(1, 3, 0, 2, 4))
 
 
 def _by_row(x: Array) -> Array:

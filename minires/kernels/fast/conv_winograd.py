@@ -210,36 +210,19 @@ class _Pass:
 
 def _tiles_forth(matrix: Array, image: Array, block: _Block, offset: Size, out: Array) -> None:
     """out[:, :, t] = matrix · window · matrixᵀ for each tile t; windows are 4 apart, the first at ``offset``."""
-    H, W = image.shape[:2]
+    (H, W), n, tiles = image.shape[:2], matrix.shape[1], block.stop - block.start
     image = image.reshape(H, W, -1)
-    left = max(0, block.start * _m + offset[1])
-    right = min(W, (block.stop - 1) * _m + offset[1] + matrix.shape[1])
-    half = scratch("winograd rows", (1, right - left, len(matrix), image.shape[2]), _DTYPE)
-    _windows(matrix, image[:, left:right], block.row * _m + offset[0], half)
-    _windows(matrix, half[0], block.start * _m + offset[1] - left, out.transpose(2, 0, 1, 3))
-
-
-def _windows(matrix: Array, source: Array, first: int, target: Array) -> None:
-    """target[t, i] = matrix @ source[first + 4t : first + 4t + n, i], zeros outside the source.
-
-    source : (L, I, X); target : (T, I, J, X); matrix : (J, n)
-    """
-    L, n = len(source), matrix.shape[1]
-    inside = [t for t in range(len(target)) if 0 <= first + t * _m <= L - n]
-    for t in range(len(target)):
-        if t not in inside:
-            start = first + t * _m
-            a, b = max(0, start), min(L, start + n)
-            np.matmul(matrix[:, a - start : b - start], source[a:b].transpose(1, 0, 2), out=target[t])
-    if inside:
-        l, i, x = source.strides
-        windows = np.lib.stride_tricks.as_strided(
-            source[first + inside[0] * _m :],
-            (len(inside), source.shape[1], n, source.shape[2]),
-            (_m * l, i, l, x),
-            writeable=False,
-        )
-        np.matmul(matrix, windows, out=target[inside[0] : inside[-1] + 1])
+    top, left = block.row * _m + offset[0], block.start * _m + offset[1]
+    rows = slice(max(0, top), min(H, top + n))
+    cols = slice(max(0, left), min(W, left + _m * (tiles - 1) + n))
+    half = scratch("winograd rows", (_m * (tiles - 1) + n, len(matrix), image.shape[2]), _DTYPE)
+    half[: cols.start - left] = half[cols.stop - left :] = 0
+    inside = half[cols.start - left : cols.stop - left]
+    np.matmul(matrix[:, rows.start - top : rows.stop - top], image[rows, cols].transpose(1, 0, 2), out=inside)
+    col, row, number = half.strides
+    shape = tiles, half.shape[1], n, half.shape[2]
+    windows: Array = np.ndarray(shape, half.dtype, half, 0, (_m * col, row, col, number))  # they overlap
+    np.matmul(matrix, windows, out=out.transpose(2, 0, 1, 3))
 
 
 def _tiles_back(A: Array, M: Array, block: _Block, image: Array) -> tuple[slice, slice]:
