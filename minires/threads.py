@@ -314,7 +314,7 @@ class _BlasGuard(contextlib.ContextDecorator):
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.depth = 0
-        self.libraries: list[Any] | None = None  # found once: the search takes milliseconds
+        self.libraries: dict[bool, list[Any]] | None = None  # by whether they have limits per thread, found once
         self.previous: list[int] = []
 
     def __enter__(self) -> None:
@@ -353,8 +353,10 @@ class _BlasGuard(contextlib.ContextDecorator):
 
     def _found(self, per_thread: bool) -> list[Any]:
         if self.libraries is None:
-            self.libraries = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
-        return [library for library in self.libraries if _has_limits_per_thread(library) == per_thread]
+            found = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
+            own = [library for library in found if _has_limits_per_thread(library)]
+            self.libraries = {True: own, False: [library for library in found if library not in own]}
+        return self.libraries[per_thread]
 
 
 def _has_limits_per_thread(library: Any) -> bool:

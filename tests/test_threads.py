@@ -280,7 +280,7 @@ def test_where_each_thread_has_a_limit_of_its_own_callers_and_workers_are_limite
             self.count = count
 
     library = Library()
-    monkeypatch.setattr(threads._guard, "libraries", [library])
+    monkeypatch.setattr(threads._guard, "libraries", {True: [library], False: []})
     threads.set_num_threads(1)
     threads.set_num_threads(3)  # new workers
     together, seen = threading.Barrier(3), []
