@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from bench_step import at_least, machine
+from recording import at_least, machine
 
 from minires import testing
 

@@ -1,10 +1,13 @@
-"""The fast CPU kernels against PyTorch's, on every convolution, batch norm and pooling of two ResNets.
+"""The fast CPU kernels against PyTorch's, on every convolution, batch norm and pooling of ResNets.
 
-    python benchmarks/bench_kernels.py [--network resnet20|resnet18|both] [--threads 2] [--rounds 5]
+    python benchmarks/bench_kernels.py [--models resnet20 …] [--threads 2] [--rounds 5] [--record]
 
-Both sides compute the same thing on the same numbers and the same number of threads, in one process, in turn;
-results are compared first. PyTorch runs in both of its memory orders, and the faster one is the measure. The
-last line of each network weighs every kernel by how often a training step calls it.
+The cases are what a forward pass of the networks calls. Both sides compute the same thing on the same numbers and the
+same number of threads, in one process, in turn; results are compared first. PyTorch runs in both of its memory orders,
+and the faster one is the measure. GFLOP/s are counted by the definition of a convolution, and beside them stands what
+part they are of the speed at which NumPy multiplies large matrices, measured in the same run: a way that multiplies
+less can have more than all of it. The last line of each network weighs every kernel by how often a training step calls
+it.
 """
 
 from __future__ import annotations
@@ -13,14 +16,18 @@ import argparse
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import threadpoolctl
+from recording import at_least, describe, machine, write
 
+from minires import kernels, models, tensor
 from minires.geometry import Geometry
 from minires.kernels import fast
-from minires.threads import available_cpus, set_num_threads, single_threaded_blas
+from minires.threads import set_num_threads, single_threaded_blas
 
 try:
     import torch
@@ -29,10 +36,16 @@ except ImportError:
 
 # A group of calls begins after a pause: PyTorch's idle threads spin for a while, and would take our cores.
 PAUSE = 0.03
+NETWORKS = {  # images (N, C, H, W)
+    "resnet20": (128, 3, 32, 32),
+    "resnet56": (128, 3, 32, 32),
+    "resnet18": (16, 3, 224, 224),
+    "resnet50": (8, 3, 224, 224),
+}
 
 
 class Conv(NamedTuple):
-    """A convolution of (N, C, H, H) with K filters of size × size, ``count`` times in the network."""
+    """A convolution of (N, C, H, H) with K filters of size × size."""
 
     N: int
     C: int
@@ -40,17 +53,22 @@ class Conv(NamedTuple):
     K: int
     size: int
     stride: int
-    count: int
+
+    @property
+    def flops(self) -> float:
+        """2 for each product of the definition, of the output or of either gradient."""
+        P = (self.H - 1) // self.stride + 1
+        return 2.0 * self.N * self.K * P * P * self.C * self.size**2
 
 
 class Norm(NamedTuple):
-    """A batch norm and rectifier of (N, C, H, H), with a shortcut or without."""
+    """A batch norm of (N, C, H, H), with a shortcut or without, with a rectifier or without."""
 
     N: int
     C: int
     H: int
     shortcut: bool
-    count: int
+    relu: bool
 
 
 class Pool(NamedTuple):
@@ -59,35 +77,56 @@ class Pool(NamedTuple):
     N: int
     C: int
     H: int
-    count: int
 
 
 Case = Conv | Norm | Pool
 Pair = tuple[Callable[[], object], Callable[[], object]]  # forward, backward
 
-NETWORKS: dict[str, list[Case]] = {
-    "resnet20": [
-        Conv(128, 3, 32, 16, 3, 1, 1),
-        Conv(128, 16, 32, 16, 3, 1, 6),
-        Conv(128, 16, 32, 32, 3, 2, 1),
-        Conv(128, 32, 16, 32, 3, 1, 5),
-        Conv(128, 32, 16, 64, 3, 2, 1),
-        Conv(128, 64, 8, 64, 3, 1, 5),
-        *(Norm(128, C, H, False, n) for C, H, n in ((16, 32, 4), (32, 16, 3), (64, 8, 3))),
-        *(Norm(128, C, H, True, 3) for C, H in ((16, 32), (32, 16), (64, 8))),
-    ],
-    "resnet18": [
-        Conv(16, 3, 224, 64, 7, 2, 1),
-        Conv(16, 64, 56, 64, 3, 1, 4),
-        *(Conv(16, C, H, 2 * C, 3, 2, 1) for C, H in ((64, 56), (128, 28), (256, 14))),
-        *(Conv(16, C, H, 2 * C, 1, 2, 1) for C, H in ((64, 56), (128, 28), (256, 14))),
-        *(Conv(16, C, H, C, 3, 1, 3) for C, H in ((128, 28), (256, 14), (512, 7))),
-        Norm(16, 64, 112, False, 1),
-        *(Norm(16, C, H, False, n) for C, H, n in ((64, 56, 2), (128, 28, 3), (256, 14, 3), (512, 7, 3))),
-        *(Norm(16, C, H, True, 2) for C, H in ((64, 56), (128, 28), (256, 14), (512, 7))),
-        Pool(16, 64, 112, 1),
-    ],
-}
+
+class Seen(kernels.KernelSet):
+    """The fast kernels; it counts the cases that it meets, for N images."""
+
+    def __init__(self, N: int) -> None:
+        super().__init__("fast")
+        self.N, self.cases = N, Counter[Case]()
+
+    def __getattr__(self, kernel: str) -> Callable[..., Any]:
+        function = super().__getattr__(kernel)
+
+        def counted(*arguments: Any, **options: Any) -> Any:
+            case = self._case(kernel, arguments)
+            if case is not None:
+                self.cases[case] += 1
+            return function(*arguments, **options)
+
+        setattr(self, kernel, counted)
+        return counted
+
+    def _case(self, kernel: str, arguments: tuple[Any, ...]) -> Case | None:
+        _, C, H, _ = arguments[0].shape if np.ndim(arguments[0]) == 4 else (0,) * 4
+        if kernel in ("conv2d", "conv2d_act"):
+            w, geometry = arguments[1], arguments[-1]
+            return Conv(self.N, C, H, w.shape[0], w.shape[2], geometry.stride[0])
+        if kernel == "batch_norm_act":
+            return Norm(self.N, C, H, arguments[3] is not None, arguments[4])
+        return Pool(self.N, C, H) if kernel.startswith("max_pool2d") else None
+
+
+def cases_of(network: str) -> Counter[Case]:
+    """What a forward pass in training mode calls, and how often."""
+    N, *image = NETWORKS[network]
+    seen = Seen(N)
+    with kernels.using(seen):
+        getattr(models, network)()(tensor(np.zeros((2, *image), np.float32)))
+    return seen.cases
+
+
+def matrix_speed(threads: int) -> float:
+    """GFLOP/s of NumPy's product of large matrices, the best of several, on so many BLAS threads."""
+    a, n = np.ones((2048, 2048), np.float32), 2048
+    with threadpoolctl.threadpool_limits(threads, user_api="blas"):
+        times = measure([lambda: a @ a], 5, of=min)
+    return 2e-6 * n**3 / times[0]
 
 
 def hwnc(rng: np.random.Generator, N: int, C: int, H: int, W: int) -> np.ndarray:
@@ -130,12 +169,12 @@ def norm_pairs(case: Norm, rng: np.random.Generator) -> list[Pair]:
     x, shortcut, gy = (hwnc(rng, case.N, case.C, case.H, case.H) for _ in range(3))
     gamma, beta = (rng.standard_normal(case.C, dtype=np.float32) for _ in range(2))
     addend = shortcut if case.shortcut else None
-    y, mean, _, inv_std = fast.batch_norm_act(x, gamma, beta, addend, True, 1e-5)
+    y, mean, _, inv_std = fast.batch_norm_act(x, gamma, beta, addend, case.relu, 1e-5)
 
     def backward() -> object:
-        return fast.batch_norm_act_grads(gy, y, x, gamma, mean, inv_std, True, case.shortcut)
+        return fast.batch_norm_act_grads(gy, y, x, gamma, mean, inv_std, case.relu, case.shortcut)
 
-    pairs: list[Pair] = [(lambda: fast.batch_norm_act(x, gamma, beta, addend, True, 1e-5), backward)]
+    pairs: list[Pair] = [(lambda: fast.batch_norm_act(x, gamma, beta, addend, case.relu, 1e-5), backward)]
     weights = [torch.from_numpy(array) for array in (gamma, beta, mean, inv_std)]
     for channels_last in (False, True):
         images = [to_torch(array, channels_last) for array in (x, shortcut, gy, y)]
@@ -149,10 +188,11 @@ def torch_norm_pair(case: Norm, images: list[torch.Tensor], weights: list[torch.
 
     def forward() -> object:
         z, *_ = torch.native_batch_norm(x, gamma, beta, None, None, True, 0.1, 1e-5)
-        return torch.relu_(z.add_(shortcut) if case.shortcut else z)
+        z = z.add_(shortcut) if case.shortcut else z
+        return torch.relu_(z) if case.relu else z
 
     def backward() -> object:
-        gz = torch.ops.aten.threshold_backward(gy, y, 0)
+        gz = torch.ops.aten.threshold_backward(gy, y, 0) if case.relu else gy
         return torch.ops.aten.native_batch_norm_backward(
             gz, x, gamma, None, None, mean, inv_std, True, 1e-5, [True] * 3
         )
@@ -205,7 +245,9 @@ def verify(case: Case, pairs: list[Pair]) -> None:
                 sys.exit(f"{case}: {('forward', 'backward')[step]} differs from PyTorch by {error:.1e}")
 
 
-def measure(functions: list[Callable[[], object]], rounds: int) -> list[float]:
+def measure(
+    functions: list[Callable[[], object]], rounds: int, of: Callable[[list[float]], float] = statistics.median
+) -> list[float]:
     """The median time of each function in milliseconds, the functions taking turns in short groups."""
     times: list[list[float]] = [[] for _ in functions]
     for _ in range(rounds):
@@ -216,42 +258,59 @@ def measure(functions: list[Callable[[], object]], rounds: int) -> list[float]:
                 start = time.perf_counter()
                 function()
                 record.append((time.perf_counter() - start) * 1e3)
-    return [statistics.median(record) for record in times]
+    return [of(record) for record in times]
 
 
-def run(network: str, rounds: int) -> None:
+def run(network: str, rounds: int, peak: float) -> list[dict[str, Any]]:
+    """Measure and print all cases of a network."""
     rng = np.random.default_rng(0)
-    print(f"{network}: forward and backward in ms: minires, torch NCHW, torch channels_last, ratio to the best torch")
-    totals = np.zeros((2, 3))
-    for case in NETWORKS[network]:
+    print(
+        f"{network}: forward and backward in ms, minires, torch NCHW, torch channels_last, ratio to the best torch; "
+        "of minires' convolutions GFLOP/s and share of NumPy's matrix product"
+    )
+    totals, rows = np.zeros((2, 3)), []
+    for case, count in cases_of(network).items():
         pairs = pairs_of(case, rng)
         verify(case, pairs)
-        columns = []
-        for step in (0, 1):
+        columns, row = [], {"case": type(case).__name__, **case._asdict(), "count": count}
+        for step, name in enumerate(("forward", "backward")):
             with single_threaded_blas():
                 times = measure([pair[step] for pair in pairs], rounds)
-            totals[step] += case.count * np.array(times)
-            columns.append("  ".join(f"{t:7.2f}" for t in times) + f"  {times[0] / min(times[1:]):5.2f}")
-        name = f"{type(case).__name__.lower()} {'x'.join(str(int(v)) for v in case[:-1])}"
-        print(f"{name:26} {case.count} ×  | {columns[0]} | {columns[1]}", flush=True)
+            totals[step] += count * np.array(times)
+            row[name] = dict(zip(("minires", "torch NCHW", "torch channels_last"), times, strict=True))
+            text = "  ".join(f"{t:7.2f}" for t in times) + f"  {times[0] / min(times[1:]):5.2f}"
+            if isinstance(case, Conv):
+                results = 1 if step == 0 or case.C == 3 else 2  # nobody asks for the gradient of the images
+                row[name]["gflops"] = speed = 1e-6 * results * case.flops / times[0]
+                text += f"  {speed:4.0f} {speed / peak:5.0%}"
+            columns.append(text)
+        rows.append(row)
+        title = f"{type(case).__name__.lower()} {'x'.join(str(int(v)) for v in case)}"
+        print(f"{title:26} {count:2} ×  | {columns[0]:49} | {columns[1]}", flush=True)
     both = totals.sum(0)
     print(
         f"{network}, one training step's kernels: {both[0]:.0f}, {both[1]:.0f}, {both[2]:.0f} ms, "
         f"ratio {both[0] / both[1:].min():.2f}\n"
     )
+    return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", choices=[*NETWORKS, "both"], default="both")
-    parser.add_argument("--threads", type=int, default=available_cpus())
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--models", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--threads", type=at_least(1), default=2)
+    parser.add_argument("--rounds", type=at_least(3), default=5)
+    parser.add_argument("--record", action="store_true", help="write a JSON file to benchmarks/records/")
     options = parser.parse_args()
     set_num_threads(options.threads)
     torch.set_num_threads(options.threads)
-    print(f"NumPy {np.__version__}, PyTorch {torch.__version__}, {options.threads} threads each")
-    for network in NETWORKS if options.network == "both" else [options.network]:
-        run(network, options.rounds)
+    described = machine(options.threads)
+    describe(described)
+    peak = matrix_speed(options.threads)
+    print(f"NumPy's product of large matrices: {peak:.0f} GFLOP/s\n")
+    results = {network: run(network, options.rounds, peak) for network in options.models}
+    if options.record:
+        write("kernels", described, results, rounds=options.rounds, matrix_gflops=peak)
 
 
 if __name__ == "__main__":

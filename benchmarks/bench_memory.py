@@ -1,6 +1,6 @@
 """How much memory three training steps take beyond the network and its batch, minires beside PyTorch eager.
 
-    python benchmarks/bench_memory.py [--models resnet20 …] [--threads 2] [--json FILE]
+    python benchmarks/bench_memory.py [--models resnet20 …] [--threads 2] [--record]
 
 Each contender runs in a process of its own, as memory that was once taken is seldom given back. Counted is the
 resident set: its peak during the steps, less what it was when network and batch had been made. On Linux only.
@@ -9,12 +9,12 @@ resident set: its peak during the steps, less what it was when network and batch
 from __future__ import annotations
 
 import argparse
-import json
 import pathlib
 import subprocess
 import sys
 
-from bench_step import CASES, machine, minires_contender, torch_contender
+from bench_step import CASES, minires_contender, torch_contender
+from recording import machine, write
 
 import minires as mr
 
@@ -51,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=pathlib.Path, help="where to write the record")
+    parser.add_argument("--record", action="store_true", help="write a JSON file to benchmarks/records/")
     parser.add_argument("--child", choices=CONTENDERS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -65,9 +65,8 @@ def main() -> None:
         ours, *theirs = sizes = [int(run.stdout.split()[-1]) / 1e6 for run in runs]
         found[network] = dict(zip(CONTENDERS, sizes, strict=True))
         print(f"{network:10}| " + " | ".join(f"{size:19.0f}" for size in sizes) + f" | {ours / min(theirs):19.2f}")
-    if options.json:
-        record = {"machine": machine(options.threads), "steps": STEPS, "megabytes": found}
-        options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    if options.record:
+        write("memory", machine(options.threads), found, steps=STEPS, unit="MB")
 
 
 if __name__ == "__main__":

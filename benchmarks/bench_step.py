@@ -12,11 +12,6 @@ The ratio is minires' time by that of PyTorch's faster order. Without PyTorch, m
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import os
-import pathlib
-import platform
 import statistics
 import sys
 import time
@@ -25,10 +20,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import threadpoolctl
+from recording import at_least, describe, machine, write
 
 import minires as mr
-from minires.threads import available_cpus
 
 try:
     import torch
@@ -37,10 +31,8 @@ except ImportError:
 else:
     from torch_twins import twin_of
 
-RECORDS = pathlib.Path(__file__).parent / "records"
 RATES = {"lr": 1e-3, "momentum": 0.9}
 LEAST_ROUNDS = 7
-BUSY = 0.25  # the load per core, before anything is timed, from which one is told
 
 # A turn begins after a pause: PyTorch's idle threads spin for a while, and would take our cores. Its first call
 # is not counted: it brings back the memory that the others have driven out.
@@ -253,40 +245,6 @@ def run_dezero(rounds: int) -> dict[str, Any]:
     return {"milliseconds": times, "ratio": ratio}
 
 
-def machine(threads: int) -> dict[str, Any]:
-    """What the times depend on."""
-    cpuinfo = pathlib.Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    blas = [
-        {key: library[key] for key in ("internal_api", "version", "architecture", "num_threads") if key in library}
-        for library in threadpoolctl.threadpool_info()
-        if library["user_api"] == "blas"
-    ]
-    return {
-        "cpu": models[0] if models else platform.processor(),
-        "cores": available_cpus(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "threads": threads,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "blas": blas,
-        "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS"),
-        "torch": None if torch is None else torch.__version__,
-        "minires": mr.__version__,
-    }
-
-
-def at_least(least: int) -> Callable[[str], int]:
-    def integer(text: str) -> int:
-        if int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text} is less than {least}")
-        return int(text)
-
-    return integer
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=CASES, default=list(CASES))
@@ -297,10 +255,7 @@ def main() -> None:
     options = parser.parse_args()
     mr.set_num_threads(options.threads)
     described = machine(options.threads)
-    print(", ".join(f"{key} {value}" for key, value in described.items() if key != "blas"))
-    print("BLAS: " + "; ".join(" ".join(map(str, library.values())) for library in described["blas"]))
-    if (described["load"] or 0) > BUSY * described["cores"]:
-        print("Other programs are using this machine: the times below say little.")
+    describe(described)
     if torch is None:
         print("PyTorch is not installed, so minires runs alone: pip install minires[parity]")
     else:
@@ -311,12 +266,7 @@ def main() -> None:
     if options.dezero:
         results["dezero"] = run_dezero(options.rounds)
     if options.record:
-        now = datetime.datetime.now(datetime.timezone.utc)
-        RECORDS.mkdir(exist_ok=True)
-        path = RECORDS / f"step-{now:%Y-%m-%dT%H%M%SZ}.json"
-        record = {"date": now.isoformat(timespec="seconds"), "rounds": options.rounds, "machine": described}
-        path.write_text(json.dumps({**record, "results": results}, indent=1) + "\n", encoding="utf-8")
-        print(f"recorded in benchmarks/records/{path.name}")
+        write("step", described, results, rounds=options.rounds)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ two floats of nearly the same size has no rounding error.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -19,7 +20,7 @@ from minires.threads import Steps, scratch
 
 FAR = 100.0  # mean² / var from which sums are taken around the mean
 _BLOCK = 1 << 19  # numbers in a block: calls shorter than some 30 µs do not gain from threads
-_HALVES = 1 << 18  # numbers from which there are two blocks at least
+_HALVES = 3 << 18  # numbers from which there are two blocks at least
 _ROW = 16384  # numbers in a row of a matrix, where the image's size allows: to repeat a shorter one takes longer
 _SUMMED = 4096  # numbers in a row of which sums are made: these are the faster, the more rows there are
 
@@ -29,16 +30,11 @@ class ChannelRows:
 
     def __init__(self, x: Array) -> None:
         self.N, self.C, self.H, self.W = x.shape
-        self.fold = self._fold(self.H * self.W, _ROW)
+        self.fold = _fold(self.H * self.W, self.N * self.C, _ROW)
         self.x = self.matrix(x)
         least = 2 if self.x.size >= _HALVES else 1
         self.blocks = pieces(len(self.x), max(least, -(-self.x.size // _BLOCK)))
-        self.summed = self._fold(self.fold, _SUMMED)  # pixels in a row of which sums are made
-
-    def _fold(self, pixels: int, row: int) -> int:
-        """The largest divisor of ``pixels`` with which a row has no more than ``row`` numbers, or hardly more."""
-        most = -(-row // max(1, self.N * self.C))
-        return max((k for k in range(1, min(pixels, most) + 1) if pixels % k == 0), default=1)
+        self.summed = _fold(self.fold, self.N * self.C, _SUMMED)  # pixels in a row of which sums are made
 
     def matrix(self, x: Array) -> Array:
         """(N, C, H, W) -> (H·W / fold, fold·N·C)."""
@@ -96,3 +92,10 @@ class ChannelRows:
     def room(self, key: str, rows: slice) -> Array:
         """Scratch for some rows of the matrix."""
         return scratch(key, (rows.stop - rows.start, self.x.shape[1]), self.x.dtype)
+
+
+@functools.lru_cache(maxsize=4096)
+def _fold(pixels: int, numbers: int, row: int) -> int:
+    """The largest divisor of ``pixels`` with which a row has no more than ``row`` numbers, or hardly more."""
+    most = -(-row // max(1, numbers))
+    return max((k for k in range(1, min(pixels, most) + 1) if pixels % k == 0), default=1)

@@ -30,6 +30,7 @@ from minires.threads import parallel, scratch
 SUITS = "1×1 without padding"  # as a plan says
 _ROWS = 1792  # pixels in a block
 _FEW_ROWS = 512  # so few pixels are not worth cutting
+_WORTH = 1 << 23  # multiplications for which it is worth to wake a thread
 _LANES = 16  # partial sums of a filter's gradient
 _COPY_BLOCK = 1 << 18  # numbers that one job copies
 _LARGE = 1 << 18  # a filter of so many numbers is not summed up in parts
@@ -85,7 +86,7 @@ def _spread(met: Array, size: Size, stride: Size) -> Array:
 def _both(gy: Array, w: Array | None, x: Array, gx: Array | None, gw: Array) -> None:
     """(3), and (2) if it is wanted, block by block."""
     x_rows, gy_rows, C, K = _by_pixel(x), _by_pixel(gy), *gw.shape[2:]
-    parts = blocks(len(x_rows), _ROWS) if len(x_rows) > _ROWS else pieces(len(x_rows), 2)
+    parts = blocks(len(x_rows), _ROWS) if len(x_rows) > _ROWS else pieces(len(x_rows), _halves(len(x_rows) * C * K))
     lanes = pieces(len(parts), _LANES)
     sums = scratch("pointwise sums", (len(lanes), C, K), gy.dtype)
 
@@ -114,7 +115,8 @@ def _product(a: Array, b: Array, out: Array, N: int, finish: Finish | None = Non
         if finish is not None:
             finish.pixels(part)
 
-    parallel(run, blocks(pixels, max(1, _ROWS // N)) if len(a) > _ROWS else pieces(pixels, 2))
+    parts = blocks(pixels, max(1, _ROWS // N)) if len(a) > _ROWS else pieces(pixels, _halves(len(a) * b.size))
+    parallel(run, parts)
 
 
 def _transposed_product(a: Array, b: Array, out: Array) -> None:
@@ -123,6 +125,11 @@ def _transposed_product(a: Array, b: Array, out: Array) -> None:
         parallel(lambda part: np.matmul(a[:, part].T, b, out=out[part]), _column_pieces(out.shape[0]))
     else:
         parallel(lambda part: np.matmul(a.T, b[:, part], out=out[:, part]), _column_pieces(out.shape[1]))
+
+
+def _halves(multiplications: int) -> int:
+    """2 if that is worth waking a thread."""
+    return 2 if multiplications > _WORTH else 1
 
 
 def _column_pieces(n: int) -> list[slice]:

@@ -38,7 +38,8 @@ from minires.threads import parallel, scratch
 
 SUITS = "a dense window"  # as a plan says
 _BLOCK = 1 << 19  # numbers in the strips of a block of outputs
-_JOBS = 8  # blocks at least, so that threads end together
+_JOBS = 8  # blocks at least, so that threads end together, where that is worth waking them:
+_WORTH = 1 << 17  # numbers in the strips of a block
 _ROWS = 256  # rows of a product, if it is large
 _FEW_ROWS = 64  # rows of a product at least, if it is small
 _SMALL = 10**6  # multiplications of a product up to which BLAS copies no operands, and is up to twice as fast
@@ -138,6 +139,7 @@ class _Strips:
         P, Q, N, K = target.shape
         at_once = self._at_once(N, K)
         numbers = at_once * N * P * self.stride[0] * self.window[1] * self.image.shape[3]
+        least = min(least, max(1, numbers * Q // (at_once * _WORTH)))
         width = at_once * max(1, min(_BLOCK // numbers, Q // at_once // least))
         across = [slice(start, min(start + width, Q)) for start in range(0, Q, width)]
         down = pieces(P, max(-(-numbers // _BLOCK), -(-least // len(across))))
@@ -184,7 +186,9 @@ class _Strips:
     def _show(self, rows: slice, cols: slice, strips: Array) -> None:
         """strips (q, n, h, s, c) = image (h, w, n, c) at w = first + q · stride + s, zero outside."""
         S, W = self.window[1], self.image.shape[1]
-        whole = slice(min(max(cols.start, self.whole.start), cols.stop), max(cols.start, min(cols.stop, self.whole.stop)))
+        whole = slice(
+            min(max(cols.start, self.whole.start), cols.stop), max(cols.start, min(cols.stop, self.whole.stop))
+        )
         for q in (*range(cols.start, whole.start), *range(max(whole.start, whole.stop), cols.stop)):
             strip, left = strips[q - cols.start], self.first[1] + q * self.stride[1]
             start, stop = min(max(0, -left), S), max(0, min(S, W - left))

@@ -41,6 +41,7 @@ _LARGE = 128 * 128  # from so many numbers in a tap, U does not fit the cache be
 _FEW = 8  # channels up to which a plain sum is faster
 _SMALL = 10**6  # multiplications of a product up to which BLAS copies no operands, and is up to half again as fast
 _LANES = 16  # partial sums of a filter's gradient
+_WORTH = 140 * 10**6  # multiplications, of which a transform takes the time of 96, for which threads are woken
 _FILTER_BLOCK = 8192  # pairs of channels of which one job transforms the filter
 _DTYPE = np.float32
 _FORWARD, _BACKWARD = F43.astype(_DTYPE), F43.flipped().astype(_DTYPE)
@@ -122,7 +123,8 @@ class _Pass:
         if C * max(others) >= _LARGE:
             yield from self._three_phases(blocks)
             return
-        lanes = [blocks[lane] for lane in pieces(len(blocks), _LANES)]
+        transformed = _n * _n * self.rows * self.cols * self.batch * max(C, *others)
+        lanes = [blocks[lane] for lane in pieces(len(blocks), _LANES if transformed * (C + 96) > _WORTH else 1)]
         if self.partner is not None:
             self.products = new_array((len(lanes), _n * _n, self.partner.shape[3], C), _DTYPE)
         yield lambda lane: self._lane(lane, lanes[lane]), range(len(lanes))

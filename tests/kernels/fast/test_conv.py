@@ -56,12 +56,19 @@ def winograd_cases(draw):
 SMALL = {
     conv_depthwise: {"_BLOCK": 16},
     conv_general: {"_BLOCK": 64, "_LANES": 2, "_FEW_CHANNELS": 2},
-    conv_pointwise: {"_COPY_BLOCK": 9, "_ROWS": 7, "_FEW_ROWS": 3, "_LANES": 2, "_LARGE": 12},
+    conv_pointwise: {"_COPY_BLOCK": 9, "_ROWS": 7, "_FEW_ROWS": 3, "_WORTH": 9, "_LANES": 2, "_LARGE": 12},
     conv_strips: {
-        **{"_FEW": 2, "_LANES": 2, "_COPY_BLOCK": 9, "_BLOCK": 60, "_JOBS": 3, "_LARGE": 99},
+        **{"_FEW": 2, "_LANES": 2, "_COPY_BLOCK": 9, "_BLOCK": 60, "_JOBS": 3, "_WORTH": 30, "_LARGE": 99},
         **{"_ROWS": 5, "_FEW_ROWS": 2, "_SMALL": 200},
     },
-    conv_winograd: {"_BLOCK": 36 * 64, "_SMALL": 500, "_LANES": 5, "_LARGE": 63, "_FILTER_BLOCK": 5},
+    conv_winograd: {
+        "_BLOCK": 36 * 64,
+        "_SMALL": 500,
+        "_WORTH": 36 * 9999,
+        "_LANES": 5,
+        "_LARGE": 63,
+        "_FILTER_BLOCK": 5,
+    },
 }
 
 

@@ -1,0 +1,114 @@
+"""How the time of a training step grows with batch, image size, depth and channels, and that nothing is quadratic.
+
+    python benchmarks/bench_growth.py [--threads 2] [--rounds 7] [--record]
+
+Along each axis the others stay as they are. What is printed is the exponent between neighbouring sizes, the slope in
+a plot of logarithms, and beside it the exponent that the arithmetic has: 1 for images, pixels and layers, 2 for
+channels. Where everything fits the caches, what each call costs hides some of it; so the last exponent is the measure,
+and the exit status is 1 if it is larger than the arithmetic's by more than a quarter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from recording import at_least, describe, machine, write
+
+import minires as mr
+from minires import functional as F
+from minires import models, nn, optim
+
+SLACK = 0.25
+
+
+class Axis(NamedTuple):
+    """Sizes along one axis, what grows with them, and a training step for each."""
+
+    name: str
+    sizes: tuple[int, ...]
+    exponent: int
+    step: Callable[[int], Callable[[], object]]
+
+
+def training(model: mr.nn.Module, batch: int, channels: int, side: int) -> Callable[[], object]:
+    """Forward pass, loss, backward pass and SGD on random images."""
+    rng = np.random.default_rng(0)
+    images = mr.tensor(rng.standard_normal((batch, channels, side, side), dtype=np.float32))
+    labels = mr.tensor(rng.integers(0, 10, batch))
+    optimizer = optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        F.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+
+    return step
+
+
+def of_width(width: int) -> Callable[[], object]:
+    """A residual block between a 1×1 convolution and the classes, all of so many channels."""
+    head = nn.Conv2d(16, width, 1)
+    tail = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
+    return training(nn.Sequential(head, models.BasicBlock(width, width), tail), 32, 16, 28)
+
+
+AXES = (
+    Axis("batch", (16, 32, 64, 128, 256), 1, lambda n: training(models.resnet20(), n, 3, 32)),
+    Axis("pixels", (16**2, 32**2, 64**2, 128**2), 1, lambda n: training(models.resnet20(), 16, 3, math.isqrt(n))),
+    Axis("depth", (8, 14, 26, 50, 98), 1, lambda n: training(models.CifarResNet(n), 64, 3, 32)),
+    Axis("channels", (32, 64, 128, 256, 512), 2, of_width),
+)
+
+
+def measure(axis: Axis, rounds: int) -> list[float]:
+    """The median time in milliseconds for each size, the sizes taking turns."""
+    steps = [axis.step(size) for size in axis.sizes]
+    times: list[list[float]] = [[] for _ in steps]
+    for number in range(rounds + 1):
+        for step, record in zip(steps, times, strict=True):
+            start = time.perf_counter()
+            step()
+            if number > 0:  # the first round takes memory and makes plans
+                record.append((time.perf_counter() - start) * 1e3)
+    return [statistics.median(record) for record in times]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=at_least(1), default=2)
+    parser.add_argument("--rounds", type=at_least(3), default=7)
+    parser.add_argument("--record", action="store_true", help="write a JSON file to benchmarks/records/")
+    options = parser.parse_args()
+    mr.set_num_threads(options.threads)
+    described = machine(options.threads)
+    describe(described)
+    results, steep = {}, []
+    for axis in AXES:
+        times = measure(axis, options.rounds)
+        slopes = [
+            math.log(times[i + 1] / times[i]) / math.log(axis.sizes[i + 1] / axis.sizes[i])
+            for i in range(len(times) - 1)
+        ]
+        results[axis.name] = {"sizes": axis.sizes, "milliseconds": times, "slopes": slopes, "expected": axis.exponent}
+        figures = "  ".join(f"{size}: {t:.1f} ms" for size, t in zip(axis.sizes, times, strict=True))
+        print(f"{axis.name:9}{figures}")
+        print(
+            f"{'':9}exponents {'  '.join(f'{s:.2f}' for s in slopes)}; the arithmetic's is {axis.exponent}", flush=True
+        )
+        if slopes[-1] > axis.exponent + SLACK:
+            steep.append(axis.name)
+    if options.record:
+        write("growth", described, results, rounds=options.rounds)
+    if steep:
+        sys.exit(f"steeper than the arithmetic: {', '.join(steep)}")
+
+
+if __name__ == "__main__":
+    main()
