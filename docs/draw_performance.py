@@ -1,0 +1,69 @@
+"""Draw the figures of performance.md: ``python docs/draw_performance.py docs/images``; needs matplotlib.
+
+They show the newest record of each kind in benchmarks/records.
+"""
+
+import json
+import pathlib
+import sys
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+RECORDS = pathlib.Path(__file__).parent.parent / "benchmarks" / "records"
+COLOURS = {"minires": "tab:blue", "torch NCHW": "0.75", "torch channels_last": "0.5"}
+PHASES = ("training", "inference", "folded")
+
+
+def newest(kind):
+    """The results of the newest record of a kind."""
+    path = max(RECORDS.glob(f"{kind}-*.json"))
+    return json.loads(path.read_text(encoding="utf-8"))["results"]
+
+
+def steps(folder):
+    """The time of each network and phase, in units of PyTorch's faster order."""
+    results = {name: found for name, found in newest("step").items() if name != "dezero"}
+    figure, axes = plt.subplots(1, len(results), figsize=(11, 3.2), sharey=True)
+    for axis, (network, found) in zip(axes, results.items(), strict=True):
+        medians = {name: [found[phase]["milliseconds"][name]["median"] for phase in PHASES] for name in COLOURS}
+        best = [min(medians[name][i] for name in COLOURS if name != "minires") for i in range(len(PHASES))]
+        for place, (name, colour) in enumerate(COLOURS.items()):
+            heights = [t / b for t, b in zip(medians[name], best, strict=True)]
+            axis.bar([i + 0.27 * (place - 1) for i in range(len(PHASES))], heights, 0.25, color=colour, label=name)
+        axis.axhline(1, color="black", linewidth=0.8)
+        axis.set_xticks(range(len(PHASES)), ["training", "inference", "inference,\nfolded"])
+        axis.set_title(network)
+    axes[0].set_ylabel("time / PyTorch's faster order")
+    axes[0].legend(fontsize=8, loc="lower left")
+    _save(figure, folder / "performance_steps.png")
+
+
+def growth(folder):
+    """The time of a training step against batch, pixels, depth and channels."""
+    results = newest("growth")
+    figure, axes = plt.subplots(1, len(results), figsize=(11, 3), sharey=True)
+    for axis, (name, found) in zip(axes, results.items(), strict=True):
+        sizes, times, exponent = found["sizes"], found["milliseconds"], found["expected"]
+        axis.loglog(sizes, times, "o-", color=COLOURS["minires"])
+        axis.loglog(sizes, [times[-1] * (n / sizes[-1]) ** exponent for n in sizes], "--", color="0.6")
+        axis.set(xlabel=name, title=f"dashed: exponent {exponent}")
+        axis.set_xticks(sizes, map(str, sizes))
+        axis.minorticks_off()
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("training step, ms")
+    _save(figure, folder / "performance_growth.png")
+
+
+def _save(figure, path):
+    figure.tight_layout()
+    figure.savefig(path, dpi=100, metadata={"Software": None})  # the same bytes wherever it is drawn again
+    print(path)
+
+
+if __name__ == "__main__":
+    folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images")
+    steps(folder)
+    growth(folder)
