@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -35,6 +36,16 @@ def pointwise_cases(draw):
 
 
 @st.composite
+def dense_cases(draw):
+    """Windows without dilation or groups, at any stride, over several columns of outputs."""
+    kernel = draw(st.sampled_from([(3, 3), (2, 2), (1, 2), (3, 1), (2, 4), (5, 3)]))
+    stride, padding = (tuple(draw(st.integers(least, most)) for _ in range(2)) for least, most in ((1, 3), (0, 4)))
+    N, C, K = draw(st.integers(1, 5)), draw(st.integers(1, 5)), draw(st.integers(1, 5))
+    size = [max(1, n - 2 * pad) + draw(st.integers(0, 9)) for n, pad in zip(kernel, padding, strict=True)]
+    return ms.ConvCase((N, C, *size), (K, C, *kernel), Geometry(kernel, stride, padding))
+
+
+@st.composite
 def depthwise_cases(draw):
     """A filter for each channel, in any window."""
     case = draw(ms.conv_cases())
@@ -58,7 +69,7 @@ SMALL = {
     conv_general: {"_BLOCK": 64, "_LANES": 2, "_FEW_CHANNELS": 2},
     conv_pointwise: {"_COPY_BLOCK": 9, "_ROWS": 7, "_FEW_ROWS": 3, "_WORTH": 9, "_LANES": 2, "_LARGE": 12},
     conv_strips: {
-        **{"_FEW": 2, "_LANES": 2, "_COPY_BLOCK": 9, "_BLOCK": 60, "_JOBS": 3, "_WORTH": 30, "_LARGE": 99},
+        **{"_FEW": 2, "_LANES": 2, "_COPY_BLOCK": 9, "_BLOCK": 60, "_JOBS": 3, "_WORTH": 30, "_LARGE": 150},
         **{"_ROWS": 5, "_FEW_ROWS": 2, "_SMALL": 200},
     },
     conv_winograd: {
@@ -90,7 +101,7 @@ def both(module, x, w, gy, geometry):
 
 
 @given(
-    case=st.one_of(ms.conv_cases(), pointwise_cases(), depthwise_cases()),
+    case=st.one_of(ms.conv_cases(), dense_cases(), pointwise_cases(), depthwise_cases()),
     seed=ms.seeds(),
     dtype=ms.dtypes(),
     order=ms.memory_orders(),
@@ -110,7 +121,7 @@ def test_direct_paths_are_the_reference_exactly_on_integers(
 
 
 @given(
-    case=st.one_of(ms.conv_cases(), pointwise_cases(), depthwise_cases()),
+    case=st.one_of(ms.conv_cases(), dense_cases(), pointwise_cases(), depthwise_cases()),
     seed=ms.seeds(),
     dtype=ms.dtypes(),
     order=ms.memory_orders(),
@@ -128,6 +139,29 @@ def test_direct_paths_are_within_rounding_of_the_reference(frozen, gamma_n, case
     )
     for result, exact, size, n in zip(results, expected, sizes, lengths, strict=True):
         assert np.all(np.abs(result - exact) <= 2 * gamma_n(n, dtype) * size)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("small", [False, True])
+def test_every_window_along_an_axis_is_the_references(monkeypatch, small, axis):
+    """All images of up to 6 pixels in a row or column, windows of up to 4, strides of up to 3, paddings of up to 5."""
+    monkeypatch.setattr(conv_strips, "scratch", lambda key, shape, dtype: np.full(shape, 7, dtype))
+    monkeypatch.setattr(conv_strips, "new_array", lambda shape, dtype: np.full(shape, 7, dtype))
+    with cut(small):
+        for n, taps, stride, padding in itertools.product(range(1, 7), range(2, 5), range(1, 4), range(6)):
+            if n + 2 * padding < taps:
+                continue
+            along = [
+                (value, one)[:: 1 if axis else -1] for value, one in ((taps, 1), (stride, 1), (padding, 0), (n, 2))
+            ]
+            kernel, strides, paddings, size = (pair[::-1] for pair in along)
+            geometry = Geometry(kernel, strides, paddings)
+            shapes = (2, 2, *size), (3, 2, *kernel), (2, 3, *geometry.output_size(size))
+            x, w, gy = (ms.array(shape, seed, "integers") for seed, shape in enumerate(shapes))
+            for result, expected in zip(
+                both(conv, x, w, gy, geometry), both(reference, x, w, gy, geometry), strict=True
+            ):
+                np.testing.assert_array_equal(result, expected, err_msg=f"{geometry} of {size}")
 
 
 @pytest.fixture(params=[np.float32, np.float64])
@@ -224,7 +258,7 @@ def test_winograds_way_is_taken_where_it_is_right_and_gains():
 
 
 @given(
-    case=st.one_of(ms.conv_cases(), pointwise_cases(), depthwise_cases(), winograd_cases()),
+    case=st.one_of(ms.conv_cases(), dense_cases(), pointwise_cases(), depthwise_cases(), winograd_cases()),
     seed=ms.seeds(),
     small=st.booleans(),
 )
@@ -309,7 +343,7 @@ def test_what_is_wrong_raises_as_in_the_reference(raises_the_same):
 
 
 @given(
-    case=st.one_of(ms.conv_cases(), pointwise_cases(), depthwise_cases(), winograd_cases()),
+    case=st.one_of(ms.conv_cases(), dense_cases(), pointwise_cases(), depthwise_cases(), winograd_cases()),
     seed=ms.seeds(),
     order=ms.memory_orders(),
     small=st.booleans(),
