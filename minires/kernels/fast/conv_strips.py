@@ -137,7 +137,7 @@ class _Strips:
     def blocks(self, target: Array, least: int = _JOBS) -> list[tuple[slice, slice]]:
         """The windows of a target (P, Q, N, K), cut into blocks (rows, columns), about ``least`` of them or more."""
         P, Q, N, K = target.shape
-        at_once = self._at_once(N, K)
+        at_once = min(Q, self._at_once(N, K))
         numbers = at_once * N * P * self.stride[0] * self.window[1] * self.image.shape[3]
         least = min(least, max(1, numbers * Q // (at_once * _WORTH)))
         width = at_once * max(1, min(_BLOCK // numbers, Q // at_once // least))

@@ -387,10 +387,12 @@ def test_what_follows_must_fit_the_output(module):
 
 @pytest.mark.parametrize("C", [2, 9])
 @pytest.mark.parametrize("stride", [(1, 1), (2, 2), (1, 3)])
-def test_taps_that_see_only_padding_have_no_gradient(stride, C):
-    geometry, x = Geometry((3, 3), padding=(1, 1), stride=stride), ms.array((2, C, 1, 1), 0)
+@pytest.mark.parametrize("dilation", [(1, 1), (1, 2)])
+def test_taps_that_see_only_padding_have_no_gradient(dilation, stride, C):
+    geometry, x = Geometry((3, 3), stride, dilation, dilation), ms.array((2, C, 1, 1), 0)
     w, gy = ms.array((4, C, 3, 3), 2), ms.array((2, 4, 1, 1), 1)
     gx, gw = conv.conv2d_grads(gy, x, w, geometry)
+    np.testing.assert_array_equal(conv.conv2d_weight_grad(gy, x, geometry), gw)
     np.testing.assert_allclose(gx[:, :, 0, 0], np.einsum("nkpq,kc->nc", gy, w[:, :, 1, 1]), rtol=1e-12)
     np.testing.assert_allclose(gw[:, :, 1, 1], np.einsum("nkpq,ncpq->kc", gy, x), rtol=1e-12)
     assert np.count_nonzero(gw) == gw[:, :, 1, 1].size
