@@ -145,17 +145,18 @@ def test_direct_paths_are_within_rounding_of_the_reference(frozen, gamma_n, case
 @pytest.mark.parametrize("small", [False, True])
 def test_every_window_along_an_axis_is_the_references(monkeypatch, small, axis):
     """All images of up to 6 pixels in a row or column, windows of up to 4, strides of up to 3, paddings of up to 5."""
-    monkeypatch.setattr(conv_strips, "scratch", lambda key, shape, dtype: np.full(shape, 7, dtype))
-    monkeypatch.setattr(conv_strips, "new_array", lambda shape, dtype: np.full(shape, 7, dtype))
+    for module in (conv_strips, conv_general):
+        monkeypatch.setattr(module, "scratch", lambda key, shape, dtype: np.full(shape, 7, dtype))
+        monkeypatch.setattr(module, "new_array", lambda shape, dtype: np.full(shape, 7, dtype))
     with cut(small):
-        for n, taps, stride, padding in itertools.product(range(1, 7), range(2, 5), range(1, 4), range(6)):
-            if n + 2 * padding < taps:
+        for n, taps, stride, padding, dilation in itertools.product(
+            range(1, 7), range(2, 5), range(1, 4), range(6), (1, 2)
+        ):
+            if n + 2 * padding < (taps - 1) * dilation + 1:
                 continue
-            along = [
-                (value, one)[:: 1 if axis else -1] for value, one in ((taps, 1), (stride, 1), (padding, 0), (n, 2))
-            ]
-            kernel, strides, paddings, size = (pair[::-1] for pair in along)
-            geometry = Geometry(kernel, strides, paddings)
+            numbers = (taps, 1), (stride, 1), (padding, 0), (dilation, 1), (n, 2)
+            kernel, *window, size = (pair if axis == 0 else pair[::-1] for pair in numbers)
+            geometry = Geometry(kernel, *window)
             shapes = (2, 2, *size), (3, 2, *kernel), (2, 3, *geometry.output_size(size))
             x, w, gy = (ms.array(shape, seed, "integers") for seed, shape in enumerate(shapes))
             for result, expected in zip(

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -71,6 +73,19 @@ def test_cut_small_every_pixel_is_written_once_and_not_a_number_wins(monkeypatch
     assert results[1].dtype == winners.dtype == (np.uint8 if window[0] != (17, 16) else np.uint16)
     arguments = gy, winners, geometry, x.shape[2:]
     np.testing.assert_array_equal(pooling.max_pool2d_grad(*arguments), reference.max_pool2d_grad(*arguments))
+
+
+def test_all_small_images_are_pooled_as_by_the_reference(monkeypatch):
+    monkeypatch.setattr(pooling, "new_array", lambda shape, dtype: np.full(shape, 7, dtype))
+    for H, W, side, stride, padding in itertools.product(range(2, 7), range(2, 7), (2, 3), (1, 2, 3), (0, 1)):
+        if min(H, W) + 2 * padding >= side:
+            geometry, x = (
+                Geometry((side, side), (stride, stride), (padding, padding)),
+                ms.array((1, 2, H, W), 0, "tied"),
+            )
+            _, winners = reference.max_pool2d_winners(x, geometry)
+            arguments = ms.array(winners.shape, 1, "integers"), winners, geometry, (H, W)
+            np.testing.assert_array_equal(pooling.max_pool2d_grad(*arguments), reference.max_pool2d_grad(*arguments))
 
 
 def test_an_infinite_gradient_stays_with_its_window():
