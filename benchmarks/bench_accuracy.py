@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 
-from recording import at_least, describe, machine, write
+from harness import at_least, describe, machine, write
 
 from minires import kernels
 from minires.train import Settings, train

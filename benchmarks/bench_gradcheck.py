@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
 import importlib
-import json
 import pathlib
 import statistics
 import sys
@@ -25,7 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from recording import at_least, machine
+from harness import at_least, machine, write_to
 
 from minires import testing
 
@@ -229,16 +227,7 @@ def main() -> None:
     if options.markdown:
         print(markdown(results, summed))
     if options.json:
-        now = datetime.datetime.now(datetime.timezone.utc)
-        record = {
-            "date": now.isoformat(timespec="seconds"),
-            "machine": machine(threads=1),
-            "seeds": seeds,
-            "summary": summed,
-            "results": results,
-        }
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_to(options.json, machine(threads=1), results, seeds=seeds, summary=summed)
 
 
 if __name__ == "__main__":

@@ -14,16 +14,14 @@ import argparse
 import math
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
-from recording import at_least, describe, machine, write
+from bench_step import contender_of
+from harness import at_least, describe, in_turns, machine, write
 
 import minires as mr
-from minires import functional as F
-from minires import models, nn, optim
+from minires import models, nn
 
 SLACK = 0.25
 
@@ -37,47 +35,35 @@ class Axis(NamedTuple):
     step: Callable[[int], Callable[[], object]]
 
 
-def training(model: mr.nn.Module, batch: int, channels: int, side: int) -> Callable[[], object]:
-    """Forward pass, loss, backward pass and SGD on random images."""
-    rng = np.random.default_rng(0)
-    images = mr.tensor(rng.standard_normal((batch, channels, side, side), dtype=np.float32))
-    labels = mr.tensor(rng.integers(0, 10, batch))
-    optimizer = optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+def training(model: mr.nn.Module, *images: int) -> Callable[[], object]:
+    """A training step on random images (N, C, H, W)."""
+    return contender_of(model, images, 10).training
 
-    def step() -> None:
-        optimizer.zero_grad()
-        F.cross_entropy(model(images), labels).backward()
-        optimizer.step()
 
-    return step
+def of_pixels(pixels: int) -> Callable[[], object]:
+    """ResNet-20 with 16 square images of so many pixels."""
+    side = math.isqrt(pixels)
+    return training(models.resnet20(), 16, 3, side, side)
 
 
 def of_width(width: int) -> Callable[[], object]:
     """A residual block between a 1×1 convolution and the classes, all of so many channels."""
     head = nn.Conv2d(16, width, 1)
     tail = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
-    return training(nn.Sequential(head, models.BasicBlock(width, width), tail), 32, 16, 28)
+    return training(nn.Sequential(head, models.BasicBlock(width, width), tail), 32, 16, 28, 28)
 
 
 AXES = (
-    Axis("batch", (16, 32, 64, 128, 256), 1, lambda n: training(models.resnet20(), n, 3, 32)),
-    Axis("pixels", (16**2, 32**2, 64**2, 128**2), 1, lambda n: training(models.resnet20(), 16, 3, math.isqrt(n))),
-    Axis("depth", (8, 14, 26, 50, 98), 1, lambda n: training(models.CifarResNet(n), 64, 3, 32)),
+    Axis("batch", (16, 32, 64, 128, 256), 1, lambda n: training(models.resnet20(), n, 3, 32, 32)),
+    Axis(
+        "pixels",
+        (16**2, 32**2, 64**2, 128**2),
+        1,
+        lambda n: training(models.resnet20(), 16, 3, math.isqrt(n), math.isqrt(n)),
+    ),
+    Axis("depth", (8, 14, 26, 50, 98), 1, lambda n: training(models.CifarResNet(n), 64, 3, 32, 32)),
     Axis("channels", (32, 64, 128, 256, 512), 2, of_width),
 )
-
-
-def measure(axis: Axis, rounds: int) -> list[float]:
-    """The median time in milliseconds for each size, the sizes taking turns."""
-    steps = [axis.step(size) for size in axis.sizes]
-    times: list[list[float]] = [[] for _ in steps]
-    for number in range(rounds + 1):
-        for step, record in zip(steps, times, strict=True):
-            start = time.perf_counter()
-            step()
-            if number > 0:  # the first round takes memory and makes plans
-                record.append((time.perf_counter() - start) * 1e3)
-    return [statistics.median(record) for record in times]
 
 
 def main() -> None:
@@ -91,7 +77,8 @@ def main() -> None:
     describe(described)
     results, steep = {}, []
     for axis in AXES:
-        times = measure(axis, options.rounds)
+        records = in_turns([axis.step(size) for size in axis.sizes], options.rounds, 1)
+        times = [statistics.median(record) for record in records]
         slopes = [
             math.log(times[i + 1] / times[i]) / math.log(axis.sizes[i + 1] / axis.sizes[i])
             for i in range(len(times) - 1)

@@ -15,14 +15,13 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import threadpoolctl
-from recording import at_least, describe, machine, write
+from harness import at_least, describe, in_turns, machine, write
 
 from minires import kernels, models, tensor
 from minires.geometry import Geometry
@@ -34,8 +33,7 @@ try:
 except ImportError:
     sys.exit("bench_kernels.py compares with PyTorch, which is not installed: pip install minires[parity]")
 
-# A group of calls begins after a pause: PyTorch's idle threads spin for a while, and would take our cores.
-PAUSE = 0.03
+CALLS = 3  # in a turn
 NETWORKS = {  # images (N, C, H, W)
     "resnet20": (128, 3, 32, 32),
     "resnet56": (128, 3, 32, 32),
@@ -90,8 +88,8 @@ class Seen(kernels.KernelSet):
         super().__init__("fast")
         self.N, self.cases = N, Counter[Case]()
 
-    def __getattr__(self, kernel: str) -> Callable[..., Any]:
-        function = super().__getattr__(kernel)
+    def wrapped(self, kernel: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, counted."""
 
         def counted(*arguments: Any, **options: Any) -> Any:
             case = self._case(kernel, arguments)
@@ -99,7 +97,6 @@ class Seen(kernels.KernelSet):
                 self.cases[case] += 1
             return function(*arguments, **options)
 
-        setattr(self, kernel, counted)
         return counted
 
     def _case(self, kernel: str, arguments: tuple[Any, ...]) -> Case | None:
@@ -125,8 +122,8 @@ def matrix_speed(threads: int) -> float:
     """GFLOP/s of NumPy's product of large matrices, the best of several, on so many BLAS threads."""
     a, n = np.ones((2048, 2048), np.float32), 2048
     with threadpoolctl.threadpool_limits(threads, user_api="blas"):
-        times = measure([lambda: a @ a], 5, of=min)
-    return 2e-6 * n**3 / times[0]
+        (times,) = in_turns([lambda: a @ a], 5, CALLS)
+    return 2e-6 * n**3 / min(times)
 
 
 def hwnc(rng: np.random.Generator, N: int, C: int, H: int, W: int) -> np.ndarray:
@@ -245,22 +242,6 @@ def verify(case: Case, pairs: list[Pair]) -> None:
                 sys.exit(f"{case}: {('forward', 'backward')[step]} differs from PyTorch by {error:.1e}")
 
 
-def measure(
-    functions: list[Callable[[], object]], rounds: int, of: Callable[[list[float]], float] = statistics.median
-) -> list[float]:
-    """The median time of each function in milliseconds, the functions taking turns in short groups."""
-    times: list[list[float]] = [[] for _ in functions]
-    for _ in range(rounds):
-        for function, record in zip(functions, times, strict=True):
-            time.sleep(PAUSE)
-            function()
-            for _ in range(3):
-                start = time.perf_counter()
-                function()
-                record.append((time.perf_counter() - start) * 1e3)
-    return [of(record) for record in times]
-
-
 def run(network: str, rounds: int, peak: float) -> list[dict[str, Any]]:
     """Measure and print all cases of a network."""
     rng = np.random.default_rng(0)
@@ -275,7 +256,8 @@ def run(network: str, rounds: int, peak: float) -> list[dict[str, Any]]:
         columns, row = [], {"case": type(case).__name__, **case._asdict(), "count": count}
         for step, name in enumerate(("forward", "backward")):
             with single_threaded_blas():
-                times = measure([pair[step] for pair in pairs], rounds)
+                records = in_turns([pair[step] for pair in pairs], rounds, CALLS)
+            times = [statistics.median(record) for record in records]
             totals[step] += count * np.array(times)
             row[name] = dict(zip(("minires", "torch NCHW", "torch channels_last"), times, strict=True))
             text = "  ".join(f"{t:7.2f}" for t in times) + f"  {times[0] / min(times[1:]):5.2f}"

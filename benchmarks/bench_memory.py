@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 from bench_step import CASES, minires_contender, torch_contender
-from recording import machine, write
+from harness import machine, write
 
 import minires as mr
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from recording import at_least, describe, machine, write
+from harness import at_least, describe, in_turns, machine, write
 
 import minires as mr
 
@@ -34,9 +34,7 @@ else:
 RATES = {"lr": 1e-3, "momentum": 0.9}
 LEAST_ROUNDS = 7
 
-# A turn begins after a pause: PyTorch's idle threads spin for a while, and would take our cores. Its first call
-# is not counted: it brings back the memory that the others have driven out.
-PAUSE, CALLS = 0.03, 2
+CALLS = 2  # in a turn
 
 # How far minires may be from the float64 result, in units of what PyTorch's own float32 is: rounding grows with
 # the network, so it is measured and not guessed. Winograd's way rounds about 6 times as much as a direct
@@ -113,10 +111,15 @@ class Contender:
 
 
 def minires_contender(network: str) -> Contender:
-    case, rng = CASES[network], np.random.default_rng(0)
-    images = mr.tensor(rng.standard_normal(case.images, dtype=np.float32))
-    labels = mr.tensor(rng.integers(0, case.classes, case.images[0]))
-    model = getattr(mr.models, network)(seed=0)
+    case = CASES[network]
+    return contender_of(getattr(mr.models, network)(seed=0), case.images, case.classes)
+
+
+def contender_of(model: mr.nn.Module, shape: Sequence[int], classes: int) -> Contender:
+    """A network of minires with random images of a shape (N, C, H, W), and labels."""
+    rng = np.random.default_rng(0)
+    images = mr.tensor(rng.standard_normal(tuple(shape), dtype=np.float32))
+    labels = mr.tensor(rng.integers(0, classes, shape[0]))
     optimizer = mr.optim.SGD(model.parameters(), **RATES)
     return Contender("minires", model, optimizer, images, labels, mr.functional.cross_entropy, mr.no_grad)
 
@@ -170,19 +173,10 @@ def verify(network: str, ours: Contender, theirs: Sequence[Contender], exact: Co
 
 def measure(contenders: Sequence[Contender], phase: str, rounds: int) -> dict[str, list[float]]:
     """Each contender's times in milliseconds: in every round each has one turn."""
-    times: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     for contender in contenders:
         contender.mode(phase)
-    for _ in range(rounds):
-        for contender in contenders:
-            call: Callable[[], object] = getattr(contender, phase)
-            time.sleep(PAUSE)
-            call()
-            for _ in range(CALLS):
-                start = time.perf_counter()
-                call()
-                times[contender.name].append(round((time.perf_counter() - start) * 1e3, 3))
-    return times
+    times = in_turns([getattr(contender, phase) for contender in contenders], rounds, CALLS)
+    return {contender.name: record for contender, record in zip(contenders, times, strict=True)}
 
 
 def run(network: str, rounds: int) -> dict[str, Any]:

@@ -3,14 +3,8 @@
 Everything in them is computed here, by the checker's own code.
 """
 
-import pathlib
-import sys
-
-import matplotlib as mpl
 import numpy as np
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
+from drawing import plt, save
 
 from minires import testing
 from minires.testing.ladder import LADDERS, Walk
@@ -25,7 +19,7 @@ FUNCTIONS = {
 GREY, BLUE, RED = "0.6", "tab:blue", "tab:red"
 
 
-def error_against_step(folder):
+def error_against_step():
     """How wrong a central difference is at each step, and what the walk from fine to coarse makes of it."""
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), sharey=True)
     for axis, (title, (line, slope)) in zip(axes, FUNCTIONS.items(), strict=True):
@@ -46,10 +40,10 @@ def error_against_step(folder):
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("relative error of the derivative")
     axes[0].legend(fontsize=8, loc="upper left")
-    _save(figure, folder / "gradcheck_steps.png")
+    save(figure, "gradcheck_steps.png")
 
 
-def detection(folder, seeds=30):
+def detection(seeds=30):
     """The share of planted relative errors that are found, by their size."""
 
     def square_vjp(error):
@@ -84,16 +78,9 @@ def detection(folder, seeds=30):
     axis.set(xlabel="relative error planted in the gradient", ylabel="share found")
     axis.legend(fontsize=8)
     axis.grid(alpha=0.3)
-    _save(figure, folder / "gradcheck_detection.png")
-
-
-def _save(figure, path):
-    figure.tight_layout()
-    figure.savefig(path, dpi=100, metadata={"Software": None})  # the same bytes wherever it is drawn again
-    print(path)
+    save(figure, "gradcheck_detection.png")
 
 
 if __name__ == "__main__":
-    folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images")
-    error_against_step(folder)
-    detection(folder)
+    error_against_step()
+    detection()

@@ -5,12 +5,8 @@ They show the newest record of each kind in benchmarks/records.
 
 import json
 import pathlib
-import sys
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
+from drawing import plt, save
 
 RECORDS = pathlib.Path(__file__).parent.parent / "benchmarks" / "records"
 COLOURS = {"minires": "tab:blue", "torch NCHW": "0.75", "torch channels_last": "0.5"}
@@ -23,7 +19,7 @@ def newest(kind):
     return json.loads(path.read_text(encoding="utf-8"))["results"]
 
 
-def steps(folder):
+def steps():
     """The time of each network and phase, in units of PyTorch's faster order."""
     results = {name: found for name, found in newest("step").items() if name != "dezero"}
     figure, axes = plt.subplots(1, len(results), figsize=(11, 3.2), sharey=True)
@@ -38,10 +34,10 @@ def steps(folder):
         axis.set_title(network)
     axes[0].set_ylabel("time / PyTorch's faster order")
     axes[0].legend(fontsize=8, loc="lower left")
-    _save(figure, folder / "performance_steps.png")
+    save(figure, "performance_steps.png")
 
 
-def growth(folder):
+def growth():
     """The time of a training step against batch, pixels, depth and channels."""
     results = newest("growth")
     figure, axes = plt.subplots(1, len(results), figsize=(11, 3), sharey=True)
@@ -54,16 +50,9 @@ def growth(folder):
         axis.minorticks_off()
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("training step, ms")
-    _save(figure, folder / "performance_growth.png")
-
-
-def _save(figure, path):
-    figure.tight_layout()
-    figure.savefig(path, dpi=100, metadata={"Software": None})  # the same bytes wherever it is drawn again
-    print(path)
+    save(figure, "performance_growth.png")
 
 
 if __name__ == "__main__":
-    folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images")
-    steps(folder)
-    growth(folder)
+    steps()
+    growth()

@@ -39,8 +39,12 @@ class KernelSet:
         module = self._module if self.has(kernel) else _load("reference")._module
         if kernel not in module.__all__:
             raise AttributeError(f"there is no kernel {kernel!r}: kernels.table() lists them")
-        function: Callable[..., Any] = getattr(module, kernel)
+        function = self.wrapped(kernel, getattr(module, kernel))
         setattr(self, kernel, function)  # the next look-up is an ordinary attribute
+        return function
+
+    def wrapped(self, kernel: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """What a call of ``kernel`` calls: its function. A set of one's own may put something around it."""
         return function
 
     @property

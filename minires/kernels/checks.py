@@ -52,6 +52,12 @@ def check_shortcut(shortcut: Array | None, x: Array) -> None:
     same_dtype(x, shortcut)
 
 
+def check_pooled(array: Array, expected: tuple[int, ...]) -> None:
+    """Raise ShapeError unless the array has the shape that pooling needs."""
+    if array.shape != expected:
+        raise ShapeError(f"an array of shape {array.shape} was given where pooling needs {expected}")
+
+
 def winners_dtype(geometry: Geometry) -> np.dtype[Any]:
     """The least unsigned integers that number the taps of a window."""
     return np.min_scalar_type(geometry.kernel[0] * geometry.kernel[1] - 1)
@@ -60,6 +66,5 @@ def winners_dtype(geometry: Geometry) -> np.dtype[Any]:
 def check_winners(gy: Array, winners: Array, geometry: Geometry, size: Size) -> None:
     """Raise ShapeError unless both have the shape of a pooling's output, for images of this size."""
     shape = geometry.check_pool((*gy.shape[:2], *size))
-    for array in (gy, winners):
-        if array.shape != shape:
-            raise ShapeError(f"an array of shape {array.shape} was given where pooling needs {shape}")
+    check_pooled(gy, shape)
+    check_pooled(winners, shape)

@@ -188,8 +188,8 @@ class _Recorder(kernels.KernelSet):
         self.calls: list[Call] = []
         self._owners = {_place(p.array): path for path, p in model.named_parameters()}
 
-    def __getattr__(self, kernel: str) -> Callable[..., Any]:
-        function = super().__getattr__(kernel)
+    def wrapped(self, kernel: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, timed."""
 
         def timed(*arguments: Any, **options: Any) -> Any:
             start = time.perf_counter()
@@ -198,7 +198,6 @@ class _Recorder(kernels.KernelSet):
             self.calls.append(self._call(kernel, arguments, seconds))
             return result
 
-        setattr(self, kernel, timed)
         return timed
 
     def _call(self, kernel: str, arguments: tuple[Any, ...], seconds: float) -> Call:

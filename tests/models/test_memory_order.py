@@ -19,10 +19,7 @@ class Walk(kernels.KernelSet):
         super().__init__("fast")
         self.weights, self.strangers = weights, []
 
-    def __getattr__(self, kernel):
-        function = super().__getattr__(kernel)
-        self.__dict__.pop(kernel)  # kept there for the next look-up, which has to come here too
-
+    def wrapped(self, kernel, function):
         def observed(*arguments, **options):
             results = function(*arguments, **options)
             for array in results if isinstance(results, tuple) else (results,):

@@ -126,15 +126,14 @@ def batch_norm_act(
         raise ShapeError(f"batch norm needs more than one value per channel when training, got shape {x.shape}")
     dtype = same_dtype(x, gamma, beta)
 
-    def steps() -> Steps[tuple[Array, ...]]:
+    def steps() -> Steps[tuple[Array, Array, Array, Array]]:
         image = ChannelRows(x)
         mean, var, centre = yield from image.statistics()
         inv_std = 1 / np.sqrt(var + eps)
         y = yield from _apply(image, gamma * inv_std, beta, mean, centre, shortcut, relu)
         return y, mean.astype(dtype), var.astype(dtype), inv_std.astype(dtype)
 
-    y, mean, var, inv_std = parallel_steps(steps())
-    return y, mean, var, inv_std
+    return parallel_steps(steps())
 
 
 def batch_norm_act_inference(

@@ -33,6 +33,7 @@ from minires.geometry import Geometry
 from minires.kernels.fast.finish import Finish
 from minires.kernels.fast.layout import blocks, pieces
 from minires.kernels.fast.sights import every
+from minires.kernels.fast.sums import SMALL_PRODUCT
 from minires.memory import new_array
 from minires.threads import parallel, scratch
 
@@ -42,7 +43,6 @@ _JOBS = 8  # blocks at least, so that threads end together, where that is worth 
 _WORTH = 1 << 17  # numbers in the strips of a block
 _ROWS = 256  # rows of a product, if it is large
 _FEW_ROWS = 64  # rows of a product at least, if it is small
-_SMALL = 10**6  # multiplications of a product up to which BLAS copies no operands, and is up to twice as fast
 _LARGE = 1 << 18  # numbers in a filter from which its partial sums take longer than a gather saves
 _FEW = 8  # channels; of so few, pixels that a row of the filter sees are first put side by side
 _LANES = 16  # partial sums of a filter's gradient
@@ -57,7 +57,7 @@ def suits(x: tuple[int, ...], w: tuple[int, ...], geometry: Geometry, dtype: np.
 
 def conv2d(x: Array, w: Array, geometry: Geometry, y: Array, finish: Finish) -> None:
     """y (P, Q, N, K) = `kernels.reference.conv2d` of x (H, W, N, C) and w (R, S, C, K), finished."""
-    strips = _Strips(_by_row(x), geometry.kernel, geometry.stride, _negative(geometry.padding))
+    strips = _from_outputs(x, geometry)
     filters = w.reshape(-1, w.shape[3])
 
     def run(block: tuple[slice, slice]) -> None:
@@ -99,7 +99,7 @@ def _met(phase: int, taps: int, stride: int, padding: int) -> tuple[list[int], i
 
 
 def _weight_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
-    strips = _Strips(_by_row(x), geometry.kernel, geometry.stride, _negative(geometry.padding))
+    strips = _from_outputs(x, geometry)
     parts, K = strips.blocks(gy), gy.shape[3]
     lanes = pieces(len(parts), _LANES)
     sums = scratch("strips sums", (len(lanes), strips.inner, K), gy.dtype)
@@ -147,7 +147,7 @@ class _Strips:
 
     def _at_once(self, N: int, K: int) -> int:
         """How many columns of windows one product takes."""
-        small = _SMALL // (self.inner * K)
+        small = SMALL_PRODUCT // (self.inner * K)
         return small // N if small >= max(N, _FEW_ROWS) else -(-_ROWS // N)
 
     def multiply(self, block: tuple[slice, slice], filters: Array, target: Array) -> None:
@@ -200,6 +200,11 @@ class _Strips:
             np.copyto(strips[whole.start - cols.start : whole.stop - cols.start], seen.transpose(1, 3, 0, 2, 4))
 
 
+def _from_outputs(x: Array, geometry: Geometry) -> _Strips:
+    """What the outputs of a convolution see of x (H, W, N, C)."""
+    return _Strips(_by_row(x), geometry.kernel, geometry.stride, (-geometry.padding[0], -geometry.padding[1]))
+
+
 def _by_row(x: Array) -> Array:
     """x (H, W, N, C), with few channels so in memory that what a row of a filter sees is contiguous."""
     H, W, N, C = x.shape
@@ -213,7 +218,3 @@ def _by_row(x: Array) -> Array:
 
     parallel(copy, blocks(H, max(1, _COPY_BLOCK // copied[0].size)))
     return copied.transpose(0, 2, 1, 3)
-
-
-def _negative(padding: Size) -> Size:
-    return -padding[0], -padding[1]

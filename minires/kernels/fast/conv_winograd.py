@@ -31,7 +31,7 @@ from minires.geometry import Geometry
 from minires.kernels.fast.cook_toom import F43, ShortConvolution
 from minires.kernels.fast.finish import Finish
 from minires.kernels.fast.layout import contiguous, pieces
-from minires.kernels.fast.sums import add_product
+from minires.kernels.fast.sums import SMALL_PRODUCT, add_product
 from minires.memory import new_array
 from minires.threads import Steps, parallel_steps, scratch
 
@@ -39,7 +39,6 @@ SUITS = "3×3 with stride 1 in float32"  # as a plan says
 _BLOCK = 36 * 16384  # transformed numbers in a block of tiles: what a core's cache holds, more or less
 _LARGE = 128 * 128  # from so many numbers in a tap, U does not fit the cache beside them: work in three phases
 _FEW = 8  # channels up to which a plain sum is faster
-_SMALL = 10**6  # multiplications of a product up to which BLAS copies no operands, and is up to half again as fast
 _LANES = 16  # partial sums of a filter's gradient
 _WORTH = 140 * 10**6  # multiplications, of which a transform takes the time of 96, for which threads are woken
 _FILTER_BLOCK = 8192  # pairs of channels of which one job transforms the filter
@@ -132,8 +131,8 @@ class _Pass:
     def _blocks(self, C: int, K: int) -> list[_Block]:
         per_tile = _n * _n * self.batch * max(C, K)
         count = max(round(self.cols * per_tile / _BLOCK + 0.49), -(-4 // self.rows))
-        if C * K < _LARGE and self.batch * C * K <= _SMALL:
-            count = max(count, -(-self.cols * self.batch * C * K // _SMALL))
+        if C * K < _LARGE and self.batch * C * K <= SMALL_PRODUCT:
+            count = max(count, -(-self.cols * self.batch * C * K // SMALL_PRODUCT))
         columns = pieces(self.cols, min(self.cols, count))
         return [_Block(row, c.start, c.stop) for row in range(self.rows) for c in columns]
 

@@ -102,7 +102,10 @@ def max_pool2d_grad(gy: Array, winners: Array, geometry: Geometry, size: Size) -
     check_winners(gy, winners, geometry, size)
     N, C = gy.shape[:2]
     gradient, winner, gx = _rows(gy), _rows(winners), new_array((*size, N, C), gy.dtype)
-    phases = [(pixels, sights) for _, pixels, sights in each_phase(gx.reshape(*size, N * C), geometry)]
+    phases = [
+        (pixels, sorted(sights, key=lambda sight: sight.cols.start - sight.cols.stop))  # the widest first
+        for _, pixels, sights in each_phase(gx.reshape(*size, N * C), geometry)
+    ]
 
     def run(rows: slice) -> None:
         for pixels, sights in phases:
@@ -266,7 +269,7 @@ def _from_windows(
 ) -> None:
     """Some rows of one phase of gx = the sum of what their windows hand them."""
     begun = False
-    for sight in sorted(sights, key=lambda sight: sight.cols.start - sight.cols.stop):  # the widest first
+    for sight in sights:
         found = sight.within(rows)
         if found is None:
             continue

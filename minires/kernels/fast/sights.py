@@ -45,12 +45,6 @@ class Sight(NamedTuple):
         first = self.source_rows.start + (rows.start - self.rows.start) * self.step
         return slice(first, first + (rows.stop - rows.start - 1) * self.step + 1, self.step)
 
-    def onto(self, sources: slice) -> slice:
-        """The rows of targets that see one of these source rows; empty if there are none."""
-        first, last = (-(-(row - self.source_rows.start) // self.step) for row in (sources.start, sources.stop))
-        start, stop = self.rows.start + max(0, first), min(self.rows.stop, self.rows.start + last)
-        return slice(start, max(start, stop))
-
 
 def from_outputs(geometry: Geometry, size: Size) -> list[Sight]:
     """The taps as the outputs see them, in an image of ``size`` (H, W)."""

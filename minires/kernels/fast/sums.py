@@ -7,6 +7,9 @@ import numpy as np
 from minires.device import Array
 from minires.threads import scratch
 
+# Multiplications of a product up to which BLAS copies no operands: it is up to twice as fast, where none is transposed.
+SMALL_PRODUCT = 10**6
+
 
 def add_product(total: Array, a: Array, b: Array, first: bool) -> None:
     """total += a @ b; the first product of a sum overwrites what was there."""

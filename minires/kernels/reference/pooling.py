@@ -10,7 +10,7 @@ from __future__ import annotations
 from minires.device import Array, Size, xp_of
 from minires.errors import DtypeError, ShapeError
 from minires.geometry import Geometry, adaptive_windows
-from minires.kernels.checks import check_winners, winners_dtype
+from minires.kernels.checks import check_pooled, check_winners, winners_dtype
 from minires.kernels.reference import reduction
 
 
@@ -122,7 +122,7 @@ def max_pool2d_gather(v: Array, winners: Array, geometry: Geometry) -> Array:
 
     Identity that tests it: read from x, it gives max_pool2d(x).
     """
-    _same_shape(winners, geometry.check_pool(v.shape))
+    check_pooled(winners, geometry.check_pool(v.shape))
     xp = xp_of(v)
     y: Array = xp.zeros_like(v, shape=winners.shape)
     for tap in geometry.taps((v.shape[2], v.shape[3])):
@@ -183,7 +183,7 @@ def avg_pool2d_grad(gy: Array, geometry: Geometry, size: Size) -> Array:
 
     Identity that tests it: the adjoint of `avg_pool2d` (see there).
     """
-    _same_shape(gy, geometry.check_pool((*gy.shape[:2], *size)))
+    check_pooled(gy, geometry.check_pool((*gy.shape[:2], *size)))
     _need_float(gy)
     gx: Array = xp_of(gy).zeros_like(gy, shape=(*gy.shape[:2], *size))
     for tap in geometry.taps(size):
@@ -261,8 +261,3 @@ def adaptive_avg_pool2d_grad(gy: Array, size: Size) -> Array:
 def _need_float(array: Array) -> None:
     if array.dtype.kind not in "fc":
         raise DtypeError(f"average pooling needs a float array, got {array.dtype}: convert with .to(dtype)")
-
-
-def _same_shape(array: Array, expected: tuple[int, ...]) -> None:
-    if array.shape != tuple(expected):
-        raise ShapeError(f"an array of shape {array.shape} was given where pooling needs {tuple(expected)}")

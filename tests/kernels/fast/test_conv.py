@@ -70,11 +70,11 @@ SMALL = {
     conv_pointwise: {"_COPY_BLOCK": 9, "_ROWS": 7, "_FEW_ROWS": 3, "_WORTH": 9, "_LANES": 2, "_LARGE": 12},
     conv_strips: {
         **{"_FEW": 2, "_LANES": 2, "_COPY_BLOCK": 9, "_BLOCK": 60, "_JOBS": 3, "_WORTH": 30, "_LARGE": 150},
-        **{"_ROWS": 5, "_FEW_ROWS": 2, "_SMALL": 200},
+        **{"_ROWS": 5, "_FEW_ROWS": 2, "SMALL_PRODUCT": 200},
     },
     conv_winograd: {
         "_BLOCK": 36 * 64,
-        "_SMALL": 500,
+        "SMALL_PRODUCT": 500,
         "_WORTH": 36 * 9999,
         "_LANES": 5,
         "_LARGE": 63,

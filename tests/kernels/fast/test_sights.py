@@ -23,5 +23,3 @@ def test_parts_of_a_sight_are_those_of_its_pairs(case, inputs, start, length):
         expected = [pair for pair in pairs if block.start <= pair[0] < block.stop]
         found = [] if within is None else rows_of(sight._replace(rows=within[0], source_rows=within[1]))
         assert found == expected
-        onto = sight.onto(block)
-        assert list(range(onto.start, onto.stop)) == [t for t, s in pairs if block.start <= s < block.stop]

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine in words, and JSON records beside its description."""
+"""What the benchmarks share: timing in turns, the machine in words, and JSON records beside its description."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import os
 import pathlib
 import platform
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ import threadpoolctl
 import minires as mr
 from minires.threads import available_cpus
 
+# A turn begins after a pause: PyTorch's idle threads spin for a while, and would take our cores. Its first call
+# is not counted: it brings back the memory that the others have driven out.
+PAUSE = 0.03
 RECORDS = pathlib.Path(__file__).parent / "records"
 BUSY = 0.25  # the load per core, before anything is timed, from which one is told
 
@@ -59,11 +63,30 @@ def describe(described: dict[str, Any]) -> None:
 def write(name: str, described: dict[str, Any], results: Any, **settings: Any) -> None:
     """Write results to benchmarks/records/NAME-TIME.json."""
     now = datetime.datetime.now(datetime.timezone.utc)
-    RECORDS.mkdir(exist_ok=True)
-    path = RECORDS / f"{name}-{now:%Y-%m-%dT%H%M%SZ}.json"
-    record = {"date": now.isoformat(timespec="seconds"), **settings, "machine": described, "results": results}
+    write_to(RECORDS / f"{name}-{now:%Y-%m-%dT%H%M%SZ}.json", described, results, **settings)
+
+
+def write_to(path: pathlib.Path, described: dict[str, Any], results: Any, **settings: Any) -> None:
+    """Write results to a file, with the time and what they depend on."""
+    date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    record = {"date": date, **settings, "machine": described, "results": results}
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    print(f"recorded in benchmarks/records/{path.name}")
+    print(f"recorded in {path}")
+
+
+def in_turns(functions: Sequence[Callable[[], object]], rounds: int, calls: int) -> list[list[float]]:
+    """Each function's times in milliseconds: in every round each has one turn of so many calls."""
+    times: list[list[float]] = [[] for _ in functions]
+    for _ in range(rounds):
+        for function, record in zip(functions, times, strict=True):
+            time.sleep(PAUSE)
+            function()
+            for _ in range(calls):
+                start = time.perf_counter()
+                function()
+                record.append(round((time.perf_counter() - start) * 1e3, 3))
+    return times
 
 
 def at_least(least: int) -> Callable[[str], int]:
