@@ -1,12 +1,14 @@
 """A training step and inference of whole residual networks, beside PyTorch eager.
 
-    python benchmarks/bench_step.py [--models resnet20 …] [--threads 2] [--rounds 7] [--record]
+    python benchmarks/bench_step.py [--models resnet20 …] [--threads 2] [--rounds 7] [--compile] [--dezero] [--record]
 
 The training step is the forward pass, cross-entropy, the backward pass and SGD with momentum; inference is the
 forward pass in evaluation mode, as it is and ("folded") with minires' batch norms folded, which PyTorch eager has
 not. minires and PyTorch, the latter in both of its memory orders, run in one process, in turn, on the same number of
 threads, from the same state and the same images. Logits, loss and gradients are compared before anything is timed.
-The ratio is minires' time by that of PyTorch's faster order. Without PyTorch, minires runs alone.
+The ratio is minires' time by that of PyTorch's faster order. With ``--compile``, what torch.compile makes of it
+(NCHW) takes part too, outside that ratio: it folds and fuses, and takes minutes and a C++ compiler to get ready.
+Without PyTorch, minires runs alone.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ RATES = {"lr": 1e-3, "momentum": 0.9}
 LEAST_ROUNDS = 7
 
 CALLS = 2  # in a turn
+COMPILED = "torch.compile"
 
 # How far minires may be from the float64 result, in units of what PyTorch's own float32 is: rounding grows with
 # the network, so it is measured and not guessed. Winograd's way rounds about 6 times as much as a direct
@@ -124,7 +127,9 @@ def contender_of(model: mr.nn.Module, shape: Sequence[int], classes: int) -> Con
     return Contender("minires", model, optimizer, images, labels, mr.functional.cross_entropy, mr.no_grad)
 
 
-def torch_contender(name: str, twin: Callable[[], Any], ours: Contender, dtype: Any, order: Any) -> Contender:
+def torch_contender(
+    name: str, twin: Callable[[], Any], ours: Contender, dtype: Any, order: Any, compiled: bool = False
+) -> Contender:
     """A network of PyTorch's with the state of ``ours``, in one dtype and memory order."""
     model = twin()
     model.load_state_dict({key: torch.tensor(value.numpy()) for key, value in ours.model.state_dict().items()})
@@ -132,7 +137,10 @@ def torch_contender(name: str, twin: Callable[[], Any], ours: Contender, dtype: 
     optimizer = torch.optim.SGD(model.parameters(), **RATES)
     images = torch.tensor(ours.images.numpy()).to(dtype=dtype, memory_format=order)
     labels = torch.tensor(ours.labels.numpy())
-    return Contender(name, model, optimizer, images, labels, torch.nn.functional.cross_entropy, torch.inference_mode)
+    without_graph = torch.inference_mode
+    if compiled:
+        model, without_graph = torch.compile(model), torch.no_grad  # inference mode would be compiled once more
+    return Contender(name, model, optimizer, images, labels, torch.nn.functional.cross_entropy, without_graph)
 
 
 def distance(result: Any, exact: Any) -> float:
@@ -179,7 +187,7 @@ def measure(contenders: Sequence[Contender], phase: str, rounds: int) -> dict[st
     return {contender.name: record for contender, record in zip(contenders, times, strict=True)}
 
 
-def run(network: str, rounds: int) -> dict[str, Any]:
+def run(network: str, rounds: int, compiled: bool) -> dict[str, Any]:
     """Verify, time and print one network; the record of it."""
     ours, theirs, errors = minires_contender(network), [], {}
     try:
@@ -193,6 +201,8 @@ def run(network: str, rounds: int) -> dict[str, Any]:
             torch_contender("torch NCHW", twin, ours, torch.float32, contiguous),
             torch_contender("torch channels_last", twin, ours, torch.float32, channels_last),
         ]
+        if compiled:
+            theirs.append(torch_contender(COMPILED, twin, ours, torch.float32, contiguous, compiled=True))
         exact = torch_contender("torch float64", twin, ours, torch.float64, contiguous)
         errors = verify(network, ours, theirs, exact)
         del exact
@@ -206,7 +216,7 @@ def run(network: str, rounds: int) -> dict[str, Any]:
         columns = [f"{s['median']:9.1f} {s['minimum']:8.1f}" for s in summary.values()]
         if theirs:
             ratios = {
-                of: summary[ours.name][of] / min(summary[other.name][of] for other in theirs)
+                of: summary[ours.name][of] / min(summary[other.name][of] for other in theirs if other.name != COMPILED)
                 for of in ("median", "minimum")
             }
             phases[phase]["ratio"] = ratios
@@ -244,6 +254,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--threads", type=at_least(1), default=2)
     parser.add_argument("--rounds", type=at_least(LEAST_ROUNDS), default=LEAST_ROUNDS)
+    parser.add_argument("--compile", action="store_true", help="also torch.compile")
     parser.add_argument("--dezero", action="store_true", help="also DeZero's training step of ResNet-20, if installed")
     parser.add_argument("--record", action="store_true", help="write a JSON file to benchmarks/records/")
     options = parser.parse_args()
@@ -254,9 +265,11 @@ def main() -> None:
         print("PyTorch is not installed, so minires runs alone: pip install minires[parity]")
     else:
         torch.set_num_threads(options.threads)
-    heads = ["minires", *(["torch NCHW", "torch channels_last", "ratio"] if torch else [])]
+    heads = ["minires"]
+    if torch is not None:
+        heads += ["torch NCHW", "torch channels_last", *([COMPILED] if options.compile else []), "ratio"]
     print(f"{'median, minimum, ms':19}| " + " | ".join(f"{head:>18}" for head in heads))
-    results = {network: run(network, options.rounds) for network in options.models}
+    results = {network: run(network, options.rounds, options.compile) for network in options.models}
     if options.dezero:
         results["dezero"] = run_dezero(options.rounds)
     if options.record:

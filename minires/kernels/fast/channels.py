@@ -14,13 +14,13 @@ from collections.abc import Callable
 import numpy as np
 
 from minires.device import Array
-from minires.kernels.fast.layout import hwnc, nchw_view, pieces, repeated
+from minires.kernels.fast.layout import even, hwnc, nchw_view, pieces, repeated
 from minires.memory import new_array
 from minires.threads import Steps, scratch
 
 FAR = 100.0  # mean² / var from which sums are taken around the mean
 _BLOCK = 1 << 19  # numbers in a block: calls shorter than some 30 µs do not gain from threads
-_HALVES = 3 << 18  # numbers from which there are two blocks at least
+_HALVES = 1 << 18  # numbers from which there are two blocks at least
 _ROW = 16384  # numbers in a row of a matrix, where the image's size allows: to repeat a shorter one takes longer
 _SUMMED = 4096  # numbers in a row of which sums are made: these are the faster, the more rows there are
 
@@ -33,7 +33,7 @@ class ChannelRows:
         self.fold = _fold(self.H * self.W, self.N * self.C, _ROW)
         self.x = self.matrix(x)
         least = 2 if self.x.size >= _HALVES else 1
-        self.blocks = pieces(len(self.x), max(least, -(-self.x.size // _BLOCK)))
+        self.blocks = pieces(len(self.x), max(least, even(-(-self.x.size // _BLOCK))))
         self.summed = _fold(self.fold, self.N * self.C, _SUMMED)  # pixels in a row of which sums are made
 
     def matrix(self, x: Array) -> Array:

@@ -85,6 +85,7 @@ def conv2d_grads(
     for phase, pixels, sights in each_phase(gx, geometry):
         gather = _Gather(gy, sights, (pixels.shape[0], pixels.shape[1]), G)
         phases.append(_Phase(gather, w, pixels, None if x is None else every(x, phase, geometry.stride), most_lanes))
+    phases.sort(key=lambda phase: -len(phase.gather.sights))  # the longest jobs first
     parallel(lambda job: job[0].run(job[1]), [(phase, lane) for phase in phases for lane in range(len(phase.lanes))])
     if x is None:
         return gx, None

@@ -133,7 +133,7 @@ class _Pass:
         count = max(round(self.cols * per_tile / _BLOCK + 0.49), -(-4 // self.rows))
         if C * K < _LARGE and self.batch * C * K <= SMALL_PRODUCT:
             count = max(count, -(-self.cols * self.batch * C * K // SMALL_PRODUCT))
-        columns = pieces(self.cols, min(self.cols, count))
+        columns = pieces(self.cols, min(self.cols, count + self.rows * count % 2))  # an even number of blocks
         return [_Block(row, c.start, c.stop) for row in range(self.rows) for c in columns]
 
     def _lane(self, lane: int, blocks: list[_Block]) -> None:
@@ -276,5 +276,5 @@ def _filter_gradient(products: Array) -> Steps[Array]:
         np.matmul(GT, total, out=half)
         np.matmul(GT, half.transpose(1, 0, 2), out=gw[:, :, part].transpose(1, 0, 2))  # (5)
 
-    yield transform, pieces(C * K, -(-C * K // _FILTER_BLOCK))
+    yield transform, pieces(C * K, -(-C * K * len(products) // _FILTER_BLOCK))
     return gw.reshape(3, 3, C, K)

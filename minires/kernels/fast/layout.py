@@ -79,8 +79,13 @@ def repeated(per_channel: Array, N: int) -> Array:
 
 
 def blocks(n: int, size: int) -> list[slice]:
-    """0 … n cut into slices of nearly equal length, none longer than ``size``, which is at least 1."""
-    return pieces(n, -(-n // size))
+    """0 … n cut into an even number of slices of nearly equal length, or one; none longer than ``size``, at least 1."""
+    return pieces(n, even(-(-n // size)))
+
+
+def even(count: int) -> int:
+    """So many jobs, or one more, so that two threads that share them end together."""
+    return count + count % 2 if count > 1 else count
 
 
 def pieces(n: int, count: int) -> list[slice]:

@@ -20,7 +20,9 @@ def test_no_block_is_longer_than_asked_for(n, size):
     cut = layout.blocks(n, size)
     assert sum(block.stop - block.start for block in cut) == n
     assert all(block.stop - block.start <= size for block in cut)
-    assert len(cut) == -(-n // size)  # as few as that allows
+    least = -(-n // size)
+    assert len(cut) in (least, least + 1)  # as few as that allows,
+    assert least < 2 or len(cut) % 2 == 0 or len(cut) == n  # or one more, to be even
 
 
 @given(shape=ms.shapes(min_dims=4, max_dims=4, min_side=0), seed=ms.seeds(), order=ms.memory_orders())
