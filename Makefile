@@ -63,8 +63,19 @@ lint: .venv/tested
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: .venv/tested lint
+# The kernels on CuPy, which computes on the CPU here: docs/decisions/0011-cupy-on-the-cpu.md. Needs g++.
+ON_CPU := $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m))
+
+test: .venv/tested lint $(if $(ON_CPU),test-cupy)
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+.venv/cupy: .venv/tested
+	$(BIN)/python -m pip install --quiet --editable '.[cupy-on-cpu]'
+	touch $@
+
+.PHONY: test-cupy
+test-cupy: .venv/cupy
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --cuda cpu tests/cupy_on_cpu tests/kernels/reference
 
 # 10,000 examples of every operation: an hour of one core.
 .PHONY: thorough

@@ -1,5 +1,6 @@
-"""Hypothesis profiles, chosen by HYPOTHESIS_PROFILE: dev (quick), ci (the default), thorough (long)."""
+"""Hypothesis profiles, chosen by HYPOTHESIS_PROFILE: dev (quick), ci (the default), thorough (long). And ``--cuda``."""
 
+import importlib
 import os
 
 from hypothesis import HealthCheck, Phase, settings
@@ -12,3 +13,27 @@ settings.register_profile("thorough", max_examples=10_000, **COMMON)
 QUICK = {"phases": [Phase.explicit, Phase.generate], "report_multiple_bugs": False}
 settings.register_profile("mutation", max_examples=25, derandomize=True, **QUICK, **COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--cuda",
+        choices=("cpu", "gpu"),
+        help="run tests/cupy_on_cpu, and tests/kernels/reference on CuPy: on a GPU, or on the CPU in its place",
+    )
+
+
+def pytest_configure(config):
+    if config.getoption("--cuda"):
+        importlib.import_module("bodies").begin(config.getoption("--cuda"))
+
+
+def pytest_ignore_collect(collection_path, config):
+    return True if collection_path.name == "cupy_on_cpu" and not config.getoption("--cuda") else None
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--cuda"):
+        kept = [item for item in items if item.get_closest_marker("numpy_only") is None]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept

@@ -149,7 +149,8 @@ def _lift(value: Any, like: Tensor) -> Tensor:
     inexact = kind in "biu" and (number is None or number != value or (kind == "b" and not _is_bool(value)))
     if number is None or inexact:
         raise DtypeError(f"{value!r} would change the dtype of a {like.dtype} tensor; convert it with .to(dtype)")
-    made = xp_of(like.array).empty_like(like.array, shape=())  # of the same kind, so that array doubles meet their own
+    # Of the same kind, so that array doubles meet their own; and CuPy takes () for no shape at all.
+    made = xp_of(like.array).empty_like(like.array, shape=(1,)).reshape(())
     made[...] = number
     return Tensor(made)
 

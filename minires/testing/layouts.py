@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minires.device import Array
+from minires.device import Array, is_array, xp_of
 
 MEMORY_ORDERS = ("C", "F", "HWNC", "sliced", "reversed")
 
@@ -20,7 +20,7 @@ def lay_out(array: Any, order: str) -> Array:
 
     Parameters
     ----------
-    array : an array of any shape and dtype
+    array : an array of any shape and dtype, NumPy's or CuPy's
     order : "C"; "F" (first axis innermost); "HWNC" (the last two axes outermost, the first two innermost, as
         the fast kernels keep activations; for other than 4-D arrays the axes turn by half their number);
         "sliced" (every second element of a larger array along every axis, NaN between them where there is one);
@@ -34,21 +34,22 @@ def lay_out(array: Any, order: str) -> Array:
     ------
     ValueError : for another order.
     """
-    array = np.asarray(array)
-    axes = tuple(range(array.ndim))
+    array = array if is_array(array) else np.asarray(array)
+    xp, axes = xp_of(array), tuple(range(array.ndim))
+    laid: Array
     if order == "C":
-        laid = np.empty(array.shape, array.dtype)
+        laid = xp.empty(array.shape, array.dtype)
     elif order == "F":
-        laid = np.empty(array.shape, array.dtype, order="F")
+        laid = xp.empty(array.shape, array.dtype, order="F")
     elif order == "HWNC":
         turned = axes[array.ndim // 2 :] + axes[: array.ndim // 2]
-        laid = np.empty([array.shape[axis] for axis in turned], array.dtype).transpose(np.argsort(turned))
+        laid = xp.empty([array.shape[axis] for axis in turned], array.dtype).transpose(*map(int, np.argsort(turned)))
     elif order == "sliced":
         gap = np.nan if array.dtype.kind in "fc" else 0
-        wide = np.full([2 * n for n in array.shape], gap, array.dtype)
+        wide = xp.full([2 * n for n in array.shape], gap, array.dtype)
         laid = wide[(..., *(slice(None, None, 2),) * array.ndim)]
     elif order == "reversed":
-        laid = np.empty(array.shape, array.dtype)[(..., *(slice(None, None, -1),) * array.ndim)]
+        laid = xp.empty(array.shape, array.dtype)[(..., *(slice(None, None, -1),) * array.ndim)]
     else:
         raise ValueError(f"memory order {order!r} is not one of {', '.join(MEMORY_ORDERS)}")
     laid[...] = array

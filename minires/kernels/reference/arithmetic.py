@@ -77,6 +77,8 @@ def power(a: Operand, b: Operand) -> Array:
     """
     if isinstance(b, int | float | np.generic) and b == 2:
         return _elementwise("multiply", a, a)
+    if isinstance(b, int | np.integer) and b < 0 and not isinstance(a, complex | float | int) and a.dtype.kind in "biu":
+        raise DtypeError(f"power of {a.dtype} and {b} is not {a.dtype}: convert with .to(dtype)")  # CuPy would give 0
     return _elementwise("power", a, b)
 
 

@@ -186,7 +186,7 @@ def getitem_grad(gy: Array, index: Any, shape: Sequence[int]) -> Array:
         raise ShapeError(
             f"getitem: the gradient has shape {gy.shape}, but indexing {shape} gives an output of {expected}"
         )
-    ga: Array = xp.zeros_like(gy, shape=shape)
+    ga: Array = xp.zeros_like(gy, shape=shape or (1,)).reshape(shape)  # CuPy takes () for no shape at all
     if any(_may_repeat(item) for item in index):
         xp.add.at(ga, index, gy)
     else:

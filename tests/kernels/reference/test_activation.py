@@ -10,6 +10,7 @@ from minires.kernels.reference.activation import relu, relu_grad, sigmoid, tanh
 from minires.testing import strategies as ms
 
 
+@pytest.mark.numpy_only
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @given(seed=st.integers(0, 2**32 - 1))
 def test_the_rectifier_and_its_gradient_are_their_definitions(dtype, seed):
@@ -44,6 +45,7 @@ def test_integers_have_no_smooth_switch():
             kernel(np.arange(3))
 
 
+@pytest.mark.numpy_only
 @given(shape=ms.shapes(min_side=0), seed=ms.seeds(), dtype=ms.dtypes(), order=ms.memory_orders())
 def test_the_smooth_switches_agree_with_scalar_mathematics(frozen, shape, seed, dtype, order):
     x = frozen(shape, seed, dtype=dtype, order=order)
@@ -57,6 +59,7 @@ def test_the_smooth_switches_agree_with_scalar_mathematics(frozen, shape, seed, 
             assert abs(float(y[index]) - expected) <= tolerance * abs(expected)
 
 
+@pytest.mark.numpy_only
 @given(shape=ms.shapes(), seed=ms.seeds(), dtype=ms.dtypes())
 def test_a_sigmoid_and_its_mirror_image_add_up_to_one(frozen, shape, seed, dtype):
     x = frozen(shape, seed, dtype=dtype)

@@ -102,6 +102,7 @@ def test_both_backward_passes_agree_with_the_complex_step(shape, seed, order):
             assert abs(mine.sum() - sum(p.sum() for p in pairs)) <= 1000 * 2.0**-53 * size
 
 
+@pytest.mark.numpy_only
 @given(shape=shapes, seed=seeds, order=orders)
 def test_results_keep_the_memory_order_and_inputs_stay_untouched(shape, seed, order):
     x, gy, gamma, beta = problem(shape, seed, order=order)
@@ -166,6 +167,7 @@ def test_float32_statistics_are_as_good_in_every_memory_order(order):
     assert np.all(np.abs(var - exact_var) <= 7 * u * exact_var)
 
 
+@pytest.mark.numpy_only
 @given(shape=shapes, seed=seeds, dtype=ms.dtypes(), order=ms.memory_orders())
 def test_inference_is_exact_where_its_numbers_are(frozen, shape, seed, dtype, order):
     # Integers, and a variance of 3.75 that eps makes 4: inv_std is ½, so nothing is rounded anywhere.

@@ -13,6 +13,7 @@ shapes = st.tuples(st.integers(2, 3), st.integers(1, 3), st.integers(1, 3), st.i
 choices = st.booleans()
 
 
+@pytest.mark.numpy_only
 @given(
     shape=shapes, seed=ms.seeds(), dtype=ms.dtypes(), order=ms.memory_orders(), with_shortcut=choices, relu=choices
 )  # fmt: skip

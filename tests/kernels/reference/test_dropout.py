@@ -12,6 +12,7 @@ def masked(shape, seed, p):
     return np.random.default_rng(seed).random(shape) >= p
 
 
+@pytest.mark.numpy_only
 @given(
     shape=ms.shapes(min_side=0), seed=ms.seeds(), dtype=ms.dtypes(), order=ms.memory_orders(),
     p=st.sampled_from([0.0, 0.5, 0.75]),

@@ -167,6 +167,7 @@ def test_adaptive_pooling_on_a_grid_that_divides_the_image_is_average_pooling(fr
     assert np.array_equal(adaptive_avg_pool2d(x, x.shape[2:]), x)
 
 
+@pytest.mark.numpy_only
 @pytest.mark.parametrize("order", ["C", "HWNC"])
 def test_every_result_keeps_the_memory_order(order):
     def axes(a):

@@ -185,6 +185,7 @@ def test_over_the_whole_array_ties_share_the_gradient_evenly(x):
         same(share, np.array(expected, x.dtype).reshape(x.shape))
 
 
+@pytest.mark.numpy_only
 def test_shares_keep_the_memory_order():
     x = integers(0, (4, 5, 2, 3), np.float32).transpose(2, 3, 0, 1)
     for share in (red.amax_share(x), red.amax_share(x, 1), red.amin_share(x, 2)):
@@ -218,6 +219,7 @@ def test_sum_to_agrees_with_a_scalar_loop(least, data, seed):
     same(red.sum_to(gy, shape), expected)
 
 
+@pytest.mark.numpy_only
 def test_sum_to_the_same_shape_is_a_read_only_view():
     x = np.ones((2, 3))
     y = red.sum_to(x, (2, 3))

@@ -48,6 +48,7 @@ def cannot_be_written(view):
     return True
 
 
+@pytest.mark.numpy_only
 @given(x=arrays(), data=st.data())
 def test_reshape_keeps_the_row_major_order(x, data):
     shape = data.draw(st.sampled_from([(-1,), (x.size,), (1, x.size), x.shape, (*x.shape, 1)]))
@@ -59,6 +60,7 @@ def test_reshape_keeps_the_row_major_order(x, data):
     assert cannot_be_written(y)
 
 
+@pytest.mark.numpy_only
 @given(x=arrays(), data=st.data())
 def test_transpose_moves_every_element_and_its_inverse_moves_it_back(x, data):
     axes = tuple(data.draw(st.permutations(range(x.ndim))))
@@ -73,6 +75,7 @@ def test_transpose_moves_every_element_and_its_inverse_moves_it_back(x, data):
     assert cannot_be_written(y)
 
 
+@pytest.mark.numpy_only
 @given(shapes=hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=4, min_side=0, max_side=3), seed=seeds)
 def test_broadcast_to_is_numpys(shapes, seed):
     x = integers(seed, shapes.input_shapes[0])
@@ -121,6 +124,7 @@ def test_getitem_is_numpys_but_never_a_scalar(kind, data):
     assert not np.shares_memory(x, y) or cannot_be_written(y)
 
 
+@pytest.mark.numpy_only
 def test_a_single_element_is_an_array_of_no_axes():
     x = integers(0, (2, 3))
     y = sh.getitem(x, (1, 2))
@@ -168,6 +172,7 @@ def joined(draw):
     return pieces, axis
 
 
+@pytest.mark.numpy_only
 @given(case=joined())
 def test_split_takes_apart_what_concatenate_joins(case):
     pieces, axis = case
@@ -194,6 +199,7 @@ def test_stack_is_numpys(x, count, data):
     same(sh.stack(parts, axis), np.stack(parts, axis))
 
 
+@pytest.mark.numpy_only
 def test_activations_keep_their_memory_order():
     x = hwnc((2, 3, 4, 6))
     every_other = sh.getitem(x, (slice(None), slice(None), slice(None, None, 2), slice(None, None, 2)))
@@ -249,6 +255,7 @@ def test_shapes_that_do_not_fit_raise_and_are_named(call, text):
         call(integers(0, (2, 3)))
 
 
+@pytest.mark.numpy_only
 def test_an_index_out_of_range_is_an_index_error():
     with pytest.raises(IndexError, match="5"):
         sh.getitem(np.ones(3), 5)

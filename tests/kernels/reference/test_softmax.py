@@ -20,6 +20,7 @@ def scalar_log_softmax(values):
     return [v - m - math.log(math.fsum(math.exp(w - m) for w in values)) for v in values]
 
 
+@pytest.mark.numpy_only
 @given(shape=ms.shapes(min_dims=1), seed=ms.seeds(), dtype=ms.dtypes(), order=ms.memory_orders(), data=st.data())
 def test_softmax_and_its_logarithm_agree_with_scalar_mathematics(frozen, shape, seed, dtype, order, data):
     x, dim = frozen(shape, seed, dtype=dtype, order=order), data.draw(st.integers(-len(shape), len(shape) - 1))
@@ -90,6 +91,7 @@ def test_the_gradient_of_cross_entropy_agrees_with_the_complex_step(
     assert abs(np.sum(gy * moved) - np.sum(glogits * d)) <= bound
 
 
+@pytest.mark.numpy_only
 @given(
     N=rows, K=classes, seed=ms.seeds(), dtype=ms.dtypes(), order=ms.memory_orders(), smoothing=smoothings,
     reduction=st.sampled_from(REDUCTIONS), data=st.data(),

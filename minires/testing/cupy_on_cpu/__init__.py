@@ -1,0 +1,39 @@
+"""Real CuPy without a GPU: its kernels compiled for the CPU and run there, so that CI can test them.
+
+    from minires.testing import cupy_on_cpu
+
+    device = cupy_on_cpu.install()          # before CuPy is imported
+    import cupy
+
+    with device.recording() as record:
+        y = cupy.arange(5.0) * 2            # on the CPU, by the code that CuPy wrote for the GPU
+    record.launches                         # what would have been started, with grid and block
+    record.synchronisations                 # where a program would have waited
+
+Nothing of CuPy is replaced by a look-alike. Its dispatch, its rules of shapes, dtypes and strides, its memory pool,
+its code generation and the CUDA code in its kernels and in yours are what they are; below them, three things stand in
+for a GPU:
+
+- a *null device* (null_device.py): the functions of CUDA's runtime and driver that CuPy calls, on host memory;
+- *execution* (execution.py): the CUDA source of each kernel, compiled by g++ with a header that has threads take
+  turns;
+- *cuBLAS* (cublas.py): its matrix products, by NumPy.
+
+**What it proves**: that kernels compile, that their results are right, with red zones around every allocation and
+fresh memory full of NaN (``check=True``), that no two threads of a grid write to the same byte without an atomic, or
+read what another writes (``races=True``, slow), that grids, blocks and barriers are such as a device can do, and how
+many launches, copies, allocations and synchronisations a program makes.
+
+**What it does not prove**: speed, occupancy, how cuBLAS rounds, the order of events on several streams, behaviour when
+memory runs out, conversion of floats that do not fit an integer. Threads of a warp do not run in lockstep; code that
+relies on that without ``__syncwarp`` fails here, as it may on a GPU.
+
+It leans on CuPy's private tables, so it knows one version (`CUPY_VERSION`), on Linux, and needs gcc and g++. It must be
+a process of its own: CuPy is for the CPU for the rest of its life.
+"""
+
+from minires.testing.cupy_on_cpu.carry import carried, to_device
+from minires.testing.cupy_on_cpu.installation import CUPY_VERSION, install, leave
+from minires.testing.cupy_on_cpu.null_device import DeviceFault, Launch, NullDevice, Record
+
+__all__ = ["CUPY_VERSION", "DeviceFault", "Launch", "NullDevice", "Record", "carried", "install", "leave", "to_device"]

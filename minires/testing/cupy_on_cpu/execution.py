@@ -1,0 +1,176 @@
+"""CUDA source, compiled by g++ and run: what the null device does when a kernel is launched.
+
+CuPy hands the source of a kernel to NVRTC and the binary that it gets to the driver. Here both ends are held: the
+source is kept under its binary, and a launch of that binary runs the source, compiled with include/cuda_on_cpu.h.
+Compiled kernels are kept on disk, by the hash of all that they are made of.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import pathlib
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minires.testing.cupy_on_cpu.null_device import DeviceFault, Launch, NullDevice
+
+HERE = pathlib.Path(__file__).parent
+INCLUDE = HERE / "include"
+_FLAGS = ("-std=c++17", "-O1", "-w", "-mfma", "-mf16c", "-ffp-contract=fast", "-fPIC", "-U_FORTIFY_SOURCE")
+# What every kernel of CuPy's includes, compiled once.
+_HEADERS = (
+    "cuda_on_cpu.h",
+    *(f"cupy/{name}" for name in ("complex.cuh", "carray.cuh", "atomics.cuh", "math_constants.h")),
+)
+_KERNEL = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(")
+_DYNAMIC = re.compile(r"extern\s+__shared__\s+([\w\s]+?)\s+(\w+)\s*\[\s*\]\s*;")
+_BARRIERS = ("__syncthreads", "__syncwarp", "__shfl")
+_ENTRY = """
+extern "C" bool run_%s(void **p, const unsigned *g, const unsigned *b, unsigned s, bool w, long i, long j, long t) {
+    return on_cpu::launch(%s, p, g, b, s, w, i, j, t);
+}"""
+_MOST_THREADS = 1 << 14  # of a launch whose threads are watched one by one
+_NO_BINARY = b"source "  # what stands for the binary of a program that NVRTC has not compiled
+
+
+class Execution:
+    """Runs kernels from their source.
+
+    Parameters
+    ----------
+    device : whose memory they work on
+    nvrtc : whether NVRTC compiles each program too, which takes as long again and finds what g++ does not mind
+    races : whether each thread of a kernel without barriers is run alone on memory as it was before the launch
+    cache : a folder for compiled kernels
+    """
+
+    def __init__(self, device: NullDevice, nvrtc: bool, races: bool, cache: pathlib.Path) -> None:
+        self.device, self.nvrtc, self.races, self.cache = device, nvrtc, races, cache
+        self.sources: dict[bytes, str] = {}
+        self.instances: dict[str, dict[str, str]] = {}  # of templates: for each source, names to expressions
+        self._libraries: dict[str, ctypes.CDLL] = {}
+        self.cupy_include = ""
+
+    def watch(self, compiler: Any) -> None:
+        """See all that CuPy's module ``compiler`` compiles."""
+        original: Callable[..., Any] = compiler._NVRTCProgram.compile
+
+        def compiled(program: Any, options: Any = (), log_stream: Any = None) -> Any:
+            source = program.src if isinstance(program.src, str) else program.src.decode()
+            if self.nvrtc or program.name_expressions or "__global__" not in source:
+                binary, names = original(program, options, log_stream)
+            else:
+                binary, names = _NO_BINARY + hashlib.sha256(source.encode()).digest(), None
+            self.device.note(_count_compilation)
+            self.sources[bytes(binary)] = source
+            if names:
+                self.instances.setdefault(source, {}).update({lowered: name for name, lowered in names.items()})
+            return binary, names
+
+        compiler._NVRTCProgram.compile = compiled
+
+    def launch(self, binary: bytes, kernel: str, parameters: int, launch: Launch) -> None:
+        """Run a kernel whose parameters' addresses lie at ``parameters``."""
+        source = self.sources.get(binary)
+        if source is None:
+            raise DeviceFault(f"{kernel} comes from a binary, not from source")
+        run = getattr(self._library(source), f"run_{kernel}")
+        barriers = any(word in source for word in _BARRIERS)
+        if self.races and not barriers and launch.blocks * np.prod(launch.block) <= _MOST_THREADS:
+            atomics = ctypes.c_long.in_dll(self._library(source), "on_cpu_atomics")
+            self._watch_threads(run, atomics, parameters, launch)
+        else:
+            if not run(*_arguments(parameters, launch), barriers, 0, launch.blocks, -1):
+                raise DeviceFault(f"{kernel}: some threads wait at a barrier to which others do not come")
+
+    def _watch_threads(self, run: Any, atomics: ctypes.c_long, parameters: int, launch: Launch) -> None:
+        """Run each thread on memory as it was; two that write the same byte, and not by an atomic, are a race."""
+        pieces = [_bytes(address, size) for address, (_, size) in self.device.live.items()]
+        before = [piece.copy() for piece in pieces]
+        after, writers = [piece.copy() for piece in before], [np.zeros(piece.size, np.uint8) for piece in before]
+        first_count = atomics.value
+        for block in range(launch.blocks):
+            for thread in range(int(np.prod(launch.block))):
+                count = atomics.value
+                run(*_arguments(parameters, launch), False, block, block + 1, thread)
+                for piece, old, new, written in zip(pieces, before, after, writers, strict=True):
+                    changed = np.flatnonzero(piece != old)
+                    if changed.size:
+                        written[changed] += atomics.value == count
+                        new[changed] = piece[changed]
+                        piece[changed] = old[changed]
+        contested = sum(int((written > 1).sum()) for written in writers)
+        if contested:
+            raise DeviceFault(f"{launch.kernel}: a race, {contested} bytes are written by several threads")
+        if atomics.value != first_count:  # what they add up to needs all threads on one memory
+            run(*_arguments(parameters, launch), False, 0, launch.blocks, -1)
+        else:
+            for piece, new in zip(pieces, after, strict=True):
+                piece[...] = new
+
+    def _library(self, source: str) -> ctypes.CDLL:
+        if source not in self._libraries:
+            self._libraries[source] = self._compiled(source)
+        return self._libraries[source]
+
+    def _compiled(self, source: str) -> ctypes.CDLL:
+        instances = self.instances.get(source) or {name: name for name in _KERNEL.findall(source)}
+        text = _DYNAMIC.sub(r"\1 *\2 = (\1 *)on_cpu::dynamic_shared.data();", source)
+        text += "".join(_ENTRY % (name, expression) for name, expression in instances.items())
+        headers = self._headers()
+        path = self.cache / f"{_hash(text, headers.name)}.so"
+        if not path.exists():
+            self._compile(text, path, "-shared", "-include", headers)
+        library = ctypes.CDLL(str(path))
+        for name in instances:
+            run = getattr(library, f"run_{name}")
+            three = ctypes.c_uint * 3
+            run.argtypes = [ctypes.c_void_p, three, three, ctypes.c_uint, ctypes.c_bool, *[ctypes.c_long] * 3]
+            run.restype = ctypes.c_bool
+        return library
+
+    def _headers(self) -> pathlib.Path:
+        """A file that includes all headers; beside it lies the same precompiled."""
+        text = "".join(f"#include <{header}>\n" for header in _HEADERS)
+        own = [path.read_text(encoding="utf-8") for path in sorted(INCLUDE.rglob("*.*h"))]
+        path = self.cache / f"{_hash(text, *own, *_FLAGS, self.cupy_include)}.h"
+        compiled = path.with_suffix(".h.gch")
+        if not compiled.exists():
+            path.write_text(text, encoding="utf-8")
+            self._compile(text, compiled, "-x", "c++-header")
+        return path
+
+    def _compile(self, text: str, path: pathlib.Path, *how: Any) -> None:
+        """g++ into a file beside, renamed when it is whole: other processes may want the same."""
+        with tempfile.TemporaryDirectory(dir=self.cache) as folder:
+            code, made = pathlib.Path(folder, "kernel.cpp"), pathlib.Path(folder, "made")
+            code.write_text(text, encoding="utf-8")
+            include = [f"-I{INCLUDE}", f"-I{self.cupy_include}"]
+            done = subprocess.run(["g++", *_FLAGS, *include, *how, "-o", made, code], capture_output=True, text=True)
+            if done.returncode:
+                raise DeviceFault(f"g++ does not compile this kernel:\n{done.stderr[:4000]}")
+            os.replace(made, path)
+
+
+def _hash(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:32]
+
+
+def _count_compilation(record: Any) -> None:
+    record.compilations += 1
+
+
+def _arguments(parameters: int, launch: Launch) -> tuple[Any, ...]:
+    three = ctypes.c_uint * 3
+    return ctypes.c_void_p(parameters), three(*launch.grid), three(*launch.block), launch.shared_memory
+
+
+def _bytes(address: int, size: int) -> Any:
+    return np.frombuffer((ctypes.c_char * size).from_address(address), np.uint8)

@@ -1,0 +1,314 @@
+"""A CUDA device that is none: its memory is the host's, and what it is told to do is written down.
+
+The functions here have the names and arguments of those in cupy_backends.cuda.api.runtime and .driver, and stand in
+their place. Everything is done at once, so streams and events have nothing to wait for; what would have waited on
+a GPU is counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Three = tuple[int, int, int]
+
+# cudaDeviceAttr -> value, of an A100; the architecture is added to them
+_ATTRIBUTES = {
+    1: 1024,  # MaxThreadsPerBlock
+    2: 1024,  # MaxBlockDimX
+    3: 1024,  # MaxBlockDimY
+    4: 64,  # MaxBlockDimZ
+    5: 2**31 - 1,  # MaxGridDimX
+    6: 65535,  # MaxGridDimY
+    7: 65535,  # MaxGridDimZ
+    8: 48 << 10,  # MaxSharedMemoryPerBlock
+    10: 32,  # WarpSize
+    16: 108,  # MultiProcessorCount
+    39: 2048,  # MaxThreadsPerMultiProcessor
+    97: 163 << 10,  # MaxSharedMemoryPerBlockOptin
+}
+_MAJOR, _MINOR = 75, 76  # ComputeCapabilityMajor and Minor
+_MEMORY = 80 << 30  # bytes that it says to have
+_DRIVER = 12090  # the version of CUDA that it says to speak
+_ON_DEVICE = 2  # cudaMemoryTypeDevice
+_RED_ZONE = 512  # bytes on both sides of an allocation that nobody may touch
+_POISON = 0xFF  # of red zones and fresh memory: NaN in every float, −1 in every integer
+_COPIES = ("host to host", "host to device", "device to host", "device to device", "default")  # cudaMemcpyKind
+
+
+class DeviceFault(RuntimeError):
+    """A kernel did what a GPU forbids, or may punish: a launch out of limits, a write out of bounds, a race."""
+
+
+class Launch(NamedTuple):
+    """One start of a kernel: its name, blocks in the grid, threads in a block, and bytes of dynamic shared memory."""
+
+    kernel: str
+    grid: Three
+    block: Three
+    shared_memory: int
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks there are."""
+        return self.grid[0] * self.grid[1] * self.grid[2]
+
+
+@dataclass
+class Record:
+    """What a program asked of the device.
+
+    Attributes
+    ----------
+    launches : kernels and matrix products of cuBLAS, in order
+    memsets : how often memory was filled
+    copies : how many copies in each direction, as "host to device"
+    copied_bytes : in all copies
+    synchronisations : how often the program would have waited for the device
+    allocations, allocated_bytes : pieces of memory taken from the device; CuPy's pool takes a piece once
+    compilations : programs that CuPy had compiled
+    """
+
+    launches: list[Launch] = field(default_factory=list)
+    memsets: int = 0
+    copies: Counter[str] = field(default_factory=Counter)
+    copied_bytes: int = 0
+    synchronisations: int = 0
+    allocations: int = 0
+    allocated_bytes: int = 0
+    compilations: int = 0
+
+
+class NullDevice:
+    """Device 0, and the only one.
+
+    Parameters
+    ----------
+    architecture : compute capability times ten, 80 or 90
+    check : whether to look at the red zones after every launch
+    host : host.c, compiled
+
+    Attributes
+    ----------
+    execute : called with (binary, kernel, address of its parameters, launch) to run a kernel; None to run none
+    live : allocations by address: the address that malloc gave, and bytes
+    """
+
+    def __init__(self, architecture: int, check: bool, host: ctypes.PyDLL) -> None:
+        self.check = check
+        self._damaged: Any = host.damaged
+        self._damaged.restype = ctypes.c_long
+        self._damaged.argtypes = [ctypes.c_long, *[ctypes.c_void_p] * 2, ctypes.c_size_t, ctypes.c_ubyte]
+        self._places = np.zeros((2, 1024), np.uintp)  # addresses and sizes of what is live, 0 between them
+        self._free_places = list(range(1024))
+        self._place_of: dict[int, int] = {}
+        self.execute: Callable[[bytes, str, int, Launch], None] | None = None
+        self.live: dict[int, tuple[int, int]] = {}
+        self._records: list[Record] = []
+        self._attributes = _ATTRIBUTES | {_MAJOR: architecture // 10, _MINOR: architecture % 10}
+        self._handles = itertools.count(1000)
+        self._binaries: dict[int, bytes] = {}
+        self._functions: dict[int, tuple[bytes, str]] = {}
+        self._c = ctypes.CDLL(None)
+        self._c.malloc.restype, self._c.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+        self._c.free.argtypes = [ctypes.c_void_p]
+
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[Record]:
+        """Write down what is asked of the device inside the ``with`` block."""
+        record = Record()
+        self._records.append(record)
+        try:
+            yield record
+        finally:
+            self._records = [other for other in self._records if other is not record]
+
+    def note(self, write: Callable[[Record], None]) -> None:
+        """Enter something in every open record."""
+        for record in self._records:
+            write(record)
+
+    def note_launch(self, launch: Launch) -> None:
+        """Enter a launch, after a look at its limits."""
+        limits = self._attributes
+        fits = all(0 < n <= limits[5 + axis] for axis, n in enumerate(launch.grid))
+        fits &= all(0 < n <= limits[2 + axis] for axis, n in enumerate(launch.block))
+        threads = launch.block[0] * launch.block[1] * launch.block[2]
+        if not (fits and threads <= limits[1] and launch.shared_memory <= limits[8]):
+            raise DeviceFault(
+                f"{launch.kernel}: no device can launch {launch.grid} × {launch.block}, {launch.shared_memory} B"
+            )
+        self.note(lambda record: record.launches.append(launch))
+
+    def check_red_zones(self, kernel: str) -> None:
+        """Raise DeviceFault if something was written beside an allocation."""
+        addresses, sizes = self._places
+        found = self._damaged(len(addresses), addresses.ctypes.data, sizes.ctypes.data, _RED_ZONE, _POISON)
+        if found >= 0:
+            number, behind = divmod(found, 2)
+            address, size = int(addresses[number]), int(sizes[number])
+            ctypes.memset(address + size if behind else address - _RED_ZONE, _POISON, _RED_ZONE)
+            raise DeviceFault(f"{kernel} wrote {'behind' if behind else 'before'} an allocation of {size} bytes")
+
+    # --- Memory ---
+
+    def malloc(self, size: int) -> int:
+        """Memory full of NaN between two red zones, at a multiple of 512."""
+        raw = self._c.malloc(size + 4 * _RED_ZONE)
+        if not raw:
+            raise MemoryError(f"the host has no {size} bytes more")
+        address: int = -(-(raw + _RED_ZONE) // _RED_ZONE) * _RED_ZONE
+        ctypes.memset(address - _RED_ZONE, _POISON, size + 2 * _RED_ZONE)
+        self.live[address] = (raw, size)
+        if not self._free_places:
+            count = self._places.shape[1]
+            self._places = np.concatenate([self._places, np.zeros_like(self._places)], axis=1)
+            self._free_places = list(range(count, 2 * count))
+        place = self._place_of[address] = self._free_places.pop()
+        self._places[:, place] = address, size
+
+        def write(record: Record) -> None:
+            record.allocations += 1
+            record.allocated_bytes += size
+
+        self.note(write)
+        return address
+
+    def free(self, address: int) -> None:
+        """Give memory back; address 0 is nothing."""
+        if address in self.live:
+            place = self._place_of.pop(address)
+            self._places[:, place] = 0
+            self._free_places.append(place)
+            self._c.free(self.live.pop(address)[0])
+
+    def memset(self, address: int, value: int, size: int, *stream: int) -> None:
+        """Fill memory with a byte."""
+
+        def write(record: Record) -> None:
+            record.memsets += 1
+
+        self.note(write)
+        ctypes.memset(address, value, size)
+
+    def memcpy(self, target: int, source: int, size: int, kind: int, *stream: int) -> None:
+        """Copy memory; without a stream, the program waits."""
+
+        def write(record: Record) -> None:
+            record.copies[_COPIES[kind]] += 1
+            record.copied_bytes += size
+            record.synchronisations += not stream
+
+        self.note(write)
+        ctypes.memmove(target, source, size)
+
+    def synchronise(self, *handle: int) -> None:
+        """Wait for a device, stream or event."""
+
+        def write(record: Record) -> None:
+            record.synchronisations += 1
+
+        self.note(write)
+
+    # --- Kernels ---
+
+    def load(self, binary: bytes) -> int:
+        """A module's handle."""
+        handle = next(self._handles)
+        self._binaries[handle] = bytes(binary)
+        return handle
+
+    def function(self, module: int, name: str | bytes) -> int:
+        """The handle of a module's kernel."""
+        handle = next(self._handles)
+        self._functions[handle] = self._binaries[module], name if isinstance(name, str) else name.decode()
+        return handle
+
+    def launch(self, function: int, *arguments: int) -> BaseException | None:
+        """Run a kernel. What it raises is returned: a callback from C cannot raise."""
+        grid, block, (shared_memory, _, parameters, _) = arguments[:3], arguments[3:6], arguments[6:]
+        binary, kernel = self._functions[function]
+        launch = Launch(kernel, tuple(grid), tuple(block), shared_memory)  # type: ignore[arg-type]
+        try:
+            self.note_launch(launch)
+            if self.execute is not None:
+                self.execute(binary, kernel, parameters, launch)
+                if self.check:
+                    self.check_red_zones(kernel)
+        except BaseException as error:
+            return error
+        return None
+
+    # --- The tables ---
+
+    def runtime(self) -> dict[str, Callable[..., Any]]:
+        """The functions of cupy_backends.cuda.api.runtime, by name."""
+        return {
+            **dict.fromkeys(("setDevice", "_ensure_context", "streamDestroy", "eventDestroy", "eventRecord"), _nothing),
+            **dict.fromkeys(("streamQuery", "eventQuery", "streamWaitEvent"), _nothing),
+            **dict.fromkeys(("getDevice", "streamIsCapturing", "deviceCanAccessPeer"), _zero),
+            **dict.fromkeys(("deviceSynchronize", "streamSynchronize", "eventSynchronize"), self.synchronise),
+            **dict.fromkeys(("eventCreate", "eventCreateWithFlags", "streamCreate"), self._new_handle),
+            **dict.fromkeys(("streamCreateWithFlags", "streamCreateWithPriority"), self._new_handle),
+            "deviceGetDefaultMemPool": self._new_handle,
+            "driverGetVersion": lambda: _DRIVER,
+            "getDeviceCount": lambda: 1,
+            "getDeviceProperties": self._properties,
+            "deviceGetAttribute": lambda attribute, _: self._attributes.get(attribute, 0),
+            "pointerGetMemoryType": lambda _: _ON_DEVICE,
+            "memGetInfo": lambda: (_MEMORY, _MEMORY),
+            "eventElapsedTime": lambda *_: 0.0,
+            **dict.fromkeys(("malloc", "mallocAsync", "hostAlloc"), lambda size, *_: self.malloc(size)),
+            **dict.fromkeys(("free", "freeAsync", "freeHost"), lambda address, *_: self.free(address)),
+            **dict.fromkeys(("memset", "memsetAsync"), self.memset),
+            **dict.fromkeys(("memcpy", "memcpyAsync"), self.memcpy),
+        }
+
+    def driver(self) -> dict[str, Callable[..., Any]]:
+        """The functions of cupy_backends.cuda.api.driver, by name."""
+        return {
+            **dict.fromkeys(("ctxSetCurrent", "moduleUnload", "funcSetAttribute"), _nothing),
+            **dict.fromkeys(("ctxGetDevice", "funcGetAttribute"), _zero),
+            "ctxGetCurrent": lambda: 1,
+            "occupancyMaxActiveBlocksPerMultiprocessor": lambda *_: 2,
+            "moduleLoadData": self.load,
+            "moduleGetFunction": self.function,
+            "launchKernel": self.launch,
+        }
+
+    def _new_handle(self, *_: int) -> int:
+        return next(self._handles)
+
+    def _properties(self, _: int) -> dict[str, Any]:
+        known = self._attributes
+        return {
+            "name": b"null device",
+            "major": known[_MAJOR],
+            "minor": known[_MINOR],
+            "multiProcessorCount": known[16],
+            "maxThreadsPerBlock": known[1],
+            "maxThreadsDim": (known[2], known[3], known[4]),
+            "maxGridSize": (known[5], known[6], known[7]),
+            "maxThreadsPerMultiProcessor": known[39],
+            "sharedMemPerBlock": known[8],
+            "sharedMemPerMultiprocessor": known[97],
+            "warpSize": known[10],
+            "totalGlobalMem": _MEMORY,
+            "l2CacheSize": 40 << 20,
+            "pciBusID": 0,
+        }
+
+
+def _nothing(*_: Any) -> None:
+    return None
+
+
+def _zero(*_: Any) -> int:
+    return 0

@@ -1,0 +1,81 @@
+"""Functions of compiled modules, replaced by Python's.
+
+Cython modules call each other by pointers, which they fetch by name from the table ``__pyx_capi__`` when they are
+imported. Whoever changes the table before that is called instead. A capsule's name is the function's C signature.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+_C_TYPES: dict[str, Any] = {
+    "PyObject *": ctypes.py_object,
+    "void": None,
+    "int": ctypes.c_int,
+    "unsigned int": ctypes.c_uint,
+    "float": ctypes.c_float,
+    "size_t": ctypes.c_size_t,
+    "intptr_t": ctypes.c_ssize_t,
+    "uintmax_t": ctypes.c_ulonglong,
+    "CUdevice": ctypes.c_int,
+    "cudaMemcpyKind": ctypes.c_int,
+}
+
+_python = ctypes.pythonapi
+_python.PyCapsule_GetName.restype = ctypes.c_char_p
+_python.PyCapsule_GetName.argtypes = [ctypes.py_object]
+_python.PyCapsule_GetPointer.restype = ctypes.c_void_p
+_python.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+_python.PyCapsule_New.restype = ctypes.py_object
+_python.PyCapsule_New.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+_kept: list[Any] = []  # callbacks and names that compiled code points to
+
+
+def replace(module: ModuleType, functions: Mapping[str, Callable[..., Any]]) -> None:
+    """Let ``functions`` be called for those of their names in a Cython module, from C and from Python.
+
+    Parameters
+    ----------
+    module : a compiled module whose functions nobody has fetched yet
+    functions : by name; they get the arguments without Cython's own
+    """
+    for name, function in functions.items():
+        result, arguments, own = _parsed(_signature(module, name).decode())
+        callback = ctypes.PYFUNCTYPE(result, *arguments)(_with_first(own, function))
+        _enter(module, name, callback)
+        setattr(module, name, _with_first(own, function))
+
+
+def put_before(module: ModuleType, name: str, function: Any, tell: Callable[[Any], object]) -> None:
+    """Let a C function be called for ``name``; ``tell`` is given the address of what was called before."""
+    address = _python.PyCapsule_GetPointer(module.__pyx_capi__[name], _signature(module, name))
+    tell(ctypes.c_void_p(address))
+    _enter(module, name, function)
+
+
+def _signature(module: ModuleType, name: str) -> bytes:
+    signature: bytes = _python.PyCapsule_GetName(module.__pyx_capi__[name])
+    return signature
+
+
+def _enter(module: ModuleType, name: str, function: Any) -> None:
+    signature = _signature(module, name)
+    capsule = _python.PyCapsule_New(ctypes.cast(function, ctypes.c_void_p), signature, None)
+    _kept.extend((function, signature, capsule, module.__pyx_capi__[name]))
+    module.__pyx_capi__[name] = capsule
+
+
+def _parsed(signature: str) -> tuple[Any, list[Any], int]:
+    """The C types of result and arguments of a signature, and how many arguments come before Cython's own."""
+    result, _, rest = signature.partition("(")
+    names = [name.strip() for name in rest.rpartition(")")[0].split(",") if name.strip() not in ("", "void")]
+    types = [ctypes.c_int if "__pyx_skip" in n else ctypes.c_void_p if "__pyx_" in n else _C_TYPES[n] for n in names]
+    return _C_TYPES[result.strip()], types, sum("__pyx_" not in name for name in names)
+
+
+def _with_first(count: int, function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` called with the first arguments alone."""
+    return lambda *arguments, **options: function(*arguments[:count])

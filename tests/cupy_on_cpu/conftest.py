@@ -1,0 +1,13 @@
+"""The device that these tests are about: the one that stands in for a GPU, or a GPU."""
+
+import bodies
+import pytest
+
+
+@pytest.fixture(scope="session")
+def device():
+    """The null device; tests about it are skipped on a GPU."""
+    found = getattr(bodies.begin, "device", None)
+    if found is None:
+        pytest.skip("about the device that stands in for a GPU")
+    return found

@@ -1,0 +1,160 @@
+"""What the null device sees of a program, and what it refuses."""
+
+import cupy
+import numpy as np
+import pytest
+
+from minires.testing.cupy_on_cpu import DeviceFault, carried, to_device
+from minires.testing.layouts import MEMORY_ORDERS, lay_out
+
+
+def kernel(body, name="k", parameters="const float *x, float *y, int n"):
+    return cupy.RawKernel(f'extern "C" __global__ void {name}({parameters}) {{ {body} }}', name)
+
+
+def run(body, n=64, block=32, out=64, **how):
+    """``body`` on x = 0 … n − 1 and ``out`` zeros."""
+    x, y = cupy.arange(n, dtype="f4"), cupy.zeros(out, "f4")
+    kernel(body)((-(-n // block),), (block,), (x, y, np.int32(n)), **how)
+    return y.get()
+
+
+def test_launches_copies_and_waits_are_written_down(device):
+    x = cupy.arange(1000, dtype="f4")
+    with device.recording() as outer, device.recording() as record:
+        total = (x * 2).sum()
+    assert [launch.kernel for launch in record.launches] == ["cupy_multiply__float32_float_float32", "cupy_sum"]
+    assert record.launches[0].grid == (8, 1, 1)
+    assert record.launches[0].block == (128, 1, 1)
+    assert record.launches[0].blocks == 8
+    assert record.synchronisations == 0
+    assert record.copies == {}
+    assert record.allocations == 2
+    assert record.allocated_bytes == 4004
+    assert outer == record
+    with device.recording() as record:
+        assert float(total) == 999000
+    assert record.synchronisations == 1
+    assert record.copies == {"device to host": 1}
+    assert record.copied_bytes == 4
+    assert not record.launches
+
+
+def test_fresh_memory_is_full_of_nan(device):
+    assert np.isnan(cupy.empty(5, "f4").get()).all()
+    assert np.isnan(cupy.empty(5, "f2").get()).all()
+    assert (cupy.empty(5, "i4").get() == -1).all()
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2"])
+def test_products_are_cublass_and_equal_numpys(device, dtype):
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(-4, 5, (3, 5, 7)).astype(dtype), rng.integers(-4, 5, (3, 7, 2)).astype(dtype)
+    with device.recording() as record:
+        assert np.array_equal((cupy.asarray(a) @ cupy.asarray(b)).get(), a @ b)
+        assert np.array_equal((cupy.asarray(a[0]).T @ cupy.asarray(a[1])).get(), a[0].T @ a[1])
+    assert [name for name, *_ in record.launches if name.startswith("cublas")] == [
+        "cublasGemmStridedBatchedEx",
+        "cublasGemmEx",
+    ]
+
+
+def test_threads_meet_at_barriers():
+    body = """
+        __shared__ float s[32];
+        int t = threadIdx.x, i = blockIdx.x * 32 + t;
+        s[t] = x[i];
+        __syncthreads();
+        y[i] = s[31 - t];
+    """
+    expected = np.arange(64).reshape(2, 32)[:, ::-1].ravel()
+    assert np.array_equal(run(body), expected)
+    dynamic = body.replace("__shared__ float s[32]", "extern __shared__ float s[]")
+    assert np.array_equal(run(dynamic, shared_mem=128), expected)
+
+
+def test_warps_exchange_values_and_wait_for_their_own_alone():
+    total = "float v = x[threadIdx.x]; for (int d = 16; d; d /= 2) v += __shfl_xor_sync(~0u, v, d); y[threadIdx.x] = v;"
+    assert np.array_equal(run(total, n=64, block=64), np.repeat([496.0, 1520.0], 32))
+    apart = """
+        __shared__ float s[2]; int warp = threadIdx.x / 32;
+        float v = x[threadIdx.x];
+        if (warp == 0) { for (int d = 16; d; d /= 2) v += __shfl_down_sync(~0u, v, d); }
+        if (threadIdx.x % 32 == 0) s[warp] = v;
+        __syncthreads();
+        y[threadIdx.x] = s[0] + s[1];
+    """
+    assert np.array_equal(run(apart, n=64, block=64), np.full(64, 496 + 32))
+
+
+def test_selection_by_a_mask_scans_across_blocks():
+    x = np.arange(10_000, dtype="f4")
+    assert np.array_equal(cupy.asarray(x)[cupy.asarray(x % 3 > 0)].get(), x[x % 3 > 0])
+
+
+def test_atomics_add_up():
+    assert run("atomicAdd(y, x[blockIdx.x * blockDim.x + threadIdx.x]);", out=1) == [2016]
+
+
+def test_subnormal_numbers_are_flushed_to_zero():
+    tiny = np.float32(1e-39)
+    assert tiny > 0
+    assert float(cupy.asarray(tiny) * cupy.float32(1)) == 0
+
+
+def test_templates_are_instantiated():
+    code = "template <class T> __global__ void twice(const T *x, T *y) { y[threadIdx.x] = 2 * x[threadIdx.x]; }"
+    module = cupy.RawModule(code=code, name_expressions=["twice<float>", "twice<double>"], options=("-std=c++17",))
+    for dtype, name in (("f4", "twice<float>"), ("f8", "twice<double>")):
+        y = cupy.zeros(5, dtype)
+        module.get_function(name)((1,), (5,), (cupy.arange(5, dtype=dtype), y))
+        assert np.array_equal(y.get(), np.arange(0, 10, 2))
+
+
+@pytest.mark.parametrize(
+    ("grid", "block", "shared"),
+    [((1, 70_000), (1,), 0), ((1,), (2048,), 0), ((1,), (1, 1, 65), 0), ((1,), (1,), 1 << 20)],
+)
+def test_a_launch_that_no_device_can_do_is_refused(device, grid, block, shared):
+    with pytest.raises(DeviceFault, match="no device can launch"):
+        kernel("")(grid, block, (cupy.zeros(1, "f4"), cupy.zeros(1, "f4"), np.int32(0)), shared_mem=shared)
+
+
+@pytest.mark.parametrize(("place", "side"), [("n", "behind"), ("-1", "before")])
+def test_a_write_out_of_bounds_is_told_and_mended(device, place, side):
+    with pytest.raises(DeviceFault, match=f"k wrote {side} an allocation of 256 bytes"):
+        run(f"y[{place}] = 1;")
+    assert run("y[threadIdx.x] = 1;", n=32)[0] == 1
+
+
+def test_a_barrier_that_not_all_threads_reach_is_told(device):
+    with pytest.raises(DeviceFault, match="wait at a barrier"):
+        run("if (threadIdx.x < 16) __syncthreads(); else __syncwarp();")
+
+
+def test_code_that_does_not_compile_is_told(device):
+    with pytest.raises(DeviceFault, match="g\\+\\+ does not compile"):
+        run("y[0] = x[0] +* 2;")
+
+
+@pytest.mark.parametrize("order", MEMORY_ORDERS)
+def test_carried_arrays_keep_their_strides_and_values(order):
+    x = lay_out(np.arange(24.0).reshape(2, 3, 4), order)
+    there = to_device(x)
+    assert there.strides == x.strides
+    assert np.array_equal(there.get(), x)
+
+
+def test_a_carried_function_takes_and_gives_numpys_arrays_and_writes_into_them():
+    @carried
+    def swap_(pair, scale):
+        assert all(isinstance(a, cupy.ndarray) for a in pair)
+        pair[0][...], kept = pair[1] * scale, pair[0].copy()
+        return {"kept": kept, "first": pair[0], "n": 3}
+
+    a, b = np.arange(3.0), np.ones(3)
+    result = swap_((a, b), scale=2.0)
+    assert np.array_equal(a, [2, 2, 2])
+    assert result["first"] is a
+    assert np.array_equal(result["kept"], [0, 1, 2])
+    assert result["n"] == 3
