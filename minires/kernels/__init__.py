@@ -19,7 +19,7 @@ from minires.device import Array, device_of
 from minires.errors import DeviceError
 
 NAMES = ("reference", "fast", "cuda")
-_FAST_DTYPES = (np.dtype("float32"), np.dtype("float64"))
+_OWN_DTYPES = (np.dtype("float32"), np.dtype("float64"))
 _chosen: contextvars.ContextVar[str | KernelSet | None] = contextvars.ContextVar("minires_kernels", default=None)
 
 
@@ -91,8 +91,8 @@ def choose(*arrays: Array) -> KernelSet:
     if wanted not in (None, "reference", home):
         raise DeviceError(f"using({wanted!r}) met an array on {device_of(arrays[0])}, which needs {home!r}")
     floats = [array.dtype for array in arrays if array.dtype.kind in "fc"]
-    slow = not floats or any(dtype not in _FAST_DTYPES for dtype in floats)
-    if wanted == "reference" or (home == "fast" and slow):
+    slow = not floats or any(dtype not in _OWN_DTYPES for dtype in floats)
+    if wanted == "reference" or slow:
         return _load("reference")
     return _load(home)
 

@@ -68,3 +68,11 @@ def check_winners(gy: Array, winners: Array, geometry: Geometry, size: Size) -> 
     shape = geometry.check_pool((*gy.shape[:2], *size))
     check_pooled(gy, shape)
     check_pooled(winners, shape)
+
+
+def check_step(p: Array, *others: Array) -> None:
+    """Raise ShapeError or DtypeError unless what an optimizer's step takes beside a parameter is like it."""
+    same_dtype(p, *others)
+    if any(other.shape != p.shape for other in others):
+        shapes = " and ".join(str(other.shape) for other in others)
+        raise ShapeError(f"a parameter of shape {p.shape} needs arrays of its shape beside it, got {shapes}")

@@ -5,8 +5,9 @@ Nothing is changed when an argument does not fit: everything is checked first.
 
 from __future__ import annotations
 
-from minires.device import Array, same_dtype, xp_of
+from minires.device import Array, xp_of
 from minires.errors import ShapeError
+from minires.kernels.checks import check_step
 
 
 def sgd_(
@@ -46,7 +47,7 @@ def sgd_(
     """
     if momentum and velocity is None:
         raise ShapeError(f"momentum {momentum} needs a velocity of shape {p.shape}, got None")
-    _check(p, g, *([] if velocity is None else [velocity]))
+    check_step(p, g, *([] if velocity is None else [velocity]))
     d = g + float(weight_decay) * p if weight_decay else g  # (1)
     if momentum and velocity is not None:
         if first:
@@ -97,7 +98,7 @@ def adam_(
     Source: Kingma & Ba 2015, arXiv:1412.6980; Loshchilov & Hutter 2019, arXiv:1711.05101; the form is that of
     torch.optim.Adam and AdamW.
     """
-    _check(p, g, m, v)
+    check_step(p, g, m, v)
     if step < 1:
         raise ShapeError(f"adam_ counts steps from 1, got step {step}")
     lr, beta1, beta2 = float(lr), float(beta1), float(beta2)
@@ -112,10 +113,3 @@ def adam_(
     scale /= (1 - beta2**step) ** 0.5
     scale += float(eps)
     p -= lr / (1 - beta1**step) * m / scale  # (4)
-
-
-def _check(p: Array, *others: Array) -> None:
-    same_dtype(p, *others)
-    if any(other.shape != p.shape for other in others):
-        shapes = " and ".join(str(other.shape) for other in others)
-        raise ShapeError(f"a parameter of shape {p.shape} needs arrays of its shape beside it, got {shapes}")

@@ -1,0 +1,362 @@
+"""Batch normalisation with the shortcut and the rectifier that follow it, on a GPU: three launches each way.
+
+    y  = relu(gamma · (x − mean) · inv_std + beta + shortcut)                     (1)
+    gx = gamma · inv_std · (gz − gbeta / M − x_hat · ggamma / M),  gz = gy where y > 0    (2)
+
+An image lies as (C, N·H·W). Sums over a channel are made in two steps, so that enough blocks have work whatever the
+number of channels: `_parts` blocks for each channel, of 256 threads, then one thread for each channel. All sums are
+in float64, and none depends on which block comes first.
+
+Of each part its mean and Σ(x − mean)² are taken, in two passes over what the cache holds, and put together by
+
+    mean = Σ n_i · mean_i / M,    M · var = Σ (M2_i + n_i · (mean_i − mean)²).    (3)
+
+So nothing is lost where the mean is large beside the deviation. Source of (3): Chan, Golub & LeVeque 1983.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from minires.device import Array, same_dtype, xp_of
+from minires.errors import ShapeError
+from minires.kernels.checks import check_batch_norm, check_gradient, check_shortcut
+from minires.kernels.cuda.layout import cnhw, nchw_view
+
+_THREADS = 256  # in a block
+_PART = 1024  # numbers in a part, at least
+_BLOCKS = 2048  # from so many on, parts need not be more
+
+
+def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array, Array]:
+    """Normalise each channel by the statistics of the batch: `minires.kernels.reference.batch_norm`.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) float array
+    gamma, beta : (C,) arrays of the same dtype
+    eps : keeps the root away from zero
+
+    Returns
+    -------
+    y : (N, C, H, W), dtype of x
+    mean, var, inv_std : (C,); var is the biased variance
+
+    Raises
+    ------
+    ShapeError : if the shapes do not agree, or a channel has a single value.
+    DtypeError : if dtypes are mixed.
+
+    Identity that tests it: equal to the reference, within rounding.
+    """
+    return batch_norm_act(x, gamma, beta, None, False, eps)
+
+
+def batch_norm_inference(x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float) -> Array:
+    """Normalise by statistics that are given: `minires.kernels.reference.batch_norm_inference`.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) float array
+    gamma, beta, mean, var : (C,) arrays of the same dtype
+    eps : keeps the root away from zero
+
+    Returns
+    -------
+    y : (N, C, H, W), dtype of x
+
+    Raises
+    ------
+    ShapeError, DtypeError : if shapes or dtypes do not agree.
+
+    Identity that tests it: equal to the reference, within rounding.
+    """
+    return batch_norm_act_inference(x, gamma, beta, mean, var, None, False, eps)
+
+
+def batch_norm_grads(gy: Array, x: Array, gamma: Array, mean: Array, inv_std: Array) -> tuple[Array, Array, Array]:
+    """Gradients of a training-mode batch norm: `minires.kernels.reference.batch_norm_grads`.
+
+    Parameters
+    ----------
+    gy, x : (N, C, H, W) arrays
+    gamma, mean, inv_std : (C,) arrays, the last two as `batch_norm` returned them
+
+    Returns
+    -------
+    gx : (N, C, H, W); ggamma, gbeta : (C,); dtype of gy
+
+    Raises
+    ------
+    ShapeError, DtypeError : if shapes or dtypes do not agree.
+
+    Identity that tests it: Σ gx = 0; equal to the reference, within rounding.
+    """
+    return batch_norm_act_grads(gy, gy, x, gamma, mean, inv_std, False, False)[:3]
+
+
+def batch_norm_act(
+    x: Array, gamma: Array, beta: Array, shortcut: Array | None, relu: bool, eps: float
+) -> tuple[Array, Array, Array, Array]:
+    """Normalise by the batch, add the shortcut, rectify: `minires.kernels.reference.batch_norm_act`.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) array
+    gamma, beta : (C,) arrays of the same dtype
+    shortcut : (N, C, H, W) array of the same dtype, or None for no addition
+    relu : whether to rectify
+    eps : keeps the root away from zero
+
+    Returns
+    -------
+    y : (N, C, H, W), dtype of x
+    mean, var, inv_std : (C,)
+
+    Raises
+    ------
+    ShapeError : if the shapes do not agree, or a channel has a single value.
+    DtypeError : if dtypes are mixed.
+
+    Identity that tests it: equal to the reference, within rounding.
+    """
+    check_shortcut(shortcut, x)
+    M = check_batch_norm(x, gamma, beta)
+    if M < 2:
+        raise ShapeError(f"batch norm needs more than one value per channel when training, got shape {x.shape}")
+    dtype, xp, C = same_dtype(x, gamma, beta), xp_of(x), x.shape[1]
+    image = cnhw(x)
+    mean, var, inv_std = (xp.empty(C, dtype) for _ in range(3))
+    parts, found = _parts(C, M), xp.empty((C, _parts(C, M), 2))
+    long, blocks = np.int64(M), (-(-C // _THREADS),)
+    _launch("statistics", dtype, (parts, C), (image, found, long))
+    numbers = np.int32(C), np.int32(parts), long, np.float64(eps)
+    _launch("mean_and_variance", dtype, blocks, (found, mean, var, inv_std, *numbers))
+    return _apply(image, gamma, beta, mean, inv_std, shortcut, relu), mean, var, inv_std
+
+
+def batch_norm_act_inference(
+    x: Array, gamma: Array, beta: Array, mean: Array, var: Array, shortcut: Array | None, relu: bool, eps: float
+) -> Array:
+    """`batch_norm_act` by given statistics: `minires.kernels.reference.batch_norm_act_inference`.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) array
+    gamma, beta, mean, var : (C,) arrays of the same dtype
+    shortcut, relu, eps : as in `batch_norm_act`
+
+    Returns
+    -------
+    y : (N, C, H, W), dtype of x
+
+    Raises
+    ------
+    ShapeError, DtypeError : if shapes or dtypes do not agree.
+
+    Identity that tests it: equal to the reference, within rounding.
+    """
+    check_shortcut(shortcut, x)
+    check_batch_norm(x, gamma, beta, mean, var)
+    same_dtype(x, gamma, beta, mean, var)
+    inv_std = 1 / xp_of(x).sqrt(var + eps)
+    return _apply(cnhw(x), gamma, beta, mean, inv_std, shortcut, relu)
+
+
+def batch_norm_act_grads(
+    gy: Array,
+    y: Array,
+    x: Array,
+    gamma: Array,
+    mean: Array,
+    inv_std: Array,
+    relu: bool,
+    wants_shortcut: bool,
+    overwrite: bool = False,
+) -> tuple[Array, Array, Array, Array | None]:
+    """Gradients of `batch_norm_act`: `minires.kernels.reference.batch_norm_act_grads`.
+
+    Parameters
+    ----------
+    gy, y, x : (N, C, H, W) arrays; y is the output, whose signs are the rectifier's mask
+    gamma, mean, inv_std : (C,) arrays, the last two as `batch_norm_act` returned them
+    relu : as in the forward pass
+    wants_shortcut : whether gshortcut = gz is wanted
+    overwrite : whether results may lie in the memory of gy; here they never do
+
+    Returns
+    -------
+    gx : (N, C, H, W); ggamma, gbeta : (C,)
+    gshortcut : (N, C, H, W) or None; without the rectifier it is the array gy itself
+
+    Raises
+    ------
+    ShapeError, DtypeError : if shapes or dtypes do not agree.
+
+    Identity that tests it: Σ gx = 0 in each channel; equal to the reference, within rounding.
+    """
+    M = check_batch_norm(x, gamma, mean, inv_std)
+    if relu:
+        check_gradient(gy, y, "output")
+    check_gradient(gy, x, "input")
+    dtype, xp, C = same_dtype(gy, x, gamma, mean, inv_std), xp_of(x), x.shape[1]
+    gradient, image, outputs = cnhw(gy), cnhw(x), cnhw(y)
+    ggamma, gbeta, gx = xp.empty(C, dtype), xp.empty(C, dtype), xp.empty_like(image)
+    parts, found = _parts(C, M), xp.empty((C, _parts(C, M), 2))
+    if M:
+        numbers = np.int64(M), np.int32(relu)
+        _launch("gradient_sums", dtype, (parts, C), (gradient, outputs, image, mean, found, *numbers))
+    else:
+        found.fill(0)
+    sizes = np.int32(C), np.int32(parts)
+    _launch("sums_of_parts", dtype, (-(-C // _THREADS),), (found, inv_std, gbeta, ggamma, *sizes))
+    wide = [a.reshape(-1, 1, 1, 1) for a in (gamma, mean, inv_std, gbeta, ggamma)]
+    kept = relu and wants_shortcut
+    gz = [xp.empty_like(image)] if kept else []
+    _input_gradient(relu, kept)(gradient, outputs, image, *wide, image.dtype.type(1 / max(M, 1)), gx, *gz)
+    gshortcut = None if not wants_shortcut else nchw_view(gz[0]) if kept else gy
+    return nchw_view(gx), ggamma, gbeta, gshortcut
+
+
+def _parts(C: int, M: int) -> int:
+    """Into how many parts the M values of each channel are cut."""
+    return max(1, min(-(-M // _PART), -(-_BLOCKS // max(C, 1))))
+
+
+def _apply(
+    image: Array, gamma: Array, beta: Array, mean: Array, inv_std: Array, shortcut: Array | None, relu: bool
+) -> Array:
+    """(1), of an image (C, N, H, W)."""
+    y = xp_of(image).empty_like(image)
+    wide = [a.reshape(-1, 1, 1, 1) for a in (gamma, beta, mean, inv_std)]
+    more = [] if shortcut is None else [shortcut.transpose(1, 0, 2, 3)]
+    _normalised(shortcut is not None, relu)(image, *wide, *more, y)
+    return nchw_view(y)
+
+
+# --- Kernels -------------------------------------------------------------------------------------------------
+
+_REDUCTIONS = r"""
+__device__ double total(double value) { // over the block, for all its threads
+    __shared__ double sums[THREADS];
+    __syncthreads();
+    sums[threadIdx.x] = value;
+    for (int half = THREADS / 2; half; half /= 2) {
+        __syncthreads();
+        if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+    }
+    __syncthreads();
+    return sums[0];
+}
+
+// Block (part, c): mean and sum of squared deviations of a part of channel c.
+extern "C" __global__ void statistics(const T *x, double *found, long long M) {
+    const long long start = M * blockIdx.x / gridDim.x, stop = M * (blockIdx.x + 1) / gridDim.x;
+    x += blockIdx.y * M;
+    double sum = 0, squares = 0;
+    for (long long i = start + threadIdx.x; i < stop; i += THREADS) sum += x[i];
+    const double mean = total(sum) / (stop - start);
+    for (long long i = start + threadIdx.x; i < stop; i += THREADS) squares += (x[i] - mean) * (x[i] - mean);
+    squares = total(squares);
+    if (threadIdx.x == 0) {
+        double *mine = found + 2 * ((long long)blockIdx.y * gridDim.x + blockIdx.x);
+        mine[0] = mean;
+        mine[1] = squares;
+    }
+}
+
+// Thread c: (3).
+extern "C" __global__ void mean_and_variance(
+    const double *found, T *mean, T *var, T *inv_std, int C, int parts, long long M, double eps) {
+    const int c = blockIdx.x * blockDim.x + threadIdx.x;
+    if (c >= C) return;
+    found += 2 * (long long)c * parts;
+    double sum = 0, squares = 0;
+    for (int i = 0; i < parts; i++) sum += (M * (i + 1) / parts - M * i / parts) * found[2 * i];
+    const double average = sum / M;
+    for (int i = 0; i < parts; i++) {
+        const double apart = found[2 * i] - average;
+        squares += found[2 * i + 1] + (M * (i + 1) / parts - M * i / parts) * apart * apart;
+    }
+    mean[c] = average;
+    var[c] = squares / M;
+    inv_std[c] = 1 / sqrt(squares / M + eps);
+}
+
+// Block (part, c): sums of gz and gz · (x − mean) over a part of channel c.
+extern "C" __global__ void gradient_sums(
+    const T *gy, const T *y, const T *x, const T *means, double *found, long long M, int relu) {
+    const long long start = M * blockIdx.x / gridDim.x, stop = M * (blockIdx.x + 1) / gridDim.x;
+    const long long channel = blockIdx.y * M;
+    const T mean = means[blockIdx.y];
+    double sum = 0, products = 0;
+    for (long long i = channel + start + threadIdx.x; i < channel + stop; i += THREADS) {
+        const T gz = relu && !(y[i] > 0) ? T(0) : gy[i];
+        sum += gz;
+        products += (double)gz * (x[i] - mean);
+    }
+    sum = total(sum);
+    products = total(products);
+    if (threadIdx.x == 0) {
+        double *mine = found + 2 * ((long long)blockIdx.y * gridDim.x + blockIdx.x);
+        mine[0] = sum;
+        mine[1] = products;
+    }
+}
+
+// Thread c: gbeta and ggamma.
+extern "C" __global__ void sums_of_parts(
+    const double *found, const T *inv_std, T *gbeta, T *ggamma, int C, int parts) {
+    const int c = blockIdx.x * blockDim.x + threadIdx.x;
+    if (c >= C) return;
+    found += 2 * (long long)c * parts;
+    double sum = 0, products = 0;
+    for (int i = 0; i < parts; i++) {
+        sum += found[2 * i];
+        products += found[2 * i + 1];
+    }
+    gbeta[c] = sum;
+    ggamma[c] = products * inv_std[c];
+}
+"""
+
+
+def _launch(name: str, dtype: Any, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
+    """Start one of `_REDUCTIONS`, unless the grid is empty."""
+    if 0 not in grid:
+        _reduction(name, np.dtype(dtype).name)(grid, (_THREADS,), arguments)
+
+
+@functools.cache
+def _reduction(name: str, dtype: str) -> Any:
+    import cupy
+
+    code = f"typedef {'float' if dtype == 'float32' else 'double'} T;\n#define THREADS {_THREADS}\n{_REDUCTIONS}"
+    return cupy.RawKernel(code, name)
+
+
+@functools.cache
+def _normalised(shortcut: bool, relu: bool) -> Any:
+    """(1)."""
+    import cupy
+
+    code = "T z = (x - mean) * (gamma * inv_std) + beta" + (" + shortcut;" if shortcut else ";")
+    code += "y = z < T(0) ? T(0) : z;" if relu else "y = z;"
+    inputs = "T x, T gamma, T beta, T mean, T inv_std" + ", T shortcut" * shortcut
+    return cupy.ElementwiseKernel(inputs, "T y", code, f"minires_batch_norm{'_add' * shortcut}{'_relu' * relu}")
+
+
+@functools.cache
+def _input_gradient(relu: bool, keeps_gz: bool) -> Any:
+    """(2), and gz."""
+    import cupy
+
+    code = "T masked = y > T(0) ? gy : T(0);" if relu else "T masked = gy;"
+    code += "gx = gamma * inv_std * (masked - gbeta * share - (x - mean) * inv_std * ggamma * share);"
+    code += "gz = masked;" * keeps_gz
+    inputs = "T gy, T y, T x, T gamma, T mean, T inv_std, T gbeta, T ggamma, T share"
+    name = f"minires_batch_norm_grad{'_relu' * relu}{'_kept' * keeps_gz}"
+    return cupy.ElementwiseKernel(inputs, "T gx" + ", T gz" * keeps_gz, code, name)

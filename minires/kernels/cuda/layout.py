@@ -1,0 +1,35 @@
+"""Memory order of the CUDA kernels.
+
+Activations are logically (N, C, H, W) and lie in memory as (C, N, H, W): a channel is contiguous, as its statistics
+want it, and an image of 1×1 filters is a matrix (C, N·H·W) as it lies. Filters are logically (K, C, R, S) and lie as
+(R, S, C, K), as on the CPU. Whatever lies otherwise is copied first.
+"""
+
+from __future__ import annotations
+
+from minires.device import Array, xp_of
+
+
+def cnhw(x: Array) -> Array:
+    """A logical (N, C, H, W) as a C-order (C, N, H, W): a view where it lies so, otherwise a copy."""
+    return _contiguous(x.transpose(1, 0, 2, 3))
+
+
+def nchw_view(x: Array) -> Array:
+    """(C, N, H, W) -> (N, C, H, W), a view."""
+    return x.transpose(1, 0, 2, 3)
+
+
+def rsck(w: Array) -> Array:
+    """Logical filters (K, C, R, S) as a C-order (R, S, C, K): a view where they lie so, otherwise a copy."""
+    return _contiguous(w.transpose(2, 3, 1, 0))
+
+
+def kcrs_view(w: Array) -> Array:
+    """(R, S, C, K) -> (K, C, R, S), a view."""
+    return w.transpose(3, 2, 0, 1)
+
+
+def _contiguous(x: Array) -> Array:
+    contiguous: Array = xp_of(x).ascontiguousarray(x)
+    return contiguous
