@@ -7,6 +7,7 @@ first asked for, never at import.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -74,7 +75,7 @@ def is_array(value: Any) -> bool:
 
 
 def asarray(array: Any, device: str = "cpu") -> Array:
-    """``array`` on ``device``; the array itself where it is there already.
+    """``array`` on ``device``, in its memory order; the array itself where it is there already.
 
     Raises
     ------
@@ -87,8 +88,7 @@ def asarray(array: Any, device: str = "cpu") -> Array:
         raise DeviceError(f"{device} not available: install minires[cuda12] and a driver")
     cupy = _cupy()
     with cupy.cuda.Device(index):
-        moved: Array = cupy.asarray(array)
-    return moved
+        return _in_its_order(cupy.asarray, array) if isinstance(array, np.ndarray) else cupy.asarray(array)
 
 
 def asnumpy(array: Any) -> Array:
@@ -96,9 +96,15 @@ def asnumpy(array: Any) -> Array:
     if isinstance(array, np.ndarray):
         return array
     if type(array).__module__.partition(".")[0] == "cupy":
-        copied: Array = _cupy().asnumpy(array)
-        return copied
+        return _in_its_order(_cupy().asnumpy, array)
     return np.asarray(array)
+
+
+def _in_its_order(move: Callable[[Any], Any], array: Any) -> Array:
+    """``move(array)`` with its axes in memory as those of the array, which CuPy keeps for C and Fortran order alone."""
+    order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+    moved: Array = move(array.transpose(order)).transpose([order.index(axis) for axis in range(array.ndim)])
+    return moved
 
 
 def number_dtype(dtype: Any) -> np.dtype[Any]:

@@ -15,6 +15,10 @@ class GpuArray:
 
     def __init__(self, values, index=0):
         self.values, self.dtype, self.device = values, values.dtype, types.SimpleNamespace(id=index)
+        self.ndim, self.strides = values.ndim, values.strides
+
+    def transpose(self, axes):
+        return GpuArray(self.values.transpose(axes), self.device.id)
 
 
 GpuArray.__module__ = "cupy"
@@ -49,7 +53,7 @@ class Cupy(types.ModuleType):
         return GpuArray(np.asarray(getattr(array, "values", array)), self.current)
 
     def asnumpy(self, array):
-        return array.values.copy()
+        return array.values.copy("C")
 
 
 @pytest.fixture

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from minires import kernels
 from minires.autograd.backward import grad
 from minires.autograd.op import recording
 from minires.autograd.tensor import Tensor
@@ -223,11 +225,15 @@ def batch_norm_act(
 
     def observe(mean: Array, var: Array) -> None:
         M = x.size // C
-        for running, batch in ((running_mean, mean), (running_var, var * (M / (M - 1)))):
+        for running, batch, share in ((running_mean, mean, momentum), (running_var, var, momentum * M / (M - 1))):
             if running is not None:
-                running.assign_((1 - momentum) * running.array + momentum * batch)
+                running.update_(functools.partial(_blend, batch, 1 - momentum, share))
 
     return BatchNormAct.apply(x, gamma, beta, shortcut, relu=relu, eps=eps, observe=observe)  # type: ignore[no-any-return]
+
+
+def _blend(batch: Array, keep: float, share: float, running: Array) -> None:
+    kernels.choose(running).blend_(running, batch, keep, share)
 
 
 def _constant(value: float, x: Tensor) -> Tensor:

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from minires.device import Array, Size, same_dtype
-from minires.errors import ShapeError
+from minires.errors import DtypeError, ShapeError
 from minires.geometry import Geometry
+
+REDUCTIONS = ("mean", "sum", "none")  # of the losses of a batch
 
 
 def check_batch_norm(x: Array, *per_channel: Array) -> int:
@@ -76,3 +78,17 @@ def check_step(p: Array, *others: Array) -> None:
     if any(other.shape != p.shape for other in others):
         shapes = " and ".join(str(other.shape) for other in others)
         raise ShapeError(f"a parameter of shape {p.shape} needs arrays of its shape beside it, got {shapes}")
+
+
+def check_labels(logits: Array, labels: Array, label_smoothing: float, reduction: str) -> None:
+    """Raise ShapeError, DtypeError or ValueError unless cross-entropy can be asked of these, whatever the labels."""
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise ShapeError(f"cross_entropy expects logits (N, K) and labels (N,), got {logits.shape} and {labels.shape}")
+    if labels.dtype != "int64":
+        raise DtypeError(f"labels must be int64, not {labels.dtype}: convert with .to('int64')")
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction {reduction!r} is not one of {', '.join(REDUCTIONS)}")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must be between 0 and 1, got {label_smoothing}")
+    if logits.dtype.kind not in "fc":
+        raise DtypeError(f"cross_entropy needs a float array, got {logits.dtype}: convert with .to(dtype)")

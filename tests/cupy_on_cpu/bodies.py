@@ -24,7 +24,7 @@ def begin(where):
         for name in reference.__all__:
             kernel = vars(module).get(name)
             if kernel is not None and kernel.__module__ == found.name:
-                carried = cupy_on_cpu.carried(chosen(kernel, getattr(cuda, name, kernel)))
+                carried = cupy_on_cpu.carried(chosen(kernel, getattr(cuda, name) if name in cuda.__all__ else kernel))
                 setattr(module, name, carried)
                 setattr(reference, name, carried)
 

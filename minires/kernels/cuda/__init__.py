@@ -9,7 +9,10 @@ from minires.kernels.cuda.batch_norm import (
     batch_norm_inference,
 )
 from minires.kernels.cuda.conv import conv2d, conv2d_act, conv2d_grads, conv2d_input_grad, conv2d_weight_grad
+from minires.kernels.cuda.elementwise import blend_
 from minires.kernels.cuda.optim import adam_, sgd_
+from minires.kernels.cuda.pooling import max_pool2d, max_pool2d_grad, max_pool2d_winners
+from minires.kernels.cuda.softmax import cross_entropy, cross_entropy_grad
 
 __all__ = [
     "adam_",
@@ -19,10 +22,16 @@ __all__ = [
     "batch_norm_act_inference",
     "batch_norm_grads",
     "batch_norm_inference",
+    "blend_",
     "conv2d",
     "conv2d_act",
     "conv2d_grads",
     "conv2d_input_grad",
     "conv2d_weight_grad",
+    "cross_entropy",
+    "cross_entropy_grad",
+    "max_pool2d",
+    "max_pool2d_grad",
+    "max_pool2d_winners",
     "sgd_",
 ]

@@ -50,6 +50,26 @@ def add_(a: Array, b: Array) -> None:
     a += b
 
 
+def blend_(a: Array, b: Array, keep: float, share: float) -> None:
+    """a ← keep · a + share · b, in place, which the trailing underscore says: a running mean's step.
+
+    Parameters
+    ----------
+    a : the array that is changed
+    b : an array of its shape and dtype
+    keep, share : numbers
+
+    Raises
+    ------
+    ShapeError, DtypeError : if shapes or dtypes differ.
+    """
+    same_dtype(a, b)
+    if a.shape != b.shape:
+        raise ShapeError(f"blend_ needs two arrays of one shape, got {a.shape} and {b.shape}")
+    a *= float(keep)
+    a += float(share) * b
+
+
 def subtract(a: Operand, b: Operand) -> Array:
     """Returns the difference ``a - b``; raises as all functions of this file do."""
     return _elementwise("subtract", a, b)

@@ -10,9 +10,8 @@ from typing import Any
 
 from minires.device import Array, same_dtype, xp_of
 from minires.errors import DataError, DtypeError, ShapeError
+from minires.kernels.checks import check_labels
 from minires.kernels.reference.reduction import sum as sum_over
-
-REDUCTIONS = ("mean", "sum", "none")
 
 
 def softmax(x: Array, dim: int) -> Array:
@@ -174,14 +173,7 @@ def _targets(
     logits: Array, labels: Array, label_smoothing: float, ignore_index: int, reduction: str
 ) -> tuple[Any, Any]:
     """Which rows count (N,), and which element of each row its label names (N, K); checks everything."""
-    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
-        raise ShapeError(f"cross_entropy expects logits (N, K) and labels (N,), got {logits.shape} and {labels.shape}")
-    if labels.dtype != "int64":
-        raise DtypeError(f"labels must be int64, not {labels.dtype}: convert with .to('int64')")
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"reduction {reduction!r} is not one of {', '.join(REDUCTIONS)}")
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"label_smoothing must be between 0 and 1, got {label_smoothing}")
+    check_labels(logits, labels, label_smoothing, reduction)
     K = logits.shape[1]
     counts = labels != ignore_index
     foreign = counts & ((labels < 0) | (labels >= K))

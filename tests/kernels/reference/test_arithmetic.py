@@ -263,6 +263,17 @@ def test_kernels_agree_with_pythons_operators_on_every_layout(x):
         same(getattr(ar, name)(x, x), np.asarray(function(x, x)))
 
 
+def test_a_running_mean_moves_by_its_share_in_place():
+    a, b = np.array([4.0, 8.0]), np.array([8.0, -8.0])
+    ar.blend_(a, b, 0.75, 0.5)
+    assert a.tolist() == [7, 2]
+    with pytest.raises(ShapeError, match=r"\(2,\) and \(1,\)"):
+        ar.blend_(a, b[:1], 0.5, 0.5)
+    with pytest.raises(DtypeError):
+        ar.blend_(a, b.astype(np.float32), 0.5, 0.5)
+    assert a.tolist() == [7, 2]
+
+
 def test_a_sum_in_place_needs_one_shape_and_one_dtype():
     a = np.ones((2, 3))
     ar.add_(a, np.full((2, 3), 2.0))

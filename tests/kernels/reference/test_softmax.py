@@ -130,6 +130,7 @@ def test_a_class_that_is_ruled_out_costs_nothing_and_an_ignored_row_may_hold_any
     assert gradient.tolist() == [[-0.5, 0.0, 0.5], [0.0, 0.0, 0.0]]
 
 
+@pytest.mark.numpy_only
 @pytest.mark.parametrize("kernel", [cross_entropy, cross_entropy_grad])
 @pytest.mark.parametrize(
     ("changed", "error", "text"),

@@ -37,6 +37,11 @@ def _add_in_place(draw: st.DrawFn) -> KernelCase:
     return KernelCase((values(shape), values(shape)), (0,))
 
 
+def _blend(draw: st.DrawFn) -> KernelCase:
+    values, shape, numbers = Values(draw), draw(strategies.shapes(max_dims=3)), st.sampled_from([0.1, 0.25, 0.9, 1.0])
+    return KernelCase((values(shape), values(shape), draw(numbers), draw(numbers)), (0,))
+
+
 def _divide(draw: st.DrawFn) -> KernelCase:
     return KernelCase(_operands(draw, ("smooth", "positive"), ("positive",)))
 
@@ -179,6 +184,7 @@ CASES: dict[str, Cases] = {
     **{name: _unary("positive") for name in ("log", "sqrt")},
     **{name: _unary("smooth", "integers", "near_kinks") for name in ("exp", "sigmoid", "tanh")},
     "add_": _add_in_place,
+    "blend_": _blend,
     **{name: _binary("smooth", "positive", "tied") for name in ("add", "subtract", "multiply")},
     **{name: _binary(*_COMPARED) for name in ("maximum", "minimum", "maximum_mask")},
     **{name: _binary(*_COMPARED) for name in ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")},

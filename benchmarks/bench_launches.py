@@ -1,0 +1,89 @@
+"""What a training step asks of a GPU: launches, waits, memory; counted without one.
+
+    python benchmarks/bench_launches.py [--record]
+
+The networks run at full size on the device that `minires.testing.cupy_on_cpu` puts under CuPy, which writes down what it
+is told and computes nothing. Beside each kernel stands a roofline for a GPU of the H100's class: the time that its bytes
+take at full bandwidth, or its matrix product at full speed, whichever is longer. No kernel is faster than that; how far
+they are from it only a GPU can tell.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+from harness import machine, write
+
+from minires.testing import cupy_on_cpu
+
+NETWORKS = {"resnet18": (16, 224, 1000), "resnet20": (128, 32, 10)}
+BUDGET = {"resnet18": 450, "resnet20": 400}  # launches in a step, at most
+BANDWIDTH, SPEED = 3.35e12, 50e12  # bytes and float32 operations a second
+LEAST_BLOCKS, LARGE = 64, 10**5  # in a reduction over so many numbers
+REDUCTIONS = ("statistics", "gradient_sums")
+
+
+def step_of(network: str) -> Any:
+    """A training step of a network on CUDA."""
+    import minires as mr
+
+    N, size, classes = NETWORKS[network]
+    model = getattr(mr.models, network)(seed=0).to("cuda")
+    optimizer = mr.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
+    images = mr.tensor(np.zeros((N, 3, size, size), np.float32), device="cuda")
+    labels = mr.tensor(np.zeros(N, np.int64), device="cuda")
+
+    def step() -> None:
+        loss = mr.functional.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def count(device: cupy_on_cpu.NullDevice, network: str) -> dict[str, Any]:
+    """One step, after one that fills caches."""
+    step = step_of(network)
+    step()
+    with device.recording() as record:
+        step()
+    kernels: dict[str, dict[str, Any]] = defaultdict(lambda: {"launches": 0, "smallest_grid": sys.maxsize})
+    for launch in record.launches:
+        found = kernels[launch.kernel]
+        found["launches"] += 1
+        found["smallest_grid"] = min(found["smallest_grid"], launch.blocks)
+    return {
+        "launches": len(record.launches),
+        "memsets": record.memsets,
+        "synchronisations": record.synchronisations,
+        "copies": dict(record.copies),
+        "allocated_bytes": record.allocated_bytes,
+        "kernels": dict(sorted(kernels.items(), key=lambda item: -item[1]["launches"])),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--record", action="store_true", help="write a JSON file to benchmarks/records/")
+    options = parser.parse_args()
+    device = cupy_on_cpu.install(execute=False, check=False)
+    results = {network: count(device, network) for network in NETWORKS}
+    for network, found in results.items():
+        print(
+            f"{network}: {found['launches']} launches of at most {BUDGET[network]}, {found['memsets']} memsets, "
+            f"{found['synchronisations']} synchronisations, {found['allocated_bytes'] / 2**20:.0f} MiB from the device"
+        )
+        for kernel, row in found["kernels"].items():
+            print(f"    {kernel:44} {row['launches']:4} ×, smallest grid {row['smallest_grid']:6}")
+    if options.record:
+        write("launches", machine(1), results)
+    cupy_on_cpu.leave(0)
+
+
+if __name__ == "__main__":
+    main()

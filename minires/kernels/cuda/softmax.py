@@ -1,0 +1,173 @@
+"""Cross-entropy on a GPU: a block of threads for each row of logits, and no look at the labels from outside.
+
+The formulas are those of kernels/reference/softmax.py. To tell of a label that is no class, the host would have to
+wait for the device; here such a row costs NaN, and hands NaN to its logits.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from minires.device import Array, same_dtype, xp_of
+from minires.errors import ShapeError
+from minires.kernels.checks import check_labels
+
+_THREADS = 128  # in a block, which takes a row
+
+
+def cross_entropy(logits: Array, labels: Array, label_smoothing: float, ignore_index: int, reduction: str) -> Array:
+    """How unlikely softmax(logits) holds the labels to be, in nats: `minires.kernels.reference.cross_entropy`.
+
+    Parameters
+    ----------
+    logits : (N, K) float array
+    labels : (N,) int64 array with values in 0 … K − 1, or ``ignore_index``; another costs NaN
+    label_smoothing, ignore_index, reduction : as the reference's
+
+    Returns
+    -------
+    loss : an array of no axes, or (N,) for "none"; dtype of logits
+
+    Raises
+    ------
+    ShapeError, DtypeError, ValueError : as the reference does.
+
+    Identity that tests it: equal to the reference, within rounding.
+    """
+    check_labels(logits, labels, label_smoothing, reduction)
+    xp, (N, K), labels = xp_of(logits), logits.shape, xp_of(labels).ascontiguousarray(labels)
+    losses: Array = xp.full(N, np.nan, logits.dtype) if not K else xp.empty(N, logits.dtype)
+    if N and K:
+        numbers = np.int32(K), np.float64(label_smoothing), np.int64(ignore_index)
+        _rows("losses", logits.dtype)((N,), (_THREADS,), (xp.ascontiguousarray(logits), labels, losses, *numbers))
+    if reduction == "none":
+        return losses
+    loss: Array = xp.empty((), logits.dtype)
+    how = np.int32(N), np.int64(ignore_index), np.int32(reduction == "mean")
+    _rows("total_loss", logits.dtype)((1,), (_THREADS,), (losses, labels, loss, *how))
+    return loss
+
+
+def cross_entropy_grad(
+    gy: Array, logits: Array, labels: Array, label_smoothing: float, ignore_index: int, reduction: str
+) -> Array:
+    """Gradient by the logits of `cross_entropy`: `minires.kernels.reference.cross_entropy_grad`.
+
+    Parameters
+    ----------
+    gy : an array of no axes, or (N,) for "none"
+    logits, labels, label_smoothing, ignore_index, reduction : as in the forward pass
+
+    Returns
+    -------
+    glogits : (N, K), dtype of logits
+
+    Raises
+    ------
+    as `cross_entropy`; ShapeError and DtypeError also if gy has not the shape and dtype of the loss.
+
+    Identity that tests it: equal to the reference, within rounding.
+    """
+    check_labels(logits, labels, label_smoothing, reduction)
+    expected = labels.shape if reduction == "none" else ()
+    if gy.shape != expected:
+        raise ShapeError(f"the gradient of the loss has shape {gy.shape}, but the loss has {expected}")
+    same_dtype(gy, logits)
+    xp, (N, K) = xp_of(logits), logits.shape
+    glogits: Array = xp.empty((N, K), logits.dtype)
+    if N and K:
+        how = np.int32(("none", "sum", "mean").index(reduction))
+        numbers = np.int32(N), np.int32(K), np.float64(label_smoothing), np.int64(ignore_index), how
+        arrays = *map(xp.ascontiguousarray, (gy, logits, labels)), glogits
+        _rows("gradients", logits.dtype)((N,), (_THREADS,), (*arrays, *numbers))
+    return glogits
+
+
+_CODE = r"""
+__device__ double reduced(double value, bool maximum) { // over the block, for all its threads
+    __shared__ double values[THREADS];
+    __syncthreads();
+    values[threadIdx.x] = value;
+    for (int half = THREADS / 2; half; half /= 2) {
+        __syncthreads();
+        if (threadIdx.x < half) {
+            const double a = values[threadIdx.x], b = values[threadIdx.x + half];
+            values[threadIdx.x] = !maximum ? a + b : a > b || a != a ? a : b;
+        }
+    }
+    __syncthreads();
+    return values[0];
+}
+
+__device__ double largest(const T *row, int K) {
+    double most = row[0];
+    for (int k = threadIdx.x; k < K; k += THREADS) most = row[k] > most || row[k] != row[k] ? (double)row[k] : most;
+    return reduced(most, true);
+}
+
+// Block n: the loss of row n.
+extern "C" __global__ void losses(
+    const T *logits, const long long *labels, T *loss, int K, double smoothing, long long ignored) {
+    const T *row = logits + (long long)blockIdx.x * K;
+    const long long label = labels[blockIdx.x];
+    const double most = largest(row, K);
+    double sum = 0, all = 0;
+    for (int k = threadIdx.x; k < K; k += THREADS) {
+        sum += exp((double)row[k] - most);
+        all += (double)row[k] - most;
+    }
+    const double log_sum = log(reduced(sum, false));
+    all = reduced(all, false) - K * log_sum;
+    if (threadIdx.x) return;
+    const bool is_class = label >= 0 && label < K;
+    double cost = is_class ? -(1 - smoothing) * (row[label] - most - log_sum) : nan("");
+    if (smoothing > 0) cost -= smoothing * all / K;
+    loss[blockIdx.x] = label == ignored ? 0 : cost;
+}
+
+__device__ double counted(const long long *labels, int N, long long ignored) {
+    double rows = 0;
+    for (int n = threadIdx.x; n < N; n += THREADS) rows += labels[n] != ignored;
+    return reduced(rows, false);
+}
+
+// One block: the sum, or the mean over the rows that count.
+extern "C" __global__ void total_loss(
+    const T *losses, const long long *labels, T *loss, int N, long long ignored, int mean) {
+    double sum = 0;
+    for (int n = threadIdx.x; n < N; n += THREADS) sum += losses[n];
+    sum = reduced(sum, false);
+    const double rows = counted(labels, N, ignored);
+    if (threadIdx.x == 0) loss[0] = !mean ? sum : rows > 0 ? sum / rows : nan("");
+}
+
+// Block n: the gradient by row n. how: 0 for "none", 1 for "sum", 2 for "mean".
+extern "C" __global__ void gradients(
+    const T *gy, const T *logits, const long long *labels, T *gradient, int N, int K, double smoothing,
+    long long ignored, int how) {
+    const T *row = logits + (long long)blockIdx.x * K;
+    const long long label = labels[blockIdx.x];
+    double share = how ? gy[0] : gy[blockIdx.x];
+    if (how == 2) share /= max(counted(labels, N, ignored), 1.0);
+    const double most = largest(row, K);
+    double sum = 0;
+    for (int k = threadIdx.x; k < K; k += THREADS) sum += exp((double)row[k] - most);
+    sum = reduced(sum, false);
+    const bool is_class = label >= 0 && label < K;
+    for (int k = threadIdx.x; k < K; k += THREADS) {
+        const double apart = exp((double)row[k] - most) / sum - (k == label ? 1 - smoothing : 0) - smoothing / K;
+        gradient[(long long)blockIdx.x * K + k] = label == ignored ? 0 : is_class ? share * apart : nan("");
+    }
+}
+"""
+
+
+@functools.cache
+def _rows(name: str, dtype: Any) -> Any:
+    import cupy
+
+    code = f"typedef {'float' if dtype == np.float32 else 'double'} T;\n#define THREADS {_THREADS}\n{_CODE}"
+    return cupy.RawKernel(code, name)
