@@ -16,6 +16,7 @@ import collections
 import contextlib
 import math
 import mmap
+import os
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -113,13 +114,33 @@ def _lease(size: int) -> _Lease:
             if start is not None:
                 break
         else:
-            region = _Region(max(_REGION, size))
+            region = _new_region(size)
             _regions.append(region)
             start = region.take(size)
             assert start is not None
     lease = _Lease((size,), np.uint8, region.memory, start)
     lease.place = region, start, start + size
     return lease
+
+
+def _new_region(size: int) -> _Region:
+    """A region for an array of ``size`` bytes and others, or for it alone where address space is short."""
+    for length in (max(_REGION, size), size):
+        with contextlib.suppress(OSError, OverflowError):
+            return _Region(length)
+    raise MemoryError(f"the system has no {size} bytes more")
+
+
+def _after_fork() -> None:
+    """In a child: the lock may be held, and lists be half changed, by a thread that is not here."""
+    global _lock
+    _lock = threading.Lock()
+    _regions.clear()
+    _returned.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _take_back() -> None:

@@ -12,6 +12,7 @@ jobs.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import math
 import os
 import queue
@@ -51,6 +52,7 @@ class _Region:
         self.lock = threading.Lock()
         self.changed = threading.Condition(self.lock)  # notified when a step begins, and when all is over
         self.steps = steps
+        self.context = contextvars.copy_context()  # of the caller: np.errstate, for one
         self.function: Callable[[Any], object] | None = None
         self.jobs: list[Any] = []
         self.taken = self.running = 0
@@ -158,7 +160,7 @@ def _serve(regions: queue.SimpleQueue[_Region | None]) -> None:
     with _guard.lock:
         _guard.limit_this_thread()
     while (region := regions.get()) is not None:
-        region.work()
+        region.context.copy().run(region.work)
         del region  # or an idle worker would keep the last region's arrays alive
 
 

@@ -1,5 +1,7 @@
 import gc
 import itertools
+import mmap
+import os
 import threading
 
 import numpy as np
@@ -126,3 +128,28 @@ def test_release_memory_lets_go_of_what_no_array_takes():
     del kept, again
     release_memory()
     assert not memory._regions
+
+
+def test_where_address_space_is_short_an_array_has_a_region_of_its_own(monkeypatch):
+    real = mmap.mmap
+
+    def short(fileno, length, **how):
+        if length > 1 << 24:
+            raise OSError(12, "Cannot allocate memory")
+        return real(fileno, length, **how)
+
+    monkeypatch.setattr(memory.mmap, "mmap", short)
+    assert new_array(LARGE, np.float32).shape == LARGE
+    with pytest.raises(MemoryError, match="bytes more"):
+        new_array((10_000, 1000), np.float64)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_forked_while_memory_is_asked_for_has_its_own():
+    array = new_array(LARGE, np.float32)
+    with memory._lock:
+        child = os.fork()
+        if child == 0:
+            other = new_array(LARGE, np.float32)
+            os._exit(0 if place(other) != place(array) else 1)
+    assert os.waitpid(child, 0)[1] == 0

@@ -362,3 +362,17 @@ def test_a_child_forked_while_another_thread_computes_is_not_stuck_and_has_its_b
         leave.set()
         thread.join(60)
         assert finished
+
+
+def test_jobs_run_in_the_callers_context():
+    """What np.errstate says holds on every thread."""
+    threads.set_num_threads(3)
+    seen, all_here = [], threading.Barrier(3, timeout=60)
+
+    def job(_):
+        all_here.wait()
+        seen.append(np.geterr()["over"])
+
+    with np.errstate(over="raise"):
+        threads.parallel(job, range(3))
+    assert seen == ["raise"] * 3

@@ -78,8 +78,8 @@ def _walk(
     def complete(node: Node, passed_on: bool = False) -> Tensor:
         gradient = arrived.pop(node)
         for hook in tuple(node.hooks.values()):
-            replaced, gradient._sole = hook(gradient), False
-            gradient = gradient if replaced is None else _checked(replaced, node, "a hook")
+            gradient = gradient if (replaced := hook(gradient)) is None else _checked(replaced, node, "a hook")
+            gradient._sole = False  # whichever it is, the hook may hold it
         if node in targets if targets is not None else node.keeper is not None:
             found[node], gradient._sole = gradient, gradient._sole and not passed_on
         return gradient

@@ -14,6 +14,7 @@ arXiv:1712.05877, section 3.2; the idea is older.
 from __future__ import annotations
 
 import copy
+import warnings
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -56,12 +57,32 @@ def fold_batch_norm(model: Module, example: Tensor | None = None) -> Module:
     Raises
     ------
     ShapeError : if no usual image size fits the model: pass an example.
+
+    Warns
+    -----
+    UserWarning : if the folded network gives something else on an image of noise, because a layer's parameters are
+        read elsewhere, too; nothing is folded then.
     """
     folded = _copy(model).eval()
-    for conv, norm in _pairs(folded, example):
+    first = next((module for module in folded.modules() if type(module) is Conv2d), None)
+    if first is None:
+        return folded
+    x = _example(folded, first) if example is None else example
+    pairs = _pairs(folded, x)
+    probe = _noise(x)
+    before = _values(folded, probe)
+    for conv, norm in pairs:
         _fold(conv, norm)
         _replace(folded, {norm: FoldedBatchNorm()})
-    return folded.eval()
+    folded.eval()
+    if pairs and not _agree(before, folded, probe):
+        warnings.warn(
+            f"fold_batch_norm folds nothing: folded, {type(model).__name__} would give something else. It reads the "
+            "parameters of a convolution or of a batch norm elsewhere, too",
+            stacklevel=2,
+        )
+        return _copy(model).eval()
+    return folded
 
 
 def _copy(model: Module) -> Module:
@@ -93,6 +114,38 @@ def _replace(model: Module, replacements: Mapping[Any, Module]) -> None:
         for name, child in module._places():
             if child in replacements:
                 setattr(module, name, replacements[child])
+
+
+# The proof
+
+
+def _noise(x: Tensor) -> Tensor:
+    """An image like the example, of normal numbers."""
+    return tensor(np.random.default_rng(0).standard_normal(x.shape), device=x.device, dtype=x.dtype)
+
+
+def _values(model: Module, x: Tensor) -> list[Array] | None:
+    """The arrays that a model gives, if it gives a tensor or a collection of tensors."""
+    with no_grad():
+        output = model(x)
+    outputs = output.values() if isinstance(output, dict) else output if isinstance(output, list | tuple) else [output]
+    return [y.numpy() for y in outputs] if all(isinstance(y, Tensor) for y in outputs) else None
+
+
+def _agree(before: list[Array] | None, folded: Module, x: Tensor) -> bool:
+    """Whether the folded network gives the same, within what rounding explains, where that can be told."""
+    if before is None or not all(np.isfinite(y).all() for y in before):
+        return True
+    try:
+        after = _values(folded, x)
+    except AttributeError:  # of a batch norm that is gone
+        return False
+    assert after is not None
+    return all(
+        np.abs(a - b).max(initial=0) <= np.sqrt(np.finfo(b.dtype).eps) * np.abs(b).max(initial=0)
+        for a, b in zip(after, before, strict=True)
+        if b.dtype.kind == "f"
+    )
 
 
 # The trace
@@ -132,6 +185,10 @@ class _Probe(FoldedBatchNorm):
         self.norm = norm
         self.calls: list[_Call | None] = []
 
+    def __getattr__(self, name: str) -> Any:
+        """What is asked of the batch norm itself."""
+        return getattr(vars(self)["norm"], name)
+
     def forward(self, x: Tensor) -> Tensor:
         """Do what the batch norm does."""
         call = x.call if isinstance(x, _Watched) else None
@@ -155,7 +212,7 @@ class _Probe(FoldedBatchNorm):
         return conv
 
 
-def _pairs(model: Module, example: Tensor | None) -> list[tuple[Conv2d, BatchNorm2d]]:
+def _pairs(model: Module, x: Tensor) -> list[tuple[Conv2d, BatchNorm2d]]:
     """Each convolution with the batch norm that can be folded into it, by one forward pass."""
     known = [module for module in model.modules() if "forward" not in vars(module)]
     convs = [module for module in known if type(module) is Conv2d]
@@ -163,7 +220,6 @@ def _pairs(model: Module, example: Tensor | None) -> list[tuple[Conv2d, BatchNor
     probes = {norm: _Probe(norm) for norm in norms if norm.running_mean is not None}
     if not convs or not probes:
         return []
-    x = _example(model, convs[0]) if example is None else example
     calls: list[_Call] = []
 
     def watch(conv: Module, _: tuple[Any, ...], y: Tensor) -> Tensor:

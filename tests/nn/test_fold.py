@@ -338,3 +338,31 @@ def test_an_unusual_image_size_needs_an_example():
     folded = fold_batch_norm(model, x)
     assert count(folded, FoldedBatchNorm) == 1
     assert_same_output(model, folded, x)
+
+
+class ReadsElsewhere(nn.Module):
+    """A convolution and its batch norm, and something else that reads a parameter of either."""
+
+    def __init__(self, more):
+        super().__init__()
+        self.conv, self.norm, self.more = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), more
+
+    def forward(self, x):
+        return self.norm(self.conv(x)) + self.more(self, x)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        lambda model, x: model.conv.bias.sum(),
+        lambda model, x: model.conv.forward(x),
+        lambda model, x: F.conv2d(x, model.conv.weight, padding=1),
+        lambda model, x: model.norm.weight.sum(),
+    ],
+)
+def test_what_is_read_elsewhere_is_not_folded_and_this_is_said(more):
+    model = randomise(ReadsElsewhere(more))
+    with pytest.warns(UserWarning, match="folds nothing: folded, ReadsElsewhere would give something else"):
+        folded = fold_batch_norm(model)
+    x = image(1, 3, 8, 8, dtype=np.float32)
+    assert np.array_equal(folded(x).array, model.eval()(x).array)

@@ -50,8 +50,16 @@ def set_winograd(enabled: bool) -> None:
     """Whether 3×3 convolutions with stride 1 in float32 may go Winograd's way, which is faster and rounds more.
 
     It rounds about six times as much as a plain sum of products: up to 1.7e-5 of the largest value of a result,
-    against 3e-6. The choice is the process's, and holds for what is computed from now on, backward passes too.
+    against 3e-6. An infinity or NaN in an image reaches all outputs of the 4×4 tiles that see it, sums overflow some
+    decades earlier, and beside numbers a million times as large small ones drown. The choice is the process's, and
+    holds for what is computed from now on, backward passes too.
+
+    Raises
+    ------
+    TypeError : if ``enabled`` is not a bool.
     """
+    if not isinstance(enabled, bool):
+        raise TypeError(f"set_winograd takes True or False, got {enabled!r}")
     _unwanted.discard(conv_winograd) if enabled else _unwanted.add(conv_winograd)
     plan.cache_clear()
 

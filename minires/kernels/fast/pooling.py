@@ -216,7 +216,7 @@ def _max_pool(x: Array, geometry: Geometry, wants_winners: bool) -> tuple[Array,
             met_nan.append(windows.start)
             return
         along = scratch("pool row winners", maxima.shape, winners.dtype)
-        _first(image[rows], maxima, taps.along, (s for s, _, _ in taps.along), along)
+        _first(image[rows], maxima, taps.along, (winners.dtype.type(s) for s, _, _ in taps.along), along)
         numbers = (along[seen] + winners.dtype.type(r * S) for r, _, seen in down)
         _first(maxima, out, down, numbers, winners[windows].reshape(out.shape))
 

@@ -76,3 +76,9 @@ def test_winograds_way_can_be_closed():
 def test_shapes_that_do_not_fit_have_no_plan():
     with pytest.raises(ShapeError, match="has 8 channels"):
         plan(Geometry((3, 3)), (2, 8, 9, 9), (8, 7, 3, 3), np.float32)
+
+
+@pytest.mark.parametrize("value", ["off", 0, None])
+def test_whether_winograd_is_wanted_is_true_or_false(value):
+    with pytest.raises(TypeError, match="True or False"):
+        mr.set_winograd(value)

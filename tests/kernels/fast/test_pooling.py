@@ -133,3 +133,12 @@ def test_what_is_wrong_raises_as_in_the_reference(raises_the_same):
     raises_the_same(pooling.adaptive_avg_pool2d, reference.adaptive_avg_pool2d, x, (0, 1))
     raises_the_same(pooling.adaptive_avg_pool2d_grad, reference.adaptive_avg_pool2d_grad, gy[0], (4, 4))
     raises_the_same(pooling.adaptive_avg_pool2d_grad, reference.adaptive_avg_pool2d_grad, gy, (0, 4))
+
+
+def test_windows_may_be_wider_than_a_byte_counts():
+    x = np.random.default_rng(0).standard_normal((1, 2, 3, 400)).astype(np.float32)
+    geometry = Geometry((1, 300))
+    for actual, expected in zip(
+        pooling.max_pool2d_winners(x, geometry), reference.max_pool2d_winners(x, geometry), strict=True
+    ):
+        assert np.array_equal(actual, expected)
