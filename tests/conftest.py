@@ -34,6 +34,8 @@ def pytest_ignore_collect(collection_path, config):
 
 def pytest_collection_modifyitems(config, items):
     if config.getoption("--cuda"):
+        for module in {item.module for item in items if item.path.parent.name == "reference"}:
+            importlib.import_module("bodies").carry(module)
         kept = [item for item in items if item.get_closest_marker("numpy_only") is None]
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept

@@ -1,40 +1,50 @@
 """The kernels for CuPy under the tests that were written for the reference's on NumPy.
 
-pytest imports this for ``--cuda cpu`` and ``--cuda gpu`` before any test: each kernel in kernels/reference is replaced
-by the one that computes on CUDA arrays, of kernels/cuda or else itself, carried to the device and back.
+For ``--cuda cpu`` and ``--cuda gpu``: in the test modules of tests/kernels/reference, each kernel is replaced by the
+one that computes on CUDA arrays, of kernels/cuda or else itself, carried to the device and back. The package stays as
+it is.
 """
 
 import functools
-import importlib
-import pkgutil
+import types
 
 import numpy as np
 
+from minires.kernels import cuda, reference
 from minires.testing import cupy_on_cpu
+
+REFERENCE = "minires.kernels.reference"
 
 
 def begin(where):
-    """Let kernels compute on a GPU, or on the CPU in its place."""
+    """Let CuPy compute on a GPU, or on the CPU in its place."""
     if where == "cpu":
         begin.device = cupy_on_cpu.install()
-    from minires.kernels import cuda, reference
-
-    for found in pkgutil.iter_modules(reference.__path__, "minires.kernels.reference."):
-        module = importlib.import_module(found.name)
-        for name in reference.__all__:
-            kernel = vars(module).get(name)
-            if kernel is not None and kernel.__module__ == found.name:
-                carried = cupy_on_cpu.carried(chosen(kernel, getattr(cuda, name) if name in cuda.__all__ else kernel))
-                setattr(module, name, carried)
-                setattr(reference, name, carried)
 
 
-def chosen(reference, own):
-    """The kernel that `kernels.choose` takes for CUDA arrays: the reference's for complex ones."""
+def carry(module):
+    """Replace the kernels that a test module has imported, or that modules have that it has imported."""
+    for name, value in list(vars(module).items()):
+        if is_kernel(value):
+            setattr(module, name, on_cuda(value))
+        elif isinstance(value, types.ModuleType) and value.__name__.startswith(REFERENCE):
+            items = {n: on_cuda(v) if is_kernel(v) else v for n, v in vars(value).items()}
+            setattr(module, name, types.SimpleNamespace(**items))
 
-    @functools.wraps(reference)
-    def kernel(*arguments, **options):
+
+def is_kernel(value):
+    """Whether this is one of the reference kernels."""
+    return isinstance(value, types.FunctionType) and getattr(reference, value.__name__, None) is value
+
+
+@functools.cache
+def on_cuda(kernel):
+    """What `kernels.choose` takes for CUDA arrays, carried: the reference's for complex ones."""
+    own = getattr(cuda, kernel.__name__) if kernel.__name__ in cuda.__all__ else kernel
+
+    @functools.wraps(kernel)
+    def chosen(*arguments, **options):
         is_complex = any(np.iscomplexobj(argument) for argument in arguments if hasattr(argument, "dtype"))
-        return (reference if is_complex else own)(*arguments, **options)
+        return (kernel if is_complex else own)(*arguments, **options)
 
-    return kernel
+    return cupy_on_cpu.carried(chosen)
