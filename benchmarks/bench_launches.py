@@ -1,15 +1,17 @@
 """What a training step asks of a GPU: launches, waits, memory; counted without one.
 
-    python benchmarks/bench_launches.py [--record]
+    python benchmarks/bench_launches.py [--record] [--nvrtc 90]
 
 The networks run at full size on the device that `minires.testing.cupy_on_cpu` puts under CuPy, which writes down what
 it is told and computes nothing. The exit status is 1 if a step takes more launches than it may, or waits, or has a
-reduction over many numbers that starts few blocks.
+reduction over many numbers that starts few blocks. With ``--nvrtc``, NVRTC compiles each kernel that the steps start,
+in float32 and float64, for that compute capability times ten.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections import defaultdict
 from typing import Any
@@ -25,14 +27,14 @@ LEAST_BLOCKS = 64  # of a reduction over an image: all of these networks have 10
 REDUCTIONS = ("statistics", "gradient_sums")
 
 
-def step_of(network: str) -> Any:
+def step_of(network: str, dtype: Any = np.float32) -> Any:
     """A training step of a network on CUDA."""
     import minires as mr
 
     N, size = NETWORKS[network]
-    model = getattr(mr.models, network)(seed=0).to("cuda")
+    model = getattr(mr.models, network)(seed=0).to("cuda", dtype)
     optimizer = mr.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
-    images = mr.tensor(np.zeros((N, 3, size, size), np.float32), device="cuda")
+    images = mr.tensor(np.zeros((N, 3, size, size), dtype), device="cuda")
     labels = mr.tensor(np.zeros(N, np.int64), device="cuda")
 
     def step() -> None:
@@ -68,8 +70,16 @@ def count(device: cupy_on_cpu.NullDevice, network: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", action="store_true", help="write a JSON file to benchmarks/records/")
+    parser.add_argument("--nvrtc", type=int, metavar="ARCHITECTURE", help="compile for it, and count nothing")
     options = parser.parse_args()
-    device = cupy_on_cpu.install(execute=False, check=False)
+    compiled = options.nvrtc is not None
+    device = cupy_on_cpu.install(execute=False, check=False, nvrtc=compiled, architecture=options.nvrtc or 80)
+    if compiled:
+        with device.recording() as record:
+            for network, dtype in itertools.product(NETWORKS, (np.float32, np.float64)):
+                step_of(network, dtype)()
+        print(f"{record.compilations} programs compiled for sm_{options.nvrtc}")
+        cupy_on_cpu.leave(0)
     results = {network: count(device, network) for network in NETWORKS}
     for network, found in results.items():
         print(
