@@ -90,5 +90,6 @@ def even(count: int) -> int:
 
 def pieces(n: int, count: int) -> list[slice]:
     """0 … n cut into ``count`` slices of nearly equal length; fewer where some would be empty."""
+    count = min(n, count)
     cuts = [n * i // count for i in range(count + 1)] if count else []
     return [slice(a, b) for a, b in itertools.pairwise(cuts) if a < b]

@@ -249,6 +249,15 @@ def test_results_that_the_dtype_cannot_hold_raise(call):
         call(np.arange(1, 4))
 
 
+def test_integers_have_powers_and_floats_negative_ones_too():
+    i, x = np.arange(1, 4), np.array([0.5, 4.0])
+    for n in (0, 1, 3):
+        same(ar.power(i, n), i**n)
+    same(ar.power(x, -1), 1 / x)
+    with pytest.raises(DtypeError, match="power of int64 and -1 is not int64"):
+        ar.power(i, -1)
+
+
 def test_integers_add_and_compare():
     i = np.arange(4)
     same(ar.add(i, 1), i + 1)
