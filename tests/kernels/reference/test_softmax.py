@@ -156,6 +156,12 @@ def test_what_does_not_fit_is_named(kernel, changed, error, text):
     assert text in str(caught.value)
 
 
+def test_integers_have_no_softmax():
+    for function in (softmax, log_softmax):
+        with pytest.raises(DtypeError, match="needs a float array, got int64"):
+            function(np.arange(6).reshape(2, 3), 1)
+
+
 def test_axes_and_gradients_that_do_not_fit_are_named():
     with pytest.raises(ShapeError, match=r"softmax along axis 2 .* got \(2, 3\)"):
         softmax(np.ones((2, 3)), 2)
