@@ -55,12 +55,7 @@ def of_width(width: int) -> Callable[[], object]:
 
 AXES = (
     Axis("batch", (16, 32, 64, 128, 256), 1, lambda n: training(models.resnet20(), n, 3, 32, 32)),
-    Axis(
-        "pixels",
-        (16**2, 32**2, 64**2, 128**2),
-        1,
-        lambda n: training(models.resnet20(), 16, 3, math.isqrt(n), math.isqrt(n)),
-    ),
+    Axis("pixels", (16**2, 32**2, 64**2, 128**2), 1, of_pixels),
     Axis("depth", (8, 14, 26, 50, 98), 1, lambda n: training(models.CifarResNet(n), 64, 3, 32, 32)),
     Axis("channels", (32, 64, 128, 256, 512), 2, of_width),
 )
