@@ -6,8 +6,9 @@ first asked for, never at import.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -162,6 +163,20 @@ def thawed(array: Array) -> Array:
     if isinstance(array, np.ndarray):
         array.setflags(write=True)
     return array
+
+
+@contextlib.contextmanager
+def writing(array: Array) -> Iterator[Array]:
+    """``with writing(array):`` marked as writable inside, and as read-only from then on.
+
+    Raises
+    ------
+    ValueError : as `thawed` does.
+    """
+    try:
+        yield thawed(array)
+    finally:
+        frozen(array)
 
 
 def writable_into(array: Array, value: Any) -> Array:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from minires.device import Array, copied, device_of, frozen, new_zeros, thawed, writable_into
+from minires.device import Array, copied, device_of, frozen, new_zeros, writable_into, writing
 from minires.errors import DtypeError, GraphError
 from minires.hooks import Hook
 from minires.values import Values
@@ -48,7 +49,7 @@ class Node:
 class Tensor(Values):
     """An array with a history. Make one with `minires.tensor`; operations make the others.
 
-    The array is read-only. The one legal way to change it is `assign_` (and `update_`, for optimisers),
+    The array is read-only. The one legal way to change it is `assign_` (and `writable`, for optimisers),
     which counts versions, so that a backward pass notices if a value that it needs has changed. On CuPy
     arrays, which cannot be made read-only, a write through ``x.array`` goes undetected.
 
@@ -177,10 +178,13 @@ class Tensor(Values):
         GraphError : if a recorded operation made this tensor, or it is a view of another.
         """
         source = writable_into(self._array, value._array if isinstance(value, Tensor) else value)
-        return self.update_(lambda array: array.__setitem__(..., source))
+        with self.writable() as array:
+            array[...] = source
+        return self
 
-    def update_(self, function: Callable[[Array], object]) -> Tensor:
-        """Call ``function`` with the writable array, to change it in place.
+    @contextlib.contextmanager
+    def writable(self) -> Iterator[Array]:
+        """``with x.writable() as array:`` the array itself, to be changed in place.
 
         Raises
         ------
@@ -189,10 +193,6 @@ class Tensor(Values):
         self._must_be_leaf("changed in place", "make a new one")
         if self._version.array is not self._array:
             raise GraphError("this tensor is a view of another; change that one instead")
-        thawed(self._array)
-        self._version.count += 1
-        try:
-            function(self._array)
-        finally:
-            frozen(self._array)
-        return self
+        with writing(self._array) as array:
+            self._version.count += 1
+            yield array

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -227,13 +226,10 @@ def batch_norm_act(
         M = x.size // C
         for running, batch, share in ((running_mean, mean, momentum), (running_var, var, momentum * M / (M - 1))):
             if running is not None:
-                running.update_(functools.partial(_blend, batch, 1 - momentum, share))
+                with running.writable() as array:
+                    kernels.choose(array).blend_(array, batch, 1 - momentum, share)
 
     return BatchNormAct.apply(x, gamma, beta, shortcut, relu=relu, eps=eps, observe=observe)  # type: ignore[no-any-return]
-
-
-def _blend(batch: Array, keep: float, share: float, running: Array) -> None:
-    kernels.choose(running).blend_(running, batch, keep, share)
 
 
 def _constant(value: float, x: Tensor) -> Tensor:

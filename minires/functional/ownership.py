@@ -18,7 +18,9 @@ def accumulate(x: Tensor, y: Tensor) -> Tensor:
     x, y : tensors of one shape, dtype and device
     """
     if x._sole and not recording():
-        return x.update_(lambda array: kernels.choose(array).add_(array, y._array))
+        with x.writable() as array:
+            kernels.choose(array).add_(array, y._array)
+        return x
     total = add(x, y)
     total._sole = not recording()
     return total

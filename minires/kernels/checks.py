@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -72,12 +73,31 @@ def check_winners(gy: Array, winners: Array, geometry: Geometry, size: Size) -> 
     check_pooled(winners, shape)
 
 
-def check_step(p: Array, *others: Array) -> None:
-    """Raise ShapeError or DtypeError unless what an optimizer's step takes beside a parameter is like it."""
-    same_dtype(p, *others)
-    if any(other.shape != p.shape for other in others):
-        shapes = " and ".join(str(other.shape) for other in others)
-        raise ShapeError(f"a parameter of shape {p.shape} needs arrays of its shape beside it, got {shapes}")
+def check_step(ps: Sequence[Array], *others: Sequence[Array]) -> None:
+    """Raise ShapeError or DtypeError unless what an optimizer's step takes beside each parameter is like it."""
+    if any(len(beside) != len(ps) for beside in others):
+        counts = " and ".join(str(len(beside)) for beside in others)
+        raise ShapeError(f"{len(ps)} parameters need as many arrays beside them, got {counts}")
+    dtypes = sorted({str(p.dtype) for p in ps})
+    if len(dtypes) > 1:
+        raise DtypeError(f"the parameters of one call have one dtype, got {' and '.join(dtypes)}")
+    for p, *beside in zip(ps, *others, strict=True):
+        same_dtype(p, *beside)
+        if any(other.shape != p.shape for other in beside):
+            shapes = " and ".join(str(other.shape) for other in beside)
+            raise ShapeError(f"a parameter of shape {p.shape} needs arrays of its shape beside it, got {shapes}")
+
+
+def check_momentum(momentum: float, velocities: Sequence[Array] | None) -> None:
+    """Raise ShapeError if there is momentum, and nothing that keeps it."""
+    if momentum and velocities is None:
+        raise ShapeError(f"momentum {momentum} needs a velocity for each parameter, got None")
+
+
+def check_count(step: int) -> None:
+    """Raise ShapeError unless Adam's steps are counted from 1."""
+    if step < 1:
+        raise ShapeError(f"adam_ counts steps from 1, got step {step}")
 
 
 def check_labels(logits: Array, labels: Array, label_smoothing: float, reduction: str) -> None:

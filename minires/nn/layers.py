@@ -166,7 +166,8 @@ class BatchNorm2d(Module):
             relu=relu,
         )
         if counts:
-            self.num_batches_tracked.update_(_increment)
+            with self.num_batches_tracked.writable() as count:
+                count += 1
         return y
 
     def extra_repr(self) -> str:
@@ -271,7 +272,3 @@ def _size(name: str, value: Any) -> int:
     if not hasattr(value, "__index__") or isinstance(value, bool) or value < 1:
         raise ShapeError(f"{name} must be a positive integer, got {value!r}")
     return int(value)
-
-
-def _increment(count: Array) -> None:
-    count += 1

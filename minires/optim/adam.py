@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minires import kernels
-from minires.autograd.tensor import Tensor
+from minires.device import Array
 from minires.optim.optimizer import Optimizer, Params, zeros_like
 from minires.optim.options import check_not_negative, check_number
 
@@ -48,14 +48,19 @@ class Adam(Optimizer):
         for place, beta in enumerate(betas):
             check_number(f"betas[{place}]", beta, lambda number: 0 <= number < 1, "a number in [0, 1)")
 
-    def update(self, parameter: Tensor, g: Any, group: dict[str, Any], state: dict[str, Any]) -> None:
+    def stage(self, state: dict[str, Any]) -> int:
+        """How many steps there were."""
+        return state.get("step", 0)  # type: ignore[no-any-return]
+
+    def update(self, ps: list[Array], gs: list[Array], group: dict[str, Any], states: list[dict[str, Any]]) -> None:
         """One step of `adam_`."""
-        (beta1, beta2), adam_ = group["betas"], kernels.choose(g).adam_
-        if not state:
-            state.update(step=0, m=zeros_like(parameter), v=zeros_like(parameter))
-        state["step"] += 1
-        rates = (group["lr"], beta1, beta2, group["eps"], group["weight_decay"])
-        parameter.update_(lambda p: adam_(p, g, state["m"], state["v"], state["step"], *rates, self.decoupled))
+        for p, state in zip(ps, states, strict=True):
+            if not state:
+                state.update(step=0, m=zeros_like(p), v=zeros_like(p))
+            state["step"] += 1
+        ms, vs = ([state[name] for state in states] for name in ("m", "v"))
+        rates = (group["lr"], *group["betas"], group["eps"], group["weight_decay"])
+        kernels.choose(*ps).adam_(ps, gs, ms, vs, states[0]["step"], *rates, self.decoupled)
 
 
 class AdamW(Adam):

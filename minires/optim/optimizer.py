@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from numbers import Integral
 from typing import Any, TypeAlias
@@ -20,7 +21,8 @@ class Optimizer:
     """The base of all optimisers.
 
     A subclass defines `update`, and names in ``arrays`` and ``counts`` what it keeps between steps for each
-    parameter: arrays of the parameter's shape and dtype, and integers.
+    parameter: arrays of the parameter's shape and dtype, and integers. `stage` says which parameters can be updated
+    in one call.
 
     Parameters
     ----------
@@ -115,7 +117,7 @@ class Optimizer:
         """Set the gradients to None, or to new zeros where there are any."""
         for _, parameter, _ in self._every():
             zero = parameter.grad is not None and not set_to_none
-            parameter.grad = Tensor(zeros_like(parameter)) if zero else None
+            parameter.grad = Tensor(zeros_like(parameter.array)) if zero else None
 
     def step(self) -> None:
         """Update every parameter that has a gradient, or, when a gradient or an option does not fit, none.
@@ -131,12 +133,32 @@ class Optimizer:
         for where, parameter, _ in every:
             if parameter.grad is not None:
                 _check_gradient(parameter.grad, parameter, where)
+        alike: dict[Any, list[tuple[Tensor, dict[str, Any], dict[str, Any]]]] = {}
         for place, (_, parameter, group) in enumerate(every):
             if parameter.grad is not None:
-                self.update(parameter, parameter.grad.array, group, self.state.setdefault(place, {}))
+                state = self.state.setdefault(place, {})
+                kind = id(group), parameter.device, parameter.dtype, self.stage(state)
+                alike.setdefault(kind, []).append((parameter, group, state))
+        for members in alike.values():
+            parameters, groups, states = (list(column) for column in zip(*members, strict=True))
+            gs = [parameter.grad.array for parameter in parameters]
+            with contextlib.ExitStack() as stack:
+                ps = [stack.enter_context(parameter.writable()) for parameter in parameters]
+                self.update(ps, gs, groups[0], states)
 
-    def update(self, parameter: Tensor, g: Any, group: dict[str, Any], state: dict[str, Any]) -> None:
-        """Update one parameter in place; subclasses define it."""
+    def stage(self, state: dict[str, Any]) -> Any:
+        """What only parameters have in common that can be updated in one call, a key of a dictionary."""
+        return None
+
+    def update(self, ps: list[Array], gs: list[Array], group: dict[str, Any], states: list[dict[str, Any]]) -> None:
+        """Update some parameters in place, arrays of one dtype and device; subclasses define it.
+
+        Parameters
+        ----------
+        ps, gs : the parameters' arrays and their gradients
+        group : the options
+        states : what is kept for each parameter, a dictionary that is empty before its first step
+        """
         raise TypeError(f"{type(self).__name__} does not define update")
 
     def state_dict(self) -> dict[str, Any]:
@@ -207,9 +229,9 @@ class Optimizer:
         return fitting
 
 
-def zeros_like(parameter: Tensor) -> Array:
+def zeros_like(p: Array) -> Array:
     """An array of zeros beside a parameter: its shape, dtype, device and memory order."""
-    zeros: Array = xp_of(parameter.array).empty_like(parameter.array)
+    zeros: Array = xp_of(p).empty_like(p)
     zeros[...] = 0
     return zeros
 

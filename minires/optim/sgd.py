@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from minires import kernels
-from minires.autograd.tensor import Tensor
+from minires.device import Array
 from minires.optim.optimizer import Optimizer, Params, zeros_like
 from minires.optim.options import check_not_negative, check_number
 
@@ -51,11 +51,16 @@ class SGD(Optimizer):
                 f"got momentum {momentum!r} and dampening {dampening!r}"
             )
 
-    def update(self, parameter: Tensor, g: Any, group: dict[str, Any], state: dict[str, Any]) -> None:
+    def stage(self, state: dict[str, Any]) -> bool:
+        """Whether there is a velocity, or this is the first step of its parameter."""
+        return "velocity" in state
+
+    def update(self, ps: list[Array], gs: list[Array], group: dict[str, Any], states: list[dict[str, Any]]) -> None:
         """One step of `sgd_`."""
-        sgd_ = kernels.choose(g).sgd_
-        first = "velocity" not in state
+        first = "velocity" not in states[0]
         if first and group["momentum"]:
-            state["velocity"] = zeros_like(parameter)
+            for p, state in zip(ps, states, strict=True):
+                state["velocity"] = zeros_like(p)
+        velocities = [state["velocity"] for state in states] if "velocity" in states[0] else None
         options = {k: v for k, v in group.items() if k != "params"}
-        parameter.update_(lambda p: sgd_(p, g, state.get("velocity"), **options, first=first))
+        kernels.choose(*ps).sgd_(ps, gs, velocities, **options, first=first)

@@ -97,9 +97,9 @@ def test_sgd_is_pytorchs(momentum, dampening, nesterov, weight_decay, seed):
     rng = np.random.default_rng(seed)
     p, gs = rng.standard_normal(6), rng.standard_normal((4, 6))
     expected = trained(lambda params: torch.optim.SGD(params, 0.1, momentum, dampening, weight_decay, nesterov), p, gs)
-    velocity = np.empty(6) if momentum else None
+    velocity = np.empty(6)
     for step, g in enumerate(gs):
-        sgd_(p, g, velocity, 0.1, momentum, dampening, weight_decay, nesterov, step == 0)
+        sgd_([p], [g], [velocity] if momentum else None, 0.1, momentum, dampening, weight_decay, nesterov, step == 0)
     np.testing.assert_allclose(p, expected, rtol=0, atol=10 * 48 * np.finfo(float).eps)
 
 
@@ -114,5 +114,5 @@ def test_adam_is_pytorchs(weight_decay, decoupled, seed):
     expected = trained(lambda params: kind(params, 0.1, weight_decay=weight_decay), p, gs)
     m, v = np.zeros(6), np.zeros(6)
     for step, g in enumerate(gs, start=1):
-        adam_(p, g, m, v, step, 0.1, weight_decay=weight_decay, decoupled=decoupled)
+        adam_([p], [g], [m], [v], step, 0.1, weight_decay=weight_decay, decoupled=decoupled)
     np.testing.assert_allclose(p, expected, rtol=0, atol=1000 * np.finfo(float).eps)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 from minires.device import Array
-from minires.errors import ShapeError
-from minires.kernels.checks import check_step
+from minires.kernels.checks import check_count, check_momentum, check_step
 
 
 def sgd_(
-    p: Array,
-    g: Array,
-    velocity: Array | None,
+    ps: Sequence[Array],
+    gs: Sequence[Array],
+    velocities: Sequence[Array] | None,
     lr: float,
     momentum: float = 0.0,
     dampening: float = 0.0,
@@ -25,7 +25,7 @@ def sgd_(
 
     Parameters
     ----------
-    p, g, velocity, lr, momentum, dampening, weight_decay, nesterov, first : as the reference's
+    ps, gs, velocities, lr, momentum, dampening, weight_decay, nesterov, first : as the reference's
 
     Raises
     ------
@@ -33,21 +33,22 @@ def sgd_(
 
     Identity that tests it: equal to the reference, within rounding.
     """
-    if momentum and velocity is None:
-        raise ShapeError(f"momentum {momentum} needs a velocity of shape {p.shape}, got None")
-    check_step(p, g, *([] if velocity is None else [velocity]))
-    numbers = [p.dtype.type(n) for n in (lr, momentum, 1 - dampening, weight_decay)]
-    if momentum and velocity is not None:
-        _sgd(True, bool(weight_decay), nesterov, first)(g, *numbers, p, velocity)
-    else:
-        _sgd(False, bool(weight_decay), False, False)(g, *numbers, p)
+    check_momentum(momentum, velocities)
+    kept = [] if velocities is None else [velocities]
+    check_step(ps, gs, *kept)
+    for p, g, *v in zip(ps, gs, *kept, strict=True):
+        numbers = [p.dtype.type(n) for n in (lr, momentum, 1 - dampening, weight_decay)]
+        if momentum:
+            _sgd(True, bool(weight_decay), nesterov, first)(g, *numbers, p, *v)
+        else:
+            _sgd(False, bool(weight_decay), False, False)(g, *numbers, p)
 
 
 def adam_(
-    p: Array,
-    g: Array,
-    m: Array,
-    v: Array,
+    ps: Sequence[Array],
+    gs: Sequence[Array],
+    ms: Sequence[Array],
+    vs: Sequence[Array],
     step: int,
     lr: float,
     beta1: float = 0.9,
@@ -60,7 +61,7 @@ def adam_(
 
     Parameters
     ----------
-    p, g, m, v, step, lr, beta1, beta2, eps, weight_decay, decoupled : as the reference's
+    ps, gs, ms, vs, step, lr, beta1, beta2, eps, weight_decay, decoupled : as the reference's
 
     Raises
     ------
@@ -68,14 +69,14 @@ def adam_(
 
     Identity that tests it: equal to the reference, within rounding.
     """
-    check_step(p, g, m, v)
-    if step < 1:
-        raise ShapeError(f"adam_ counts steps from 1, got step {step}")
+    check_step(ps, gs, ms, vs)
+    check_count(step)
     rates = lr / (1 - beta1**step), 1 / (1 - beta2**step) ** 0.5
     shrink = 1 - lr * weight_decay if decoupled else 1.0
     decay = 0.0 if decoupled else weight_decay
-    numbers = [p.dtype.type(n) for n in (*rates, 1 - beta1, beta2, 1 - beta2, eps, shrink, decay)]
-    _adam(bool(decay), shrink != 1)(g, *numbers, p, m, v)
+    for p, g, m, v in zip(ps, gs, ms, vs, strict=True):
+        numbers = [p.dtype.type(n) for n in (*rates, 1 - beta1, beta2, 1 - beta2, eps, shrink, decay)]
+        _adam(bool(decay), shrink != 1)(g, *numbers, p, m, v)
 
 
 @functools.cache

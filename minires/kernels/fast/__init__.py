@@ -9,7 +9,8 @@ from minires.kernels.fast.batch_norm import (
     batch_norm_inference,
 )
 from minires.kernels.fast.conv import conv2d, conv2d_act, conv2d_grads, conv2d_input_grad, conv2d_weight_grad
-from minires.kernels.fast.elementwise import adam_, add, add_, relu, relu_grad, sgd_
+from minires.kernels.fast.elementwise import add, add_, relu, relu_grad
+from minires.kernels.fast.optim import adam_, sgd_
 from minires.kernels.fast.pooling import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_grad,

@@ -1,4 +1,4 @@
-"""The rectifier, addition and the optimizers' steps for long arrays, cut into pieces for the threads.
+"""The rectifier and addition for long arrays, cut into pieces for the threads.
 
 Element-wise functions do not care which element is which, so an array whose elements fill a stretch of memory,
 in whatever order of axes, is taken as that stretch. Operands in different memory orders are first brought to
@@ -100,12 +100,12 @@ def add(a: Operand, b: Operand) -> Array:
 
     Identity that tests it: equal to the reference, exactly.
     """
-    stretches = _stretches(a, b)
-    if stretches is None:
+    vectors = _long_stretches(a, b)
+    if vectors is None:
         return reference.add(a, b)
     assert isinstance(a, np.ndarray)
     y = _new_like(a, a.dtype)
-    _in_threads(np.add, *stretches, _stretch(y))
+    _in_threads(np.add, *vectors, _stretch(y))
     return y
 
 
@@ -123,85 +123,25 @@ def add_(a: Array, b: Array) -> None:
 
     Identity that tests it: equal to the reference, exactly.
     """
-    stretches = _stretches(a, b)
-    if stretches is None:
+    vectors = _long_stretches(a, b)
+    if vectors is None:
         reference.add_(a, b)
     else:
-        _in_threads(lambda x, y: np.add(x, y, out=x), *stretches)
+        _in_threads(lambda x, y: np.add(x, y, out=x), *vectors)
 
 
-def sgd_(
-    p: Array,
-    g: Array,
-    velocity: Array | None,
-    lr: float,
-    momentum: float = 0.0,
-    dampening: float = 0.0,
-    weight_decay: float = 0.0,
-    nesterov: bool = False,
-    first: bool = False,
-) -> None:
-    """One step of stochastic gradient descent: `minires.kernels.reference.sgd_`, block by block.
-
-    Parameters
-    ----------
-    p, g, velocity, lr, momentum, dampening, weight_decay, nesterov, first : as the reference's
-
-    Raises
-    ------
-    ShapeError, DtypeError : as the reference does.
-
-    Identity that tests it: equal to the reference, exactly.
-    """
-    kept = [] if velocity is None else [velocity]
-    stretches = _stretches(p, g, *kept)
-    options = lr, momentum, dampening, weight_decay, nesterov, first
-    if stretches is None:
-        return reference.sgd_(p, g, velocity, *options)
-    _in_threads(lambda p, g, *kept: reference.sgd_(p, g, kept[0] if kept else None, *options), *stretches)
+def _long_stretches(a: Operand, b: Operand) -> list[Array] | None:
+    """`stretches` of operands that are long enough for threads."""
+    return stretches(a, b) if isinstance(a, np.ndarray) and a.size >= _LONG else None
 
 
-def adam_(
-    p: Array,
-    g: Array,
-    m: Array,
-    v: Array,
-    step: int,
-    lr: float,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    eps: float = 1e-8,
-    weight_decay: float = 0.0,
-    decoupled: bool = False,
-) -> None:
-    """One step of Adam: `minires.kernels.reference.adam_`, block by block.
-
-    Parameters
-    ----------
-    p, g, m, v, step, lr, beta1, beta2, eps, weight_decay, decoupled : as the reference's
-
-    Raises
-    ------
-    ShapeError, DtypeError : as the reference does.
-
-    Identity that tests it: equal to the reference, exactly.
-    """
-    stretches, options = _stretches(p, g, m, v), (step, lr, beta1, beta2, eps, weight_decay, decoupled)
-    if stretches is None:
-        return reference.adam_(p, g, m, v, *options)
-    _in_threads(lambda p, g, m, v: reference.adam_(p, g, m, v, *options), *stretches)
-
-
-def _stretches(*arrays: Any) -> list[Array] | None:
-    """Arrays of one shape, dtype and memory order, long enough for threads, as vectors; None if they are not."""
-    first = arrays[0]
-    if not isinstance(first, np.ndarray) or first.size < _LONG:
-        return None
+def stretches(first: Array, *others: Any) -> list[Array] | None:
+    """Arrays of one shape, dtype and memory order as vectors of what lies in memory; None if they are not alike."""
     same = all(
         isinstance(a, np.ndarray) and a.shape == first.shape and a.strides == first.strides and a.dtype == first.dtype
-        for a in arrays
+        for a in others
     )
-    return [_stretch(a) for a in arrays] if same and _is_dense(first) else None
+    return [_stretch(a) for a in (first, *others)] if same and _is_dense(first) else None
 
 
 def _is_dense(array: Array) -> bool:

@@ -1,19 +1,21 @@
-"""One step of an optimiser for one parameter, in place: the trailing underscore says so.
+"""One step of an optimiser for several parameters, in place: the trailing underscore says so.
 
-Nothing is changed when an argument does not fit: everything is checked first.
+Each parameter is for itself; that they come together lets a kernel share them out among threads, or take one launch
+for all. Nothing is changed when an argument does not fit: everything is checked first.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from minires.device import Array, xp_of
-from minires.errors import ShapeError
-from minires.kernels.checks import check_step
+from minires.kernels.checks import check_count, check_momentum, check_step
 
 
 def sgd_(
-    p: Array,
-    g: Array,
-    velocity: Array | None,
+    ps: Sequence[Array],
+    gs: Sequence[Array],
+    velocities: Sequence[Array] | None,
     lr: float,
     momentum: float = 0.0,
     dampening: float = 0.0,
@@ -32,38 +34,39 @@ def sgd_(
 
     Parameters
     ----------
-    p, g : the parameter, which is changed, and its gradient, which is not
-    velocity : v, which is changed; may be None without momentum, and may hold anything in the first step
+    ps, gs : the parameters p, which are changed, and the gradient g of each, which is not; all of one dtype
+    velocities : a v for each, which is changed; may be None without momentum, and hold anything in the first step
     lr, momentum, dampening, weight_decay, nesterov : numbers as in PyTorch's SGD
-    first : whether this is the first step of the parameter
+    first : whether this is the first step of these parameters
 
     Raises
     ------
-    ShapeError : if the shapes differ, or there is momentum and no velocity.
+    ShapeError : if the numbers of arrays or their shapes differ, or there is momentum and no velocities.
     DtypeError : if the dtypes differ.
 
     Identity that tests it: with constant g, after t steps v = g · (1 − momentumᵗ) / (1 − momentum).
     Source: Sutskever et al. 2013; the form is that of torch.optim.SGD.
     """
-    if momentum and velocity is None:
-        raise ShapeError(f"momentum {momentum} needs a velocity of shape {p.shape}, got None")
-    check_step(p, g, *([] if velocity is None else [velocity]))
-    d = g + float(weight_decay) * p if weight_decay else g  # (1)
-    if momentum and velocity is not None:
-        if first:
-            velocity[...] = d  # (2)
-        else:
-            velocity *= float(momentum)
-            velocity += d if dampening == 0 else (1 - float(dampening)) * d
-        d = d + float(momentum) * velocity if nesterov else velocity  # (3)
-    p -= float(lr) * d  # (4)
+    check_momentum(momentum, velocities)
+    check_step(ps, gs, *([] if velocities is None else [velocities]))
+    kept: Sequence[Array | None] = [None] * len(ps) if velocities is None else velocities
+    for p, g, v in zip(ps, gs, kept, strict=True):
+        d = g + float(weight_decay) * p if weight_decay else g  # (1)
+        if momentum and v is not None:
+            if first:
+                v[...] = d  # (2)
+            else:
+                v *= float(momentum)
+                v += d if dampening == 0 else (1 - float(dampening)) * d
+            d = d + float(momentum) * v if nesterov else v  # (3)
+        p -= float(lr) * d  # (4)
 
 
 def adam_(
-    p: Array,
-    g: Array,
-    m: Array,
-    v: Array,
+    ps: Sequence[Array],
+    gs: Sequence[Array],
+    ms: Sequence[Array],
+    vs: Sequence[Array],
     step: int,
     lr: float,
     beta1: float = 0.9,
@@ -83,33 +86,33 @@ def adam_(
 
     Parameters
     ----------
-    p, g : the parameter, which is changed, and its gradient, which is not
-    m, v : running means of g and g², which are changed; zeros before the first step
-    step : 1 in the first step
+    ps, gs : the parameters p, which are changed, and the gradient g of each, which is not; all of one dtype
+    ms, vs : for each, running means m and v of g and g², which are changed; zeros before the first step
+    step : 1 in the first step of these parameters
     lr, beta1, beta2, eps, weight_decay : numbers as in PyTorch's Adam
     decoupled : whether weight decay acts on p directly (AdamW)
 
     Raises
     ------
-    ShapeError : if the shapes differ, or step is less than 1.
+    ShapeError : if the numbers of arrays or their shapes differ, or step is less than 1.
     DtypeError : if the dtypes differ.
 
     Identity that tests it: the first step is lr · g / (|g| + eps), so it hardly depends on the size of g.
     Source: Kingma & Ba 2015, arXiv:1412.6980; Loshchilov & Hutter 2019, arXiv:1711.05101; the form is that of
     torch.optim.Adam and AdamW.
     """
-    check_step(p, g, m, v)
-    if step < 1:
-        raise ShapeError(f"adam_ counts steps from 1, got step {step}")
+    check_step(ps, gs, ms, vs)
+    check_count(step)
     lr, beta1, beta2 = float(lr), float(beta1), float(beta2)
-    if weight_decay and decoupled:
-        p *= 1 - lr * float(weight_decay)  # (1)
-    elif weight_decay:
-        g = g + float(weight_decay) * p
-    m += (1 - beta1) * (g - m)  # (2)
-    v *= beta2
-    v += (1 - beta2) * g * g  # (3)
-    scale = xp_of(v).sqrt(v)
-    scale /= (1 - beta2**step) ** 0.5
-    scale += float(eps)
-    p -= lr / (1 - beta1**step) * m / scale  # (4)
+    for p, g, m, v in zip(ps, gs, ms, vs, strict=True):
+        if weight_decay and decoupled:
+            p *= 1 - lr * float(weight_decay)  # (1)
+        elif weight_decay:
+            g = g + float(weight_decay) * p
+        m += (1 - beta1) * (g - m)  # (2)
+        v *= beta2
+        v += (1 - beta2) * g * g  # (3)
+        scale = xp_of(v).sqrt(v)
+        scale /= (1 - beta2**step) ** 0.5
+        scale += float(eps)
+        p -= lr / (1 - beta1**step) * m / scale  # (4)

@@ -1,3 +1,4 @@
+import copy
 import math
 
 import numpy as np
@@ -58,7 +59,17 @@ def test_sgd_agrees_with_a_scalar_loop(momentum, dampening, nesterov, weight_dec
     p = np.array(p0)
     velocity = np.full(shape, np.nan) if momentum else None
     for step, g in enumerate(gs):
-        sgd_(p, g, velocity, 0.1, momentum, dampening, weight_decay, nesterov, first=step == 0)
+        sgd_(
+            [p],
+            [g],
+            [velocity] if momentum else None,
+            0.1,
+            momentum,
+            dampening,
+            weight_decay,
+            nesterov,
+            first=step == 0,
+        )
     for where in np.ndindex(shape):
         g = [float(x[where]) for x in gs]
         expected = sgd_scalar(float(p0[where]), g, 0.1, momentum, dampening, weight_decay, nesterov)
@@ -74,7 +85,7 @@ def test_adam_agrees_with_a_scalar_loop(weight_decay, decoupled, shape, seed):
     p0, gs = problem(seed, shape)
     p, m, v = np.array(p0), np.zeros(shape), np.zeros(shape)
     for step, g in enumerate(gs, start=1):
-        adam_(p, g, m, v, step, 0.01, 0.8, 0.95, 1e-6, weight_decay, decoupled)
+        adam_([p], [g], [m], [v], step, 0.01, 0.8, 0.95, 1e-6, weight_decay, decoupled)
     for where in np.ndindex(shape):
         g = [float(x[where]) for x in gs]
         expected = adam_scalar(float(p0[where]), g, 0.01, 0.8, 0.95, 1e-6, weight_decay, decoupled)
@@ -86,7 +97,7 @@ def test_velocity_under_a_constant_gradient_is_a_geometric_sum():
     # Powers of ½: exact.
     p, velocity, g = np.zeros(3), np.empty(3), np.array([1.0, -2.0, 4.0])
     for step in range(5):
-        sgd_(p, g, velocity, 0.5, momentum=0.5, first=step == 0)
+        sgd_([p], [g], [velocity], 0.5, momentum=0.5, first=step == 0)
         np.testing.assert_array_equal(velocity, g * (1 - 0.5 ** (step + 1)) / (1 - 0.5))
 
 
@@ -95,7 +106,7 @@ def test_adams_first_step_does_not_depend_on_the_size_of_the_gradient(seed):
     # lr · g / (|g| + eps), up to the roundings of m, v and their corrections (1 − beta loses 3 digits in v).
     g = np.random.default_rng(seed).standard_normal(5) * 10.0 ** np.arange(-2, 3)
     p = np.zeros(5)
-    adam_(p, g, np.zeros(5), np.zeros(5), 1, 0.1, eps=1e-8)
+    adam_([p], [g], [np.zeros(5)], [np.zeros(5)], 1, 0.1, eps=1e-8)
     np.testing.assert_allclose(p, -0.1 * g / (np.abs(g) + 1e-8), rtol=1e-12)
 
 
@@ -106,8 +117,8 @@ def test_steps_are_in_place_and_leave_the_gradient_and_the_dtype(dtype):
     state = [np.zeros_like(p) for _ in range(3)]
     addresses = [x.ctypes.data for x in (p, *state)]
     start = p.copy()
-    sgd_(p, g, state[0], np.float64(0.1), np.float64(0.9), 0.0, 0.01, True, first=True)
-    adam_(p, g, state[1], state[2], 1, np.float64(0.1), weight_decay=0.01)
+    sgd_([p], [g], [state[0]], np.float64(0.1), np.float64(0.9), 0.0, 0.01, True, first=True)
+    adam_([p], [g], [state[1]], [state[2]], 1, np.float64(0.1), weight_decay=0.01)
     assert [x.ctypes.data for x in (p, *state)] == addresses
     assert {x.dtype for x in (p, *state)} == {np.dtype(dtype)}
     assert (p != start).all()
@@ -120,7 +131,7 @@ def test_numbers_of_numpy_and_of_python_give_the_same_bits():
         p, gs = problem(0, (50,), np.float32)
         velocity = np.zeros_like(p)
         for step, g in enumerate(gs):
-            sgd_(p, g, velocity, number(0.1), number(0.9), number(0.1), number(0.01), False, step == 0)
+            sgd_([p], [g], [velocity], number(0.1), number(0.9), number(0.1), number(0.01), False, step == 0)
         results.append(p)
     np.testing.assert_array_equal(*results)
 
@@ -128,21 +139,43 @@ def test_numbers_of_numpy_and_of_python_give_the_same_bits():
 def test_any_memory_order_gives_the_same_step():
     p, gs = problem(0, (3, 4))
     q = np.asfortranarray(p.copy())[::-1]
-    sgd_(p, gs[0], None, 0.1)
-    sgd_(q, gs[0][::-1], None, 0.1)
+    sgd_([p], [gs[0]], None, 0.1)
+    sgd_([q], [gs[0][::-1]], None, 0.1)
     np.testing.assert_array_equal(p, q[::-1])
+
+
+def test_parameters_of_one_call_are_updated_as_by_calls_of_their_own():
+    shapes = [(), (3, 4), (0,), (5,)]
+    for step in (
+        lambda p, g, a, b: sgd_(p, g, a, 0.1, 0.9, 0.1, 0.01),
+        lambda p, g, a, b: sgd_(p, g, None, 0.1),
+        lambda p, g, a, b: adam_(p, g, a, b, 3, 0.1, weight_decay=0.01),
+    ):
+        rng = np.random.default_rng(0)
+        together = [[rng.random(shape) for shape in shapes] for _ in range(4)]
+        apart = copy.deepcopy(together)
+        step(*together)
+        for arrays in zip(*apart, strict=True):
+            step(*([array] for array in arrays))
+        for mine, expected in zip(together[0] + together[2], apart[0] + apart[2], strict=True):
+            np.testing.assert_array_equal(mine, expected)
+
+
+def test_a_call_without_parameters_does_nothing():
+    sgd_([], [], [], 0.1, 0.9)
+    adam_([], [], [], [], 1, 0.1)
 
 
 def test_an_empty_parameter_has_nothing_to_learn():
     p = np.zeros((0, 3))
-    sgd_(p, p.copy(), p.copy(), 0.1, 0.9, first=True)
-    adam_(p, p.copy(), p.copy(), p.copy(), 1, 0.1)
+    sgd_([p], [p.copy()], [p.copy()], 0.1, 0.9, first=True)
+    adam_([p], [p.copy()], [p.copy()], [p.copy()], 1, 0.1)
     assert p.shape == (0, 3)
 
 
 def test_without_momentum_the_velocity_is_left_alone():
     p, velocity = np.ones(2), np.full(2, 7.0)
-    sgd_(p, np.ones(2), velocity, 0.5)
+    sgd_([p], [np.ones(2)], [velocity], 0.5)
     assert p.tolist() == [0.5, 0.5]
     assert velocity.tolist() == [7, 7]
 
@@ -151,13 +184,16 @@ def test_what_does_not_fit_raises_and_changes_nothing():
     p, g = np.ones((2, 3)), np.ones((2, 3))
     other, narrow = np.ones((3,)), np.ones((2, 3), np.float32)
     calls = [
-        (ShapeError, r"\(2, 3\).*\(3,\)", lambda: sgd_(p, other, None, 0.1)),
-        (ShapeError, r"\(2, 3\).*\(3,\)", lambda: sgd_(p, g, other, 0.1, 0.9)),
-        (ShapeError, "momentum 0.9 needs a velocity", lambda: sgd_(p, g, None, 0.1, 0.9)),
-        (DtypeError, "float64, float32", lambda: sgd_(p, narrow, None, 0.1)),
-        (ShapeError, r"\(2, 3\).*\(3,\)", lambda: adam_(p, g, g * 0, other, 1, 0.1)),
-        (ShapeError, "got step 0", lambda: adam_(p, g, g * 0, g * 0, 0, 0.1)),
-        (DtypeError, "float64, float64, float32", lambda: adam_(p, g, narrow, g * 0, 1, 0.1)),
+        (ShapeError, r"\(2, 3\).*\(3,\)", lambda: sgd_([p], [other], None, 0.1)),
+        (ShapeError, r"\(2, 3\).*\(3,\)", lambda: sgd_([p], [g], [other], 0.1, 0.9)),
+        (ShapeError, "momentum 0.9 needs a velocity", lambda: sgd_([p], [g], None, 0.1, 0.9)),
+        (DtypeError, "float64, float32", lambda: sgd_([p], [narrow], None, 0.1)),
+        (ShapeError, r"\(2, 3\).*\(3,\)", lambda: adam_([p], [g], [g * 0], [other], 1, 0.1)),
+        (ShapeError, "got step 0", lambda: adam_([p], [g], [g * 0], [g * 0], 0, 0.1)),
+        (ShapeError, "2 parameters need as many arrays beside them, got 2 and 1", lambda: sgd_([p, p], [g, g], [g], 1)),
+        (ShapeError, r"\(2, 3\).*\(3,\)", lambda: sgd_([p, p], [g, other], None, 0.1)),
+        (DtypeError, "one dtype, got float32 and float64", lambda: sgd_([p, narrow], [g, narrow], None, 0.1)),
+        (DtypeError, "float64, float64, float32", lambda: adam_([p], [g], [narrow], [g * 0], 1, 0.1)),
     ]
     for error, text, call in calls:
         with pytest.raises(error, match=text):

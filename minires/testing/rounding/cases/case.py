@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
@@ -14,7 +14,7 @@ Shape = tuple[int, ...]
 
 
 class KernelCase(NamedTuple):
-    """Arguments of a kernel. Of one that writes, ``changed`` says which arguments are its results."""
+    """Arguments of a kernel. Of one that writes, ``changed`` says which arguments, or lists, are its results."""
 
     arguments: tuple[Any, ...]
     changed: tuple[int, ...] = ()
@@ -24,9 +24,15 @@ class KernelCase(NamedTuple):
 
         def call(*arguments: Any) -> Any:
             result = kernel(*arguments)
-            return tuple(arguments[i] for i in self.changed) if self.changed else result
+            return tuple(_arrays(arguments[i] for i in self.changed)) if self.changed else result
 
         return call
+
+
+def _arrays(values: Iterable[Any]) -> Iterator[Any]:
+    """The arrays among values, and those in their lists."""
+    for value in values:
+        yield from value if isinstance(value, list) else [value]
 
 
 Cases = Callable[[st.DrawFn], KernelCase]

@@ -149,20 +149,23 @@ def _cross_entropy_grad(draw: st.DrawFn) -> KernelCase:
 
 
 def _sgd(draw: st.DrawFn) -> KernelCase:
-    values, shape = Values(draw), draw(strategies.shapes(max_dims=3))
+    values, shapes = Values(draw), draw(_SEVERAL)
     momentum, nesterov = draw(st.sampled_from([(0.0, False), (0.9, False), (0.9, True)]))
-    velocity = values(shape) if momentum else None
+    ps, gs = ([values(shape) for shape in shapes] for _ in range(2))
+    velocities = [values(shape) for shape in shapes] if momentum else None
     options = momentum, draw(st.sampled_from([0.0, 0.1])), draw(st.sampled_from([0.0, 1e-4])), nesterov
-    arguments = (values(shape), values(shape), velocity, 0.1, *options, draw(st.booleans()))
-    return KernelCase(arguments, (0, 2) if momentum else (0,))
+    return KernelCase((ps, gs, velocities, 0.1, *options, draw(st.booleans())), (0, 2) if momentum else (0,))
 
 
 def _adam(draw: st.DrawFn) -> KernelCase:
-    values, shape = Values(draw), draw(strategies.shapes(max_dims=3))
+    values, shapes = Values(draw), draw(_SEVERAL)
     step, decay, decoupled = draw(st.integers(1, 20)), draw(st.sampled_from([0.0, 0.01])), draw(st.booleans())
-    p, g, m, v = values(shape), values(shape), values(shape), values(shape, "positive")
-    return KernelCase((p, g, m, v, step, 1e-3, 0.9, 0.999, 1e-8, decay, decoupled), (0, 2, 3))
+    ps, gs, ms = ([values(shape) for shape in shapes] for _ in range(3))
+    vs = [values(shape, "positive") for shape in shapes]
+    return KernelCase((ps, gs, ms, vs, step, 1e-3, 0.9, 0.999, 1e-8, decay, decoupled), (0, 2, 3))
 
+
+_SEVERAL = st.lists(strategies.shapes(max_dims=3), min_size=1, max_size=3)  # shapes of parameters
 
 CASES: dict[str, Cases] = {
     "adam_": _adam,
