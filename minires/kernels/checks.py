@@ -78,9 +78,9 @@ def check_step(ps: Sequence[Array], *others: Sequence[Array]) -> None:
     if any(len(beside) != len(ps) for beside in others):
         counts = " and ".join(str(len(beside)) for beside in others)
         raise ShapeError(f"{len(ps)} parameters need as many arrays beside them, got {counts}")
-    dtypes = sorted({str(p.dtype) for p in ps})
+    dtypes = {p.dtype for p in ps}
     if len(dtypes) > 1:
-        raise DtypeError(f"the parameters of one call have one dtype, got {' and '.join(dtypes)}")
+        raise DtypeError(f"the parameters of one call have one dtype, got {' and '.join(sorted(map(str, dtypes)))}")
     for p, *beside in zip(ps, *others, strict=True):
         same_dtype(p, *beside)
         if any(other.shape != p.shape for other in beside):

@@ -60,7 +60,7 @@ class Adam(Optimizer):
             state["step"] += 1
         ms, vs = ([state[name] for state in states] for name in ("m", "v"))
         rates = (group["lr"], *group["betas"], group["eps"], group["weight_decay"])
-        kernels.choose(*ps).adam_(ps, gs, ms, vs, states[0]["step"], *rates, self.decoupled)
+        kernels.choose(ps[0]).adam_(ps, gs, ms, vs, states[0]["step"], *rates, self.decoupled)
 
 
 class AdamW(Adam):

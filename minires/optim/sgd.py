@@ -63,4 +63,4 @@ class SGD(Optimizer):
                 state["velocity"] = zeros_like(p)
         velocities = [state["velocity"] for state in states] if "velocity" in states[0] else None
         options = {k: v for k, v in group.items() if k != "params"}
-        kernels.choose(*ps).sgd_(ps, gs, velocities, **options, first=first)
+        kernels.choose(ps[0]).sgd_(ps, gs, velocities, **options, first=first)

@@ -212,9 +212,9 @@ def _apply(
 ) -> Steps[Array]:
     """y of (1), with the shortcut added, rectified."""
     shift = beta - (mean if centre is None else mean - centre) * scale
-    centred, scales, shifts = image.centred(centre), image.row(scale), image.row(shift)
+    centred = image.centred(centre)
+    scales, shifts, zeros = image.rows(scale, shift, np.zeros(len(scale)))  # a row of zeros is faster than one zero
     addend = None if shortcut is None else image.matrix(shortcut)
-    zeros = np.zeros_like(scales)  # a row of zeros is faster than one zero
     y = image.new()
 
     def run(rows: slice) -> None:
@@ -260,7 +260,7 @@ def _grads(
     scale = gamma * inv_std
     slope = -scale * inv_std * ggamma / M
     level = -scale * gbeta / M - slope * offset
-    scales, slopes, levels = image.row(scale), image.row(slope), image.row(level)
+    scales, slopes, levels = image.rows(scale, slope, level)
 
     def run(rows: slice) -> None:
         rest = image.room("batch norm rest", rows)

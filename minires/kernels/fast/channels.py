@@ -48,9 +48,9 @@ class ChannelRows:
         """An uninitialised matrix."""
         return new_array(self.x.shape, self.x.dtype)
 
-    def row(self, per_channel: Array) -> Array:
-        """(C,) -> (fold·N·C,): a number for each place in a row of the matrix."""
-        return repeated(per_channel.astype(self.x.dtype), self.fold * self.N)
+    def rows(self, *per_channel: Array) -> Array:
+        """Some (C,) -> as many (fold·N·C,), as one array: a number for each place in a row of the matrix."""
+        return repeated(np.array(per_channel, self.x.dtype), self.fold * self.N)
 
     def sums(self, of_block: Callable[[slice], tuple[Array, Array]]) -> Steps[tuple[Array, Array]]:
         """(Σ a, Σ a·b) over each channel in float64, where ``of_block(rows)`` gives a and b: a step of threads."""
@@ -86,7 +86,7 @@ class ChannelRows:
         """A function that gives rows of x − centre, in scratch; of x itself if there is no centre."""
         if centre is None:
             return lambda rows: self.x[rows]
-        wide = self.row(centre)
+        (wide,) = self.rows(centre)
         return lambda rows: np.subtract(self.x[rows], wide, out=self.room("batch norm centred", rows))
 
     def room(self, key: str, rows: slice) -> Array:

@@ -141,7 +141,10 @@ def stretches(first: Array, *others: Any) -> list[Array] | None:
         isinstance(a, np.ndarray) and a.shape == first.shape and a.strides == first.strides and a.dtype == first.dtype
         for a in others
     )
-    return [_stretch(a) for a in (first, *others)] if same and _is_dense(first) else None
+    if not same or not _is_dense(first):
+        return None
+    order = _memory_order(first)
+    return [a.transpose(order).reshape(a.size) for a in (first, *others)]
 
 
 def _is_dense(array: Array) -> bool:

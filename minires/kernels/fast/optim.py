@@ -19,7 +19,7 @@ from minires.threads import parallel, scratch
 
 _BLOCK = 1 << 17  # numbers that are updated together
 _JOB = 1 << 19  # numbers of a job, where there are that many
-_HALVES = 1 << 16  # numbers from which there are two jobs at least
+_HALVES = 1 << 19  # numbers from which there are two jobs at least: below, it is Python that takes the time
 
 
 def sgd_(

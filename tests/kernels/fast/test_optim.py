@@ -72,7 +72,7 @@ def test_what_the_reference_refuses_is_refused(raises_the_same):
         ([100], [100]),
         ([optim._HALVES - 1], [optim._HALVES - 1]),
         ([optim._HALVES // 2] * 2, [optim._HALVES // 2] * 2),
-        ([10] * 5 + [optim._HALVES], [50, optim._HALVES]),
+        ([10] * 5 + [optim._HALVES], [optim._HALVES // 2 + 50, optim._HALVES // 2]),
         ([4 * optim._JOB], [optim._JOB] * 4),
         ([optim._JOB, 7, 7, optim._JOB], [optim._JOB // 2, optim._JOB // 2 + 7, optim._JOB // 2 + 7, optim._JOB // 2]),
     ],
