@@ -24,9 +24,10 @@ import threadpoolctl
 from harness import at_least, describe, in_turns, machine, write
 
 from minires import kernels, models, tensor
+from minires.blas import single_threaded_blas
 from minires.geometry import Geometry
 from minires.kernels import fast
-from minires.threads import set_num_threads, single_threaded_blas
+from minires.threads import set_num_threads
 
 try:
     import torch

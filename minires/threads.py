@@ -1,8 +1,7 @@
-"""The one thread pool, its scratch buffers, and the one guard around BLAS threads.
+"""The one thread pool, and its scratch buffers.
 
 NumPy lets go of the interpreter lock inside its long calls, so Python threads that issue such calls run at
-the same time. Parallelism is ours alone: BLAS is held to one thread meanwhile, or the two would fight for the
-same cores.
+the same time. BLAS is held to one thread meanwhile (blas.py).
 
 Results never depend on the number of threads. Whoever cuts work into jobs looks at the problem's shape, never
 at `get_num_threads`, gives every job its own part of the result, and adds partial sums up in the order of the
@@ -11,7 +10,6 @@ jobs.
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import math
 import os
@@ -23,8 +21,8 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import threadpoolctl
 
+from minires.blas import limit_this_thread, single_threaded_blas
 from minires.memory import new_array
 
 Job = TypeVar("Job")
@@ -157,8 +155,7 @@ class _Pool:
 
 
 def _serve(regions: queue.SimpleQueue[_Region | None]) -> None:
-    with _guard.lock:
-        _guard.limit_this_thread()
+    limit_this_thread()
     while (region := regions.get()) is not None:
         region.context.copy().run(region.work)
         del region  # or an idle worker would keep the last region's arrays alive
@@ -169,8 +166,6 @@ class _Local(threading.local):
 
     def __init__(self) -> None:
         self.inside = False  # whether the thread is running a job
-        self.guards = 0  # how many `single_threaded_blas` blocks it is in
-        self.limits: list[int] = []  # its own BLAS limits before the first of them
         self.arena = _Arena()
         _arenas.add(self.arena)
 
@@ -303,102 +298,12 @@ def release_scratch() -> None:
         arena.buffers.clear()
 
 
-# --- BLAS -------------------------------------------------------------------------------------------------
-
-
-class _BlasGuard(contextlib.ContextDecorator):
-    """Counts the blocks that want BLAS on one thread: the first one sets it, the last one resets it.
-
-    Most libraries have one pool for the process, and one limit, counted over all threads. With MKL, or OpenBLAS
-    over OpenMP, each thread has a limit of its own, counted in that thread; workers set theirs for good.
-    """
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.depth = 0
-        self.libraries: dict[bool, list[Any]] | None = None  # by whether they have limits per thread, found once
-        self.previous: list[int] = []
-
-    def __enter__(self) -> None:
-        with self.lock:
-            if self.depth == 0:
-                shared = self._found(per_thread=False)
-                self.previous = [library.get_num_threads() for library in shared]
-                _limit(shared, [1] * len(shared))
-            self.depth += 1
-            if _local.guards == 0:
-                _local.limits = self.limit_this_thread()
-            _local.guards += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self.lock:
-            _local.guards -= 1
-            if _local.guards == 0:
-                _limit(self._found(per_thread=True), _local.limits)
-            self.depth -= 1
-            if self.depth == 0:
-                _limit(self._found(per_thread=False), self.previous)
-
-    def limit_this_thread(self) -> list[int]:
-        """Set this thread's own limits, where libraries have such; what they were."""
-        own = self._found(per_thread=True)
-        limits = [library.get_num_threads() for library in own]
-        _limit(own, [1] * len(own))
-        return limits
-
-    def after_fork(self) -> None:
-        """In the child: of all threads only the one that forked lives on, and so do its blocks."""
-        self.lock = threading.Lock()
-        held, self.depth = self.depth, _local.guards
-        if held and not self.depth:
-            _limit(self._found(per_thread=False), self.previous)
-
-    def _found(self, per_thread: bool) -> list[Any]:
-        if self.libraries is None:
-            found = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
-            own = [library for library in found if _has_limits_per_thread(library)]
-            self.libraries = {True: own, False: [library for library in found if library not in own]}
-        return self.libraries[per_thread]
-
-
-def _has_limits_per_thread(library: Any) -> bool:
-    return library.internal_api == "mkl" or getattr(library, "threading_layer", "") == "openmp"
-
-
-def _limit(libraries: list[Any], counts: list[int]) -> None:
-    """Set how many threads each library uses.
-
-    threadpoolctl lets only the thread that first set OpenBLAS' limit set it again, and ignores the others. The
-    guard counts and locks on its own, so it clears that mark before and after.
-    """
-    for library, count in zip(libraries, counts, strict=True):
-        if library.get_num_threads() != count:
-            unmark = getattr(library, "clear_controlling_thread", lambda force: None)
-            unmark(force=True)
-            library.set_num_threads(count)
-            unmark(force=True)
-
-
-_guard = _BlasGuard()
-
-
-def single_threaded_blas() -> _BlasGuard:
-    """``with single_threaded_blas():`` BLAS computes on one thread inside, and as before afterwards.
-
-    Blocks may nest and overlap between threads: the number of BLAS threads belongs to the whole process, is
-    set when the first block begins and restored when the last one ends. `parallel` opens one, and kernels do;
-    a loop around many of them may hold one to spare them the switching.
-    """
-    return _guard
-
-
 def _after_fork() -> None:
     """A child process has none of its parent's workers, and locks may have been held by them."""
     global _pool, _pool_lock
     _pool_lock = threading.Lock()
     _pool = _Pool(_pool.workers)
     _local.inside = False
-    _guard.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

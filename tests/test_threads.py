@@ -9,7 +9,8 @@ import threadpoolctl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minires import threads
+from minires import blas, threads
+from minires.blas import single_threaded_blas
 
 
 @pytest.fixture(autouse=True)
@@ -244,9 +245,9 @@ def test_released_scratch_is_given_back_by_all_threads():
 def test_blas_has_one_thread_inside_and_what_it_had_outside():
     with threadpoolctl.threadpool_limits(2, user_api="blas"):
         before = blas_threads()
-        with threads.single_threaded_blas():
+        with single_threaded_blas():
             assert blas_threads() == [1] * len(before)
-            with threads.single_threaded_blas():
+            with single_threaded_blas():
                 assert blas_threads() == [1] * len(before)
             assert blas_threads() == [1] * len(before)
         assert blas_threads() == before
@@ -261,7 +262,7 @@ def test_a_thread_other_than_the_one_that_set_blas_before_is_obeyed():
         before, seen = blas_threads(), []
 
         def other():
-            with threads.single_threaded_blas():
+            with single_threaded_blas():
                 seen.append(blas_threads())
             seen.append(blas_threads())
 
@@ -271,7 +272,7 @@ def test_a_thread_other_than_the_one_that_set_blas_before_is_obeyed():
 
 def test_where_each_thread_has_a_limit_of_its_own_callers_and_workers_are_limited(monkeypatch):
     class Library(threading.local):  # as MKL has it
-        internal_api, count = "mkl", 4
+        count = 4
 
         def get_num_threads(self):
             return self.count
@@ -280,7 +281,8 @@ def test_where_each_thread_has_a_limit_of_its_own_callers_and_workers_are_limite
             self.count = count
 
     library = Library()
-    monkeypatch.setattr(threads._guard, "libraries", {True: [library], False: []})
+    own = [blas._Limit(library.get_num_threads, library.set_num_threads)]
+    monkeypatch.setattr(blas._guard, "libraries", blas._Libraries(shared=[], own=own))
     threads.set_num_threads(1)
     threads.set_num_threads(3)  # new workers
     together, seen = threading.Barrier(3), []
@@ -297,7 +299,7 @@ def test_where_each_thread_has_a_limit_of_its_own_callers_and_workers_are_limite
 def test_blas_is_restored_after_an_error():
     with threadpoolctl.threadpool_limits(2, user_api="blas"):
         before = blas_threads()
-        with pytest.raises(KeyError), threads.single_threaded_blas():
+        with pytest.raises(KeyError), single_threaded_blas():
             raise KeyError
         assert blas_threads() == before
 
@@ -308,12 +310,12 @@ def test_overlapping_blocks_of_two_threads_restore_blas_when_the_last_one_ends()
         entered, leave = threading.Event(), threading.Event()
 
         def other():
-            with threads.single_threaded_blas():
+            with single_threaded_blas():
                 entered.set()
                 assert leave.wait(60)
 
         thread = threading.Thread(target=other)
-        with threads.single_threaded_blas():
+        with single_threaded_blas():
             thread.start()
             assert entered.wait(60)
         assert blas_threads() == [1] * len(before)
@@ -342,7 +344,7 @@ def test_a_child_forked_while_another_thread_computes_is_not_stuck_and_has_its_b
     entered, leave = threading.Event(), threading.Event()
 
     def other():
-        with threads.single_threaded_blas():
+        with single_threaded_blas():
             entered.set()
             assert leave.wait(120)
 

@@ -73,6 +73,22 @@ def check_winners(gy: Array, winners: Array, geometry: Geometry, size: Size) -> 
     check_pooled(winners, shape)
 
 
+def check_linear(x: Array, weight: Array) -> None:
+    """Raise ShapeError or DtypeError unless the last axis of x can be multiplied by a matrix (K, C)."""
+    if weight.ndim != 2 or not x.ndim or x.shape[-1] != weight.shape[1]:
+        raise ShapeError(f"linear expects x (…, C) and weight (K, C), got {x.shape} and {weight.shape}")
+    same_dtype(x, weight)
+
+
+def check_linear_grads(gy: Array, x: Array, weight: Array) -> None:
+    """Raise ShapeError or DtypeError unless gy is like the output of such a product."""
+    check_linear(x, weight)
+    shape = (*x.shape[:-1], len(weight))
+    if gy.shape != shape:
+        raise ShapeError(f"the gradient of the output has shape {gy.shape}, but the output has {shape}")
+    same_dtype(gy, x, weight)
+
+
 def check_step(ps: Sequence[Array], *others: Sequence[Array]) -> None:
     """Raise ShapeError or DtypeError unless what an optimizer's step takes beside each parameter is like it."""
     if any(len(beside) != len(ps) for beside in others):

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from minires import functional as F
-from minires import threads
 from minires.autograd.op import no_grad
 from minires.autograd.tensor import Tensor
+from minires.blas import single_threaded_blas
 from minires.checkpoint import StrPath
 from minires.data import DataLoader
 from minires.errors import DataError
@@ -83,7 +83,7 @@ def evaluate(
             f"{', '.join(description.classes)}"
         )
     loader = DataLoader(images, settings.batch_size, normalize=description.normalize)
-    with threads.single_threaded_blas():
+    with single_threaded_blas():
         found = measure(model, loader, settings, "test")
     assert found is not None  # nobody can interrupt it
     return dataclasses.replace(found, recorded=recorded)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from minires import functional as F
 from minires import optim, random, threads
+from minires.blas import single_threaded_blas
 from minires.checkpoint import StrPath, leftovers, write_whole
 from minires.data import DataLoader, Dataset
 from minires.device import synchronize
@@ -78,7 +79,7 @@ def train(settings: Settings, resume: StrPath | bool = False) -> Result:
     _check_free(directory, file)
     images, test_images = _data(settings)
     # What overflows is found by the loss, and told with the layer's name: NumPy's own warnings say less.
-    with _on_loan(settings), threads.single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):
+    with _on_loan(settings), single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):
         run = Run.begin(settings, Description.of(images))
         if file is not None:
             _resume(run, file)

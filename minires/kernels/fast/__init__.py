@@ -10,6 +10,7 @@ from minires.kernels.fast.batch_norm import (
 )
 from minires.kernels.fast.conv import conv2d, conv2d_act, conv2d_grads, conv2d_input_grad, conv2d_weight_grad
 from minires.kernels.fast.elementwise import add, add_, relu, relu_grad
+from minires.kernels.fast.linear import linear, linear_grads
 from minires.kernels.fast.optim import adam_, sgd_
 from minires.kernels.fast.pooling import (
     adaptive_avg_pool2d,
@@ -36,6 +37,8 @@ __all__ = [
     "conv2d_grads",
     "conv2d_input_grad",
     "conv2d_weight_grad",
+    "linear",
+    "linear_grads",
     "max_pool2d",
     "max_pool2d_grad",
     "max_pool2d_winners",

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minires.blas import single_threaded_blas
 from minires.device import Array, Size, same_dtype
 from minires.errors import ShapeError
 from minires.geometry import Geometry
@@ -23,7 +24,6 @@ from minires.kernels.checks import check_per_channel, check_shortcut
 from minires.kernels.fast.finish import Finish
 from minires.kernels.fast.layout import hwnc, hwnc_view, kcrs_view, nchw_view, new_activations, rsck
 from minires.kernels.fast.plan import plan
-from minires.threads import single_threaded_blas
 
 
 def conv2d(x: Array, w: Array, geometry: Geometry) -> Array:

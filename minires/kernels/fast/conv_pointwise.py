@@ -25,13 +25,14 @@ from minires.kernels.fast.layout import blocks, contiguous, pieces
 from minires.kernels.fast.sights import every
 from minires.kernels.fast.sums import add_product
 from minires.memory import new_array
-from minires.threads import parallel, scratch
+from minires.threads import Steps, parallel, parallel_steps, scratch
 
 SUITS = "1×1 without padding"  # as a plan says
 _ROWS = 1792  # pixels in a block
 _FEW_ROWS = 512  # so few pixels are not worth cutting
 _WORTH = 1 << 23  # multiplications for which it is worth to wake a thread
 _LANES = 16  # partial sums of a filter's gradient
+_MANY_SUMS = 1 << 17  # so many partial sums are added up in two threads
 _COPY_BLOCK = 1 << 18  # numbers that one job copies
 _LARGE = 1 << 18  # a filter of so many numbers is not summed up in parts
 
@@ -96,8 +97,12 @@ def _both(gy: Array, w: Array | None, x: Array, gx: Array | None, gw: Array) -> 
                 np.matmul(gy_rows[rows], w[0, 0].T, out=_by_pixel(gx)[rows])  # (2)
             add_product(sums[lane], x_rows[rows].T, gy_rows[rows], number == 0)  # (3)
 
-    parallel(run, range(len(lanes)))
-    np.add.reduce(sums, axis=0, out=gw[0, 0])
+    def steps() -> Steps[None]:
+        yield run, range(len(lanes))
+        halves = pieces(C, 2 if sums.size > _MANY_SUMS else 1)
+        yield lambda part: np.add.reduce(sums[:, part], axis=0, out=gw[0, 0, part]), halves
+
+    parallel_steps(steps())
 
 
 def _product(a: Array, b: Array, out: Array, N: int, finish: Finish | None = None) -> None:

@@ -19,10 +19,10 @@ business: stride, padding and dilation are slices there, and never appear here.
 
 from __future__ import annotations
 
+from minires.blas import single_threaded_blas
 from minires.device import Array, Size, same_dtype, xp_of
 from minires.errors import ShapeError
 from minires.geometry import Geometry
-from minires.threads import single_threaded_blas
 
 
 @single_threaded_blas()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from minires.device import Array, same_dtype
-from minires.errors import ShapeError
-from minires.threads import single_threaded_blas
+from minires.blas import single_threaded_blas
+from minires.device import Array
+from minires.kernels.checks import check_linear, check_linear_grads
 
 
 @single_threaded_blas()
@@ -32,7 +32,7 @@ def linear(x: Array, weight: Array) -> Array:
     Identities that test it: ⟨gy, linear(x, weight)⟩ = ⟨gx, x⟩ = ⟨gweight, weight⟩; a 1×1 convolution of a
     1×1 image.
     """
-    _check(x, weight)
+    check_linear(x, weight)
     return x @ weight.T  # (1)
 
 
@@ -61,18 +61,9 @@ def linear_grads(
 
     Identity that tests it: the adjoints of `linear`, exactly (see there).
     """
-    _check(x, weight)
+    check_linear_grads(gy, x, weight)
     K, C = weight.shape
-    if gy.shape != (*x.shape[:-1], K):
-        raise ShapeError(f"the gradient of the output has shape {gy.shape}, but the output has {(*x.shape[:-1], K)}")
-    same_dtype(gy, x, weight)
     rows = math.prod(x.shape[:-1])
     gx = gy @ weight if wants[0] else None  # (1)
     gweight = gy.reshape(rows, K).T @ x.reshape(rows, C) if wants[1] else None  # (2)
     return gx, gweight
-
-
-def _check(x: Array, weight: Array) -> None:
-    if weight.ndim != 2 or not x.ndim or x.shape[-1] != weight.shape[1]:
-        raise ShapeError(f"linear expects x (…, C) and weight (K, C), got {x.shape} and {weight.shape}")
-    same_dtype(x, weight)

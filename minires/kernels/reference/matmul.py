@@ -9,10 +9,10 @@ summed over the batch axes along which a factor was repeated. They need no kerne
 
 from __future__ import annotations
 
+from minires.blas import single_threaded_blas
 from minires.device import Array, same_dtype, xp_of
 from minires.errors import ShapeError
 from minires.kernels.reference.shape import result_shape
-from minires.threads import single_threaded_blas
 
 
 @single_threaded_blas()

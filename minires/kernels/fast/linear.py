@@ -1,0 +1,92 @@
+"""The fully connected layer's product and its gradients, cut by columns of the result.
+
+A batch has few rows and a layer many weights, so what takes the time is reading and writing these: each thread does
+it for its own share of the outputs or inputs.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minires.blas import single_threaded_blas
+from minires.device import Array
+from minires.kernels.checks import check_linear, check_linear_grads
+from minires.kernels.fast.layout import pieces
+from minires.memory import new_array
+from minires.threads import parallel
+
+_LARGE = 1 << 17  # weights from which cutting is worth its while
+_SHARES = 8
+
+
+@single_threaded_blas()
+def linear(x: Array, weight: Array) -> Array:
+    """Multiply the last axis of x by a matrix: `minires.kernels.reference.linear`.
+
+    Parameters
+    ----------
+    x : (…, C) array
+    weight : (K, C) array of the same dtype
+
+    Returns
+    -------
+    y : (…, K), dtype of x
+
+    Raises
+    ------
+    ShapeError, DtypeError : as the reference does.
+
+    Identity that tests it: equal to the reference, within rounding.
+    """
+    check_linear(x, weight)
+    rows = _rows(x)
+    y = new_array((len(rows), len(weight)), x.dtype)
+    parallel(lambda part: np.matmul(rows, weight[part].T, out=y[:, part]), _shares(len(weight), weight))
+    return y.reshape(*x.shape[:-1], len(weight))
+
+
+@single_threaded_blas()
+def linear_grads(
+    gy: Array, x: Array, weight: Array, wants: tuple[bool, bool] = (True, True)
+) -> tuple[Array | None, Array | None]:
+    """Gradients of the loss by the input and the weights: `minires.kernels.reference.linear_grads`.
+
+    Parameters
+    ----------
+    gy : (…, K); x : (…, C); weight : (K, C), all of one dtype
+    wants : whether gx and gweight are wanted; what is not wanted is not computed
+
+    Returns
+    -------
+    gx : (…, C) or None; gweight : (K, C) or None; dtype of gy
+
+    Raises
+    ------
+    ShapeError, DtypeError : as the reference does.
+
+    Identity that tests it: equal to the reference, within rounding.
+    """
+    check_linear_grads(gy, x, weight)
+    gx = gweight = None
+    gy_rows, x_rows = _rows(gy), _rows(x)
+    if wants[0]:
+        gx = new_array(x_rows.shape, x.dtype)
+        into = gx
+        parallel(lambda part: np.matmul(gy_rows, weight[:, part], out=into[:, part]), _shares(x.shape[-1], weight))
+        gx = gx.reshape(x.shape)
+    if wants[1]:
+        gweight = new_array(weight.shape, weight.dtype)
+        filters = gweight
+        parallel(lambda part: np.matmul(gy_rows[:, part].T, x_rows, out=filters[part]), _shares(len(weight), weight))
+    return gx, gweight
+
+
+def _rows(x: Array) -> Array:
+    """(…, C) -> (rows, C)."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def _shares(n: int, weight: Array) -> list[slice]:
+    return pieces(n, _SHARES if weight.size >= _LARGE else 1)
