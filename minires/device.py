@@ -103,9 +103,27 @@ def asnumpy(array: Any) -> Array:
 
 def _in_its_order(move: Callable[[Any], Any], array: Any) -> Array:
     """``move(array)`` with its axes in memory as those of the array, which CuPy keeps for C and Fortran order alone."""
-    order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+    order = memory_order(array)
     moved: Array = move(array.transpose(order)).transpose([order.index(axis) for axis in range(array.ndim)])
     return moved
+
+
+def memory_order(array: Array) -> list[int]:
+    """The axes in the order in which they lie in memory, the one with the longest strides first."""
+    if array.flags.f_contiguous and not array.flags.c_contiguous:
+        return list(range(array.ndim))[::-1]
+    return sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+
+
+def is_dense(array: Array) -> bool:
+    """Whether the elements fill a stretch of memory, in whatever order of axes."""
+    expected = array.itemsize
+    for stride, n in sorted(zip(array.strides, array.shape, strict=True)):
+        if n > 1:
+            if stride != expected:
+                return False
+            expected *= n
+    return True
 
 
 def number_dtype(dtype: Any) -> np.dtype[Any]:

@@ -25,8 +25,8 @@ from minires.device import Array, same_dtype, xp_of
 from minires.errors import ShapeError
 from minires.kernels.checks import check_batch_norm, check_gradient, check_shortcut
 from minires.kernels.cuda.layout import cnhw, nchw_view
+from minires.kernels.cuda.raw import THREADS, launch
 
-_THREADS = 256  # in a block
 _PART = 1024  # numbers in a part, at least
 _BLOCKS = 2048  # from so many on, parts need not be more
 
@@ -131,10 +131,10 @@ def batch_norm_act(
     image = cnhw(x)
     mean, var, inv_std = (xp.empty(C, dtype) for _ in range(3))
     parts, found = _parts(C, M), xp.empty((C, _parts(C, M), 2))
-    long, blocks = np.int64(M), (-(-C // _THREADS),)
-    _launch("statistics", dtype, (parts, C), (image, found, long))
+    long, blocks = np.int64(M), (-(-C // THREADS),)
+    launch(_REDUCTIONS, "statistics", dtype, (parts, C), (image, found, long))
     numbers = np.int32(C), np.int32(parts), long, np.float64(eps)
-    _launch("mean_and_variance", dtype, blocks, (found, mean, var, inv_std, *numbers))
+    launch(_REDUCTIONS, "mean_and_variance", dtype, blocks, (found, mean, var, inv_std, *numbers))
     return _apply(image, gamma, beta, mean, inv_std, shortcut, relu), mean, var, inv_std
 
 
@@ -208,11 +208,11 @@ def batch_norm_act_grads(
     parts, found = _parts(C, M), xp.empty((C, _parts(C, M), 2))
     if M:
         numbers = np.int64(M), np.int32(relu)
-        _launch("gradient_sums", dtype, (parts, C), (gradient, outputs, image, mean, found, *numbers))
+        launch(_REDUCTIONS, "gradient_sums", dtype, (parts, C), (gradient, outputs, image, mean, found, *numbers))
     else:
         found.fill(0)
     sizes = np.int32(C), np.int32(parts)
-    _launch("sums_of_parts", dtype, (-(-C // _THREADS),), (found, inv_std, gbeta, ggamma, *sizes))
+    launch(_REDUCTIONS, "sums_of_parts", dtype, (-(-C // THREADS),), (found, inv_std, gbeta, ggamma, *sizes))
     wide = [a.reshape(-1, 1, 1, 1) for a in (gamma, mean, inv_std, gbeta, ggamma)]
     kept = relu and wants_shortcut
     gz = [xp.empty_like(image)] if kept else []
@@ -240,18 +240,6 @@ def _apply(
 # --- Kernels -------------------------------------------------------------------------------------------------
 
 _REDUCTIONS = r"""
-__device__ double total(double value) { // over the block, for all its threads
-    __shared__ double sums[THREADS];
-    __syncthreads();
-    sums[threadIdx.x] = value;
-    for (int half = THREADS / 2; half; half /= 2) {
-        __syncthreads();
-        if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
-    }
-    __syncthreads();
-    return sums[0];
-}
-
 // Block (part, c): mean and sum of squared deviations of a part of channel c.
 extern "C" __global__ void statistics(const T *x, double *found, long long M) {
     const long long start = M * blockIdx.x / gridDim.x, stop = M * (blockIdx.x + 1) / gridDim.x;
@@ -322,20 +310,6 @@ extern "C" __global__ void sums_of_parts(
     ggamma[c] = products * inv_std[c];
 }
 """
-
-
-def _launch(name: str, dtype: Any, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
-    """Start one of `_REDUCTIONS`, unless the grid is empty."""
-    if 0 not in grid:
-        _reduction(name, np.dtype(dtype).name)(grid, (_THREADS,), arguments)
-
-
-@functools.cache
-def _reduction(name: str, dtype: str) -> Any:
-    import cupy
-
-    code = f"typedef {'float' if dtype == 'float32' else 'double'} T;\n#define THREADS {_THREADS}\n{_REDUCTIONS}"
-    return cupy.RawKernel(code, name)
 
 
 @functools.cache

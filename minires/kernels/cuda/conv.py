@@ -29,6 +29,7 @@ from minires.errors import ShapeError
 from minires.geometry import Geometry
 from minires.kernels.checks import check_per_channel, check_shortcut
 from minires.kernels.cuda.layout import cnhw, kcrs_view, nchw_view, rsck
+from minires.kernels.cuda.window import window_kernel, window_numbers
 
 _COLUMNS = 256 << 20  # bytes of columns at once
 
@@ -304,23 +305,22 @@ def _multiply(a: Array, b: Array, out: Array) -> None:
 
 # --- Kernels -------------------------------------------------------------------------------------------------
 
-_WINDOW = ("R", "S", "stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w")
-_NUMBERS = ("C", "G", *_WINDOW, "N", "H", "W", "P", "Q", "first", "n")
+# Beside the window: channels of a group, images of all, the first that is meant and how many are.
+_SIZES = "int32 C, int32 N, int32 first, int32 n"
 
 
 def _numbers(geometry: Geometry, image: tuple[int, ...], size: Size, images: slice) -> list[Any]:
-    """What `_NUMBERS` names: C is of a group, images ``first`` to ``first + n`` of N are meant."""
+    """What `_SIZES` names, and the window's, for an image (C, N, H, W)."""
     C, N, H, W = image
-    G, count = geometry.groups, images.stop - images.start
-    windows = (*geometry.kernel, *geometry.stride, *geometry.padding, *geometry.dilation)
-    return [np.int32(n) for n in (C // G, G, *windows, N, H, W, *size, images.start, count)]
+    sizes = C // geometry.groups, N, images.start, images.stop - images.start
+    return [*map(np.int32, sizes), *window_numbers(geometry, (H, W), size)]
 
 
 @functools.cache
 def _spread() -> Any:
     """Columns of x (C, N, H, W)."""
-    return _kernel(
-        "raw T x",
+    return window_kernel(
+        f"raw T x, {_SIZES}",
         "T column",
         """
         int rest = i;
@@ -341,8 +341,8 @@ def _spread() -> Any:
 @functools.cache
 def _gather() -> Any:
     """(4), for each pixel of gx (C, N, H, W)."""
-    return _kernel(
-        "raw T columns",
+    return window_kernel(
+        f"raw T columns, {_SIZES}",
         "raw T gx",
         """
         int rest = i;
@@ -375,10 +375,3 @@ def _finish(given: tuple[str, ...], relu: bool) -> Any:
     code = f"T sum = {' + '.join(terms)}; y = " + ("sum < T(0) ? T(0) : sum;" if relu else "sum;")
     inputs = ", ".join(f"T {name}" for name in ("z", *given))
     return cupy.ElementwiseKernel(inputs, "T y", code, f"minires_finish_{'_'.join(given)}{'_relu' * relu}")
-
-
-def _kernel(source: str, target: str, code: str, name: str) -> Any:
-    import cupy
-
-    inputs = ", ".join([source, *(f"int32 {number}" for number in _NUMBERS)])
-    return cupy.ElementwiseKernel(inputs, target, code, name)

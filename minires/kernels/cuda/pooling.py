@@ -9,12 +9,11 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import numpy as np
-
 from minires.device import Array, Size, xp_of
 from minires.geometry import Geometry
 from minires.kernels.checks import check_winners, winners_dtype
 from minires.kernels.cuda.layout import cnhw, nchw_view
+from minires.kernels.cuda.window import window_kernel, window_numbers
 
 
 def max_pool2d(x: Array, geometry: Geometry) -> Array:
@@ -61,7 +60,7 @@ def max_pool2d_winners(x: Array, geometry: Geometry) -> tuple[Array, Array]:
     xp = xp_of(x)
     y, winners = (xp.empty((C, N, P, Q), dtype) for dtype in (x.dtype, winners_dtype(geometry)))
     if y.size:
-        _winners()(cnhw(x), *_numbers(geometry, (x.shape[2], x.shape[3]), (P, Q)), y, winners)
+        _winners()(cnhw(x), *window_numbers(geometry, (x.shape[2], x.shape[3]), (P, Q)), y, winners)
     return nchw_view(y), nchw_view(winners)
 
 
@@ -89,23 +88,14 @@ def max_pool2d_grad(gy: Array, winners: Array, geometry: Geometry, size: Size) -
     N, C, P, Q = gy.shape
     gx: Array = xp_of(gy).empty((C, N, *size), gy.dtype)
     if gx.size:
-        _gather()(cnhw(gy), cnhw(winners), *_numbers(geometry, size, (P, Q)), gx)
+        _gather()(cnhw(gy), cnhw(winners), *window_numbers(geometry, size, (P, Q)), gx)
     return nchw_view(gx)
-
-
-_NAMES = ("R", "S", "stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w", "H", "W", "P", "Q")
-
-
-def _numbers(geometry: Geometry, image: Size, size: Size) -> list[Any]:
-    """What `_NAMES` names."""
-    windows = (*geometry.kernel, *geometry.stride, *geometry.padding, *geometry.dilation)
-    return [np.int32(n) for n in (*windows, *image, *size)]
 
 
 @functools.cache
 def _winners() -> Any:
     """The maximum of each window, and the tap that shows it."""
-    return _kernel(
+    return window_kernel(
         "raw T x",
         "T y, U winner",
         """
@@ -134,7 +124,7 @@ def _winners() -> Any:
 @functools.cache
 def _gather() -> Any:
     """The sum of what the windows hand to each pixel that won them."""
-    return _kernel(
+    return window_kernel(
         "raw T gy, raw U winners",
         "T gx",
         """
@@ -154,10 +144,3 @@ def _gather() -> Any:
         """,
         "minires_max_pool_grad",
     )
-
-
-def _kernel(sources: str, targets: str, code: str, name: str) -> Any:
-    import cupy
-
-    inputs = ", ".join([sources, *(f"int32 {number}" for number in _NAMES)])
-    return cupy.ElementwiseKernel(inputs, targets, code, name)

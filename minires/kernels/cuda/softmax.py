@@ -6,16 +6,12 @@ wait for the device; here such a row costs NaN, and hands NaN to its logits.
 
 from __future__ import annotations
 
-import functools
-from typing import Any
-
 import numpy as np
 
 from minires.device import Array, same_dtype, xp_of
 from minires.errors import ShapeError
 from minires.kernels.checks import check_labels
-
-_THREADS = 128  # in a block, which takes a row
+from minires.kernels.cuda.raw import launch
 
 
 def cross_entropy(logits: Array, labels: Array, label_smoothing: float, ignore_index: int, reduction: str) -> Array:
@@ -42,12 +38,12 @@ def cross_entropy(logits: Array, labels: Array, label_smoothing: float, ignore_i
     losses: Array = xp.full(N, np.nan, logits.dtype) if not K else xp.empty(N, logits.dtype)
     if N and K:
         numbers = np.int32(K), np.float64(label_smoothing), np.int64(ignore_index)
-        _rows("losses", logits.dtype)((N,), (_THREADS,), (xp.ascontiguousarray(logits), labels, losses, *numbers))
+        launch(_CODE, "losses", logits.dtype, (N,), (xp.ascontiguousarray(logits), labels, losses, *numbers))
     if reduction == "none":
         return losses
     loss: Array = xp.empty((), logits.dtype)
     how = np.int32(N), np.int64(ignore_index), np.int32(reduction == "mean")
-    _rows("total_loss", logits.dtype)((1,), (_THREADS,), (losses, labels, loss, *how))
+    launch(_CODE, "total_loss", logits.dtype, (1,), (losses, labels, loss, *how))
     return loss
 
 
@@ -82,12 +78,12 @@ def cross_entropy_grad(
         how = np.int32(("none", "sum", "mean").index(reduction))
         numbers = np.int32(N), np.int32(K), np.float64(label_smoothing), np.int64(ignore_index), how
         arrays = *map(xp.ascontiguousarray, (gy, logits, labels)), glogits
-        _rows("gradients", logits.dtype)((N,), (_THREADS,), (*arrays, *numbers))
+        launch(_CODE, "gradients", logits.dtype, (N,), (*arrays, *numbers))
     return glogits
 
 
 _CODE = r"""
-__device__ double reduced(double value, bool maximum) { // over the block, for all its threads
+__device__ double maximum(double value) { // over the block, for all its threads
     __shared__ double values[THREADS];
     __syncthreads();
     values[threadIdx.x] = value;
@@ -95,7 +91,7 @@ __device__ double reduced(double value, bool maximum) { // over the block, for a
         __syncthreads();
         if (threadIdx.x < half) {
             const double a = values[threadIdx.x], b = values[threadIdx.x + half];
-            values[threadIdx.x] = !maximum ? a + b : a > b || a != a ? a : b;
+            values[threadIdx.x] = a > b || a != a ? a : b;
         }
     }
     __syncthreads();
@@ -105,7 +101,7 @@ __device__ double reduced(double value, bool maximum) { // over the block, for a
 __device__ double largest(const T *row, int K) {
     double most = row[0];
     for (int k = threadIdx.x; k < K; k += THREADS) most = row[k] > most || row[k] != row[k] ? (double)row[k] : most;
-    return reduced(most, true);
+    return maximum(most);
 }
 
 // Block n: the loss of row n.
@@ -119,8 +115,8 @@ extern "C" __global__ void losses(
         sum += exp((double)row[k] - most);
         all += (double)row[k] - most;
     }
-    const double log_sum = log(reduced(sum, false));
-    all = reduced(all, false) - K * log_sum;
+    const double log_sum = log(total(sum));
+    all = total(all) - K * log_sum;
     if (threadIdx.x) return;
     const bool is_class = label >= 0 && label < K;
     double cost = is_class ? -(1 - smoothing) * (row[label] - most - log_sum) : nan("");
@@ -131,7 +127,7 @@ extern "C" __global__ void losses(
 __device__ double counted(const long long *labels, int N, long long ignored) {
     double rows = 0;
     for (int n = threadIdx.x; n < N; n += THREADS) rows += labels[n] != ignored;
-    return reduced(rows, false);
+    return total(rows);
 }
 
 // One block: the sum, or the mean over the rows that count.
@@ -139,7 +135,7 @@ extern "C" __global__ void total_loss(
     const T *losses, const long long *labels, T *loss, int N, long long ignored, int mean) {
     double sum = 0;
     for (int n = threadIdx.x; n < N; n += THREADS) sum += losses[n];
-    sum = reduced(sum, false);
+    sum = total(sum);
     const double rows = counted(labels, N, ignored);
     if (threadIdx.x == 0) loss[0] = !mean ? sum : rows > 0 ? sum / rows : nan("");
 }
@@ -155,7 +151,7 @@ extern "C" __global__ void gradients(
     const double most = largest(row, K);
     double sum = 0;
     for (int k = threadIdx.x; k < K; k += THREADS) sum += exp((double)row[k] - most);
-    sum = reduced(sum, false);
+    sum = total(sum);
     const bool is_class = label >= 0 && label < K;
     for (int k = threadIdx.x; k < K; k += THREADS) {
         const double apart = exp((double)row[k] - most) / sum - (k == label ? 1 - smoothing : 0) - smoothing / K;
@@ -163,11 +159,3 @@ extern "C" __global__ void gradients(
     }
 }
 """
-
-
-@functools.cache
-def _rows(name: str, dtype: Any) -> Any:
-    import cupy
-
-    code = f"typedef {'float' if dtype == np.float32 else 'double'} T;\n#define THREADS {_THREADS}\n{_CODE}"
-    return cupy.RawKernel(code, name)

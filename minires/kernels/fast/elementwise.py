@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minires.device import Array
+from minires.device import Array, is_dense, memory_order
 from minires.kernels import reference
 from minires.kernels.checks import check_gradient
 from minires.kernels.fast.layout import blocks
@@ -141,37 +141,20 @@ def stretches(first: Array, *others: Any) -> list[Array] | None:
         isinstance(a, np.ndarray) and a.shape == first.shape and a.strides == first.strides and a.dtype == first.dtype
         for a in others
     )
-    if not same or not _is_dense(first):
+    if not same or not is_dense(first):
         return None
-    order = _memory_order(first)
+    order = memory_order(first)
     return [a.transpose(order).reshape(a.size) for a in (first, *others)]
-
-
-def _is_dense(array: Array) -> bool:
-    """Whether the elements fill a stretch of memory, in whatever order of axes."""
-    expected = array.itemsize
-    for stride, n in sorted(zip(array.strides, array.shape, strict=True)):
-        if n > 1:
-            if stride != expected:
-                return False
-            expected *= n
-    return True
 
 
 def _stretch(array: Array) -> Array:
     """The elements of a dense array as they lie in memory, a view."""
-    return array.transpose(_memory_order(array)).reshape(array.size)
-
-
-def _memory_order(array: Array) -> list[int]:
-    if array.flags.f_contiguous and not array.flags.c_contiguous:
-        return list(range(array.ndim))[::-1]
-    return sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+    return array.transpose(memory_order(array)).reshape(array.size)
 
 
 def _new_like(array: Array, dtype: npt.DTypeLike) -> Array:
     """An uninitialised dense array with its axes in the order of ``array``."""
-    order = _memory_order(array)
+    order = memory_order(array)
     return new_array([array.shape[axis] for axis in order], dtype).transpose(np.argsort(order))
 
 
@@ -182,7 +165,7 @@ def _in_threads(function: Callable[..., Any], *vectors: Array) -> None:
 def _elementwise(function: Callable[..., Any], *arrays: Array) -> Array:
     """``function(*pieces, out)`` over all elements; the result is like the first array."""
     result = _new_like(arrays[0], arrays[-1].dtype)
-    order = _memory_order(result)
+    order = memory_order(result)
     operands = (np.ascontiguousarray(a.transpose(order)).reshape(result.size) for a in arrays)
     _in_threads(function, *operands, _stretch(result))
     return result
