@@ -82,14 +82,24 @@ def asarray(array: Any, device: str = "cpu") -> Array:
     ------
     DeviceError : if there is no such device, or CuPy or its driver is missing.
     """
-    kind, index = _parse(device)
-    if kind == "cpu":
+    if _parse(device)[0] == "cpu":
         return asnumpy(array)
+    cupy, place = cuda_device(device)
+    with place:
+        return _in_its_order(cupy.asarray, array) if isinstance(array, np.ndarray) else cupy.asarray(array)
+
+
+def cuda_device(device: str) -> tuple[Any, Any]:
+    """CuPy, and a device of its that ``with`` makes the current one.
+
+    Raises
+    ------
+    DeviceError : if there is no such device, or CuPy or its driver is missing.
+    """
     if not available(device):
         raise DeviceError(f"{device} not available: install minires[cuda12] and a driver")
     cupy = _cupy()
-    with cupy.cuda.Device(index):
-        return _in_its_order(cupy.asarray, array) if isinstance(array, np.ndarray) else cupy.asarray(array)
+    return cupy, cupy.cuda.Device(_parse(device)[1])
 
 
 def asnumpy(array: Any) -> Array:

@@ -15,7 +15,7 @@ class GpuArray:
 
     def __init__(self, values, index=0):
         self.values, self.dtype, self.device = values, values.dtype, types.SimpleNamespace(id=index)
-        self.ndim, self.strides = values.ndim, values.strides
+        self.ndim, self.strides, self.flags = values.ndim, values.strides, values.flags
 
     def transpose(self, axes):
         return GpuArray(self.values.transpose(axes), self.device.id)

@@ -12,7 +12,9 @@ import numpy.typing as npt
 from minires import random
 from minires.data.dataset import Dataset
 from minires.data.prefetch import prefetched
+from minires.data.transfer import sent_ahead
 from minires.data.transforms import Augmentation, Normalization, Normalize
+from minires.device import canonical
 from minires.errors import DtypeError, ShapeError
 
 if TYPE_CHECKING:
@@ -42,10 +44,11 @@ class DataLoader:
     dtype : of the images, float32 or float64
     prefetch : batches prepared ahead in a thread; 0 prepares each one when it is asked for
     indices : the images to take, by index in the data set; all of them where None
+    device : where the tensors are; a GPU is sent each batch while it computes with the one before
 
     Raises
     ------
-    ShapeError, DtypeError, TypeError : if a parameter is not as above.
+    ShapeError, DtypeError, TypeError, DeviceError : if a parameter is not as above.
     """
 
     def __init__(
@@ -60,8 +63,10 @@ class DataLoader:
         dtype: npt.DTypeLike = np.float32,
         prefetch: int = 2,
         indices: npt.ArrayLike | None = None,
+        device: str = "cpu",
     ) -> None:
         self.dataset = dataset
+        self.device = canonical(device)
         self.batch_size = _at_least(1, batch_size, "batch_size")
         self.prefetch = _at_least(0, prefetch, "prefetch")
         self.shuffle, self.drop_last = shuffle, drop_last
@@ -94,13 +99,25 @@ class DataLoader:
         return full + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        epoch = self.epoch
+        with closing(self.tensors(epoch)) as batches:
+            yield from batches
+        self.epoch = epoch + 1
+
+    def tensors(self, epoch: int, start: int = 0) -> Generator[tuple[Tensor, Tensor], None, None]:
+        """The batches of one pass as tensors on ``self.device``; otherwise as `arrays`.
+
+        Raises
+        ------
+        DeviceError : if the device is not available.
+        """
+        from minires.autograd.tensor import Tensor
         from minires.functional.creation import tensor
 
-        epoch = self.epoch
-        with closing(self.arrays(epoch)) as batches:
+        arrays, on_cpu = self.arrays(epoch, start), self.device == "cpu"
+        with closing(arrays if on_cpu else sent_ahead(arrays, self.device)) as batches:
             for images, labels in batches:
-                yield tensor(images), tensor(labels)
-        self.epoch = epoch + 1
+                yield (tensor(images), tensor(labels)) if on_cpu else (Tensor(images), Tensor(labels))
 
     def arrays(self, epoch: int, start: int = 0) -> Generator[_Batch, None, None]:
         """The batches of one pass as NumPy arrays; leaves ``self.epoch`` alone.

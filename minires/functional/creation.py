@@ -37,7 +37,8 @@ def tensor(data: Any, requires_grad: bool = False, device: str | None = None, dt
             data = data.astype(np.float32)
     number_dtype(data.dtype)
     dtype = number_dtype(data.dtype if dtype is None else dtype)
-    made = Tensor(copied(asarray(data, device_of(data) if device is None else canonical(device)), dtype))
+    there = asarray(data, device_of(data) if device is None else canonical(device))
+    made = Tensor(copied(there, dtype) if there is data or there.dtype != dtype else there)
     return made.requires_grad_() if requires_grad else made
 
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
 from minires import functional as F
@@ -19,7 +17,6 @@ from minires.blas import single_threaded_blas
 from minires.checkpoint import StrPath
 from minires.data import DataLoader
 from minires.errors import DataError
-from minires.functional.creation import tensor
 from minires.nn import Module
 from minires.train import sources
 from minires.train.finite import check_finite
@@ -82,7 +79,7 @@ def evaluate(
             f"the test set has the classes {', '.join(images.classes)}; the network learnt "
             f"{', '.join(description.classes)}"
         )
-    loader = DataLoader(images, settings.batch_size, normalize=description.normalize)
+    loader = DataLoader(images, settings.batch_size, normalize=description.normalize, device=settings.device)
     with single_threaded_blas():
         found = measure(model, loader, settings, "test")
     assert found is not None  # nobody can interrupt it
@@ -106,13 +103,12 @@ def measure(
     model.eval()
     loss, hits = 0.0, 0
     bar = tqdm(total=len(loader), desc=title, leave=False, disable=True if settings.quiet else None)
-    with no_grad(), bar, closing(loader.arrays(0)) as batches:
-        for number, (images, labels) in enumerate(batches, 1):
+    with no_grad(), bar, closing(loader.tensors(0)) as batches:
+        for number, (x, labels) in enumerate(batches, 1):
             if interrupt is not None and interrupt.requested:
                 return None
-            x = tensor(images, device=settings.device)
             logits = model(x)
-            value = float(F.cross_entropy(logits, tensor(labels, device=settings.device)).item())
+            value = float(F.cross_entropy(logits, labels).item())
             if stop_if_not_finite:
                 check_finite(value, model, x, f"{title}, batch {number} of {len(loader)}", settings.lr)
             loss += value * len(labels)
@@ -122,6 +118,6 @@ def measure(
     return Evaluation(loss / count, hits / count, count)
 
 
-def right_answers(logits: Tensor, labels: npt.NDArray[np.int64]) -> int:
+def right_answers(logits: Tensor, labels: Tensor) -> int:
     """How many rows have their largest logit at their label."""
-    return int((logits.numpy().argmax(axis=1) == labels).sum())
+    return int((logits.array.argmax(axis=1) == labels.array).sum())

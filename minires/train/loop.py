@@ -20,7 +20,6 @@ from minires.checkpoint import StrPath, leftovers, write_whole
 from minires.data import DataLoader, Dataset
 from minires.device import synchronize
 from minires.errors import CheckpointError, SettingsError
-from minires.functional.creation import tensor
 from minires.train import curve, sources
 from minires.train.evaluation import Evaluation, measure, right_answers
 from minires.train.finite import check_finite
@@ -89,7 +88,8 @@ def train(settings: Settings, resume: StrPath | bool = False) -> Result:
             partial.unlink(missing_ok=True)
         if file is not None and file.parent.resolve() != directory.resolve() and (file.parent / BEST).exists():
             shutil.copyfile(file.parent / BEST, directory / BEST)
-        test_loader = DataLoader(test_images, settings.batch_size, normalize=run.description.normalize)
+        normalize = run.description.normalize
+        test_loader = DataLoader(test_images, settings.batch_size, normalize=normalize, device=settings.device)
         _epochs(run, loader, test_loader)
     best = run.position.best
     assert best is not None  # there is at least one epoch
@@ -207,12 +207,11 @@ def _train_pass(run: Run, loader: DataLoader, schedule: optim.Schedule, interrup
         leave=False,
         disable=True if settings.quiet else None,  # None: silent when not on a terminal
     )
-    with bar, contextlib.closing(loader.arrays(position.epoch, start=position.batch)) as batches:
+    with bar, contextlib.closing(loader.tensors(position.epoch, start=position.batch)) as batches:
         began = time.perf_counter()
-        for images, labels in batches:
+        for x, y in batches:
             if interrupt.requested:
                 break
-            x, y = tensor(images, device=settings.device), tensor(labels, device=settings.device)
             step = position.epoch * len(loader) + position.batch
             for group in run.optimizer.param_groups:
                 group["lr"] = schedule.rate(settings.lr, step)
@@ -225,9 +224,9 @@ def _train_pass(run: Run, loader: DataLoader, schedule: optim.Schedule, interrup
             loss.backward()
             run.optimizer.step()
             position.batch += 1
-            position.loss += value * len(labels)
-            position.hits += right_answers(logits, labels)
-            position.images += len(labels)
+            position.loss += value * len(y)
+            position.hits += right_answers(logits, y)
+            position.images += len(y)
             synchronize(settings.device)
             began, before = time.perf_counter(), began
             position.seconds += began - before

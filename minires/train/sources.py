@@ -131,7 +131,15 @@ def training_loader(settings: Settings, images: Dataset) -> DataLoader:
     }
     augment = augments[settings.augment]
     whole = len(images) >= settings.batch_size
-    return DataLoader(images, settings.batch_size, shuffle=True, drop_last=whole, augment=augment, seed=settings.seed)
+    return DataLoader(
+        images,
+        settings.batch_size,
+        shuffle=True,
+        drop_last=whole,
+        augment=augment,
+        seed=settings.seed,
+        device=settings.device,
+    )
 
 
 def network(settings: Settings, description: Description) -> Module:

@@ -252,8 +252,9 @@ class NullDevice:
         """The functions of cupy_backends.cuda.api.runtime, by name."""
         return {
             **dict.fromkeys(("setDevice", "_ensure_context", "streamDestroy", "eventDestroy", "eventRecord"), _nothing),
-            **dict.fromkeys(("streamQuery", "eventQuery", "streamWaitEvent"), _nothing),
+            **dict.fromkeys(("streamWaitEvent",), _nothing),
             **dict.fromkeys(("getDevice", "streamIsCapturing", "deviceCanAccessPeer"), _zero),
+            **dict.fromkeys(("streamQuery", "eventQuery"), _zero),  # done
             **dict.fromkeys(("deviceSynchronize", "streamSynchronize", "eventSynchronize"), self.synchronise),
             **dict.fromkeys(("eventCreate", "eventCreateWithFlags", "streamCreate"), self._new_handle),
             **dict.fromkeys(("streamCreateWithFlags", "streamCreateWithPriority"), self._new_handle),

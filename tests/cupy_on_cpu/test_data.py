@@ -1,0 +1,78 @@
+"""Batches on a GPU, and `minires train` there."""
+
+import json
+
+import numpy as np
+import pytest
+from idx_files import write_set
+
+from minires.cli import main
+from minires.data import DataLoader, Dataset, HorizontalFlip
+
+
+def images(count):
+    rng = np.random.default_rng(0)
+    return Dataset(rng.integers(0, 256, (count, 3, 4, 5), np.uint8), rng.integers(0, 2, count), ("cat", "dog"))
+
+
+def loader(device, **options):
+    return DataLoader(images(11), 3, shuffle=True, augment=[HorizontalFlip()], seed=1, device=device, **options)
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_batches_on_a_gpu_are_the_cpus(prefetch):
+    there = list(loader("cuda", prefetch=prefetch))
+    here = list(loader("cpu"))
+    assert {t.device for pair in there for t in pair} == {"cuda:0"}
+    for (x, labels), (y, expected) in zip(there, here, strict=True):
+        np.testing.assert_array_equal(x.numpy(), y.numpy())
+        np.testing.assert_array_equal(labels.numpy(), expected.numpy())
+
+
+def test_a_batch_is_sent_while_the_one_before_is_used_and_nobody_waits(device):
+    batches = loader("cuda").tensors(0)
+    next(batches)
+    sent = []
+    with device.recording() as record:
+        for _ in range(3):
+            sent.append(record.copies["host to device"])
+            next(batches)
+    assert sent == [0, 2, 4]  # images and labels of the batch after the one that is asked for; the last was sent before
+    assert record.synchronisations == 0
+    assert not record.launches
+    batches.close()
+
+
+def test_a_pass_that_is_broken_off_waits_for_what_is_on_its_way(device):
+    batches = loader("cuda").tensors(0)
+    next(batches)
+    with device.recording() as record:
+        batches.close()
+    assert record.synchronisations == 1
+
+
+def test_batches_that_are_kept_stay_as_they_were():
+    kept = [(x, x.numpy().copy()) for x, _ in loader("cuda")]
+    for x, values in kept:
+        np.testing.assert_array_equal(x.numpy(), values)
+
+
+def metrics(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_training_on_a_gpu_is_training_and_its_checkpoints_go_on_anywhere(tmp_path, capsys):
+    root = write_set(tmp_path, 20, 10)
+    recipe = ["--data", "fashion-mnist", "--root", str(root), "--batch-size", "8", "--lr", "0.02", "--quiet"]
+    runs = {}
+    for device in ("cpu", "cuda"):
+        runs[device] = tmp_path / device
+        assert main(["train", *recipe, "--epochs", "2", "--device", device, "--out", str(runs[device])]) == 0
+    for here, there in zip(*map(metrics, runs.values()), strict=True):
+        for name in ("train_loss", "test_loss"):
+            assert there[name] == pytest.approx(here[name], rel=1e-3)
+    for device in ("cuda", "cpu"):
+        arguments = ["evaluate", str(runs["cuda"] / "last.safetensors"), "--root", str(root), "--device", device]
+        assert main(arguments) == 0
+    found = [float(line.split()[3]) for line in capsys.readouterr().out.splitlines() if "recorded" not in line]
+    assert found == pytest.approx([metrics(runs["cuda"])[-1]["test_loss"]] * 2, rel=1e-5)
