@@ -12,6 +12,7 @@ STEPS = {
     "sgd_": ("sgd_", 2, (0.1,)),
     "sgd_ that decays": ("sgd_", 2, (0.1, 0.0, 0.0, 0.01)),
     "sgd_ with momentum": ("sgd_", 3, (0.1, 0.9)),
+    "sgd_ with velocities that it does not need": ("sgd_", 3, (0.1,)),
     "sgd_ for the first time": ("sgd_", 3, (0.1, 0.9, 0.3, 0.01, False, True)),
     "sgd_ with everything": ("sgd_", 3, (np.float64(0.1), np.float64(0.9), 0.3, 0.01)),
     "sgd_ of Nesterov": ("sgd_", 3, (0.1, 0.9, 0.0, 0.01, True)),
@@ -86,9 +87,20 @@ def test_jobs_are_of_equal_size_and_small_parameters_share_one(monkeypatch, size
     assert all(block[0].size <= optim._BLOCK for job in seen for block in job)
 
 
-def test_parameters_in_several_memory_orders_are_updated_whole(monkeypatch):
-    p, g = np.ones((300, 900)), np.ones((900, 300)).T
+def test_a_parameter_belongs_to_the_job_that_its_middle_falls_into(monkeypatch):
+    monkeypatch.setattr(optim, "_HALVES", 10)
     seen = []
     monkeypatch.setattr(optim, "parallel", lambda run, given: seen.extend(given))
-    optim.sgd_([p], [g], None, 0.1)
-    assert seen == [[(p, g)]]
+    arrays = [np.ones(10), np.ones(90)]
+    optim.sgd_(arrays, arrays, None, 0.1)
+    assert [[block[0].size for block in job] for job in seen] == [[10], [90]]
+
+
+@pytest.mark.parametrize("other", [1, 2])
+def test_parameters_in_several_memory_orders_are_updated_whole(monkeypatch, other):
+    arrays = [np.ones((30, 90)) for _ in range(3)]
+    arrays[other] = np.ones((90, 30)).T
+    seen = []
+    monkeypatch.setattr(optim, "parallel", lambda run, given: seen.extend(given))
+    optim.sgd_(*([array] for array in arrays), 0.1, 0.9)
+    assert seen == [[tuple(arrays)]]
