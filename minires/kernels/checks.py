@@ -9,7 +9,7 @@ import numpy as np
 
 from minires.device import Array, Size, same_dtype
 from minires.errors import DtypeError, ShapeError
-from minires.geometry import Geometry
+from minires.geometry import Geometry, Window, adaptive_windows
 
 REDUCTIONS = ("mean", "sum", "none")  # of the losses of a batch
 
@@ -61,6 +61,26 @@ def check_pooled(array: Array, expected: tuple[int, ...]) -> None:
         raise ShapeError(f"an array of shape {array.shape} was given where pooling needs {expected}")
 
 
+def check_adaptive(x: Array, grid: Any) -> list[Window]:
+    """The windows of a grid over images x (N, C, H, W); ShapeError if there are none."""
+    if x.ndim != 4:
+        raise ShapeError(f"pooling expects an input of shape (N, C, H, W), got {x.shape}")
+    return adaptive_windows(grid, (x.shape[2], x.shape[3]))
+
+
+def check_adaptive_grad(gy: Array, size: Size) -> list[Window]:
+    """The windows over images of a size to which gradients (N, C, P, Q) belong; ShapeError if there are none."""
+    if gy.ndim != 4:
+        raise ShapeError(f"pooling expects a gradient of shape (N, C, P, Q), got {gy.shape}")
+    return adaptive_windows((gy.shape[2], gy.shape[3]), size)
+
+
+def check_has_mean(array: Array) -> None:
+    """Raise DtypeError for integers."""
+    if array.dtype.kind not in "fc":
+        raise DtypeError(f"average pooling needs a float array, got {array.dtype}: convert with .to(dtype)")
+
+
 def winners_dtype(geometry: Geometry) -> np.dtype[Any]:
     """The least unsigned integers that number the taps of a window."""
     return np.min_scalar_type(geometry.kernel[0] * geometry.kernel[1] - 1)
@@ -87,6 +107,23 @@ def check_linear_grads(gy: Array, x: Array, weight: Array) -> None:
     if gy.shape != shape:
         raise ShapeError(f"the gradient of the output has shape {gy.shape}, but the output has {shape}")
     same_dtype(gy, x, weight)
+
+
+def check_alike(kernel: str, a: Array, b: Array) -> None:
+    """Raise ShapeError or DtypeError unless both arrays of a kernel that writes into the first are alike."""
+    same_dtype(a, b)
+    if a.shape != b.shape:
+        raise ShapeError(f"{kernel} needs two arrays of one shape, got {a.shape} and {b.shape}")
+
+
+def check_dropout(x: Array, mask: Array, p: float) -> None:
+    """Raise ShapeError, DtypeError or ValueError unless elements of x can be dropped by the mask."""
+    if mask.shape != x.shape:
+        raise ShapeError(f"a dropout mask of shape {mask.shape} does not fit an input of shape {x.shape}")
+    if mask.dtype.kind != "b":
+        raise DtypeError(f"a dropout mask must be of booleans, not {mask.dtype}")
+    if not 0 <= p <= 1:
+        raise ValueError(f"the probability of dropout must be between 0 and 1, got {p}")
 
 
 def check_step(ps: Sequence[Array], *others: Sequence[Array]) -> None:
@@ -128,3 +165,11 @@ def check_labels(logits: Array, labels: Array, label_smoothing: float, reduction
         raise ValueError(f"label_smoothing must be between 0 and 1, got {label_smoothing}")
     if logits.dtype.kind not in "fc":
         raise DtypeError(f"cross_entropy needs a float array, got {logits.dtype}: convert with .to(dtype)")
+
+
+def check_loss_grad(gy: Array, logits: Array, labels: Array, reduction: str) -> None:
+    """Raise ShapeError or DtypeError unless gy is like the loss."""
+    expected = labels.shape if reduction == "none" else ()
+    if gy.shape != expected:
+        raise ShapeError(f"the gradient of the loss has shape {gy.shape}, but the loss has {expected}")
+    same_dtype(gy, logits)

@@ -9,13 +9,23 @@ from minires.kernels.cuda.batch_norm import (
     batch_norm_inference,
 )
 from minires.kernels.cuda.conv import conv2d, conv2d_act, conv2d_grads, conv2d_input_grad, conv2d_weight_grad
-from minires.kernels.cuda.elementwise import blend_
+from minires.kernels.cuda.elementwise import blend_, dropout
 from minires.kernels.cuda.optim import adam_, sgd_
 from minires.kernels.cuda.pooling import max_pool2d, max_pool2d_grad, max_pool2d_winners
+from minires.kernels.cuda.pooling_avg import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_grad,
+    avg_pool2d,
+    avg_pool2d_grad,
+)
 from minires.kernels.cuda.softmax import cross_entropy, cross_entropy_grad
 
 __all__ = [
     "adam_",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_grad",
+    "avg_pool2d",
+    "avg_pool2d_grad",
     "batch_norm",
     "batch_norm_act",
     "batch_norm_act_grads",
@@ -30,6 +40,7 @@ __all__ = [
     "conv2d_weight_grad",
     "cross_entropy",
     "cross_entropy_grad",
+    "dropout",
     "max_pool2d",
     "max_pool2d_grad",
     "max_pool2d_winners",

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minires.device import Array, same_dtype, xp_of
-from minires.errors import ShapeError
-from minires.kernels.checks import check_labels
+from minires.device import Array, xp_of
+from minires.kernels.checks import check_labels, check_loss_grad
 from minires.kernels.cuda.raw import launch
 
 
@@ -68,10 +67,7 @@ def cross_entropy_grad(
     Identity that tests it: equal to the reference, within rounding.
     """
     check_labels(logits, labels, label_smoothing, reduction)
-    expected = labels.shape if reduction == "none" else ()
-    if gy.shape != expected:
-        raise ShapeError(f"the gradient of the loss has shape {gy.shape}, but the loss has {expected}")
-    same_dtype(gy, logits)
+    check_loss_grad(gy, logits, labels, reduction)
     xp, (N, K) = xp_of(logits), logits.shape
     glogits: Array = xp.empty((N, K), logits.dtype)
     if N and K:

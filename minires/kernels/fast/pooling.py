@@ -21,9 +21,8 @@ from typing import Any
 import numpy as np
 
 from minires.device import Array, Size
-from minires.errors import ShapeError
-from minires.geometry import Geometry, adaptive_windows
-from minires.kernels.checks import check_winners, winners_dtype
+from minires.geometry import Geometry
+from minires.kernels.checks import check_adaptive, check_adaptive_grad, check_winners, winners_dtype
 from minires.kernels.fast.elementwise import where
 from minires.kernels.fast.layout import blocks, hwnc, hwnc_view, nchw_view, new_activations
 from minires.kernels.fast.sights import Sight, each_phase, from_outputs
@@ -136,9 +135,7 @@ def adaptive_avg_pool2d(x: Array, grid: Size) -> Array:
 
     Identity that tests it: equal to the reference, within rounding.
     """
-    if x.ndim != 4:
-        raise ShapeError(f"pooling expects an input of shape (N, C, H, W), got {x.shape}")
-    windows = adaptive_windows(grid, (x.shape[2], x.shape[3]))
+    windows = check_adaptive(x, grid)
     image, y = hwnc_view(x), new_activations((*x.shape[:2], *grid), x.dtype)
     for window in windows:
         total = image[window.rows, window.cols].sum(0).sum(0)
@@ -164,9 +161,7 @@ def adaptive_avg_pool2d_grad(gy: Array, size: Size) -> Array:
 
     Identity that tests it: equal to the reference, within rounding.
     """
-    if gy.ndim != 4:
-        raise ShapeError(f"pooling expects a gradient of shape (N, C, P, Q), got {gy.shape}")
-    windows = adaptive_windows((gy.shape[2], gy.shape[3]), size)
+    windows = check_adaptive_grad(gy, size)
     gradient, gx = hwnc_view(gy), new_activations((*gy.shape[:2], *size), gy.dtype)
     gx[...] = 0
     for window in windows:

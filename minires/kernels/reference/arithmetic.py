@@ -21,7 +21,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from minires.device import Array, same_dtype, xp_of
-from minires.errors import DtypeError, ShapeError
+from minires.errors import DtypeError
+from minires.kernels.checks import check_alike
 from minires.kernels.reference.shape import result_shape
 
 Operand: TypeAlias = Array | complex  # complex stands for Python's numbers, as usual in type annotations
@@ -44,9 +45,7 @@ def add_(a: Array, b: Array) -> None:
     ------
     ShapeError, DtypeError : if shapes or dtypes differ.
     """
-    same_dtype(a, b)
-    if a.shape != b.shape:
-        raise ShapeError(f"add_ needs two arrays of one shape, got {a.shape} and {b.shape}")
+    check_alike("add_", a, b)
     a += b
 
 
@@ -63,9 +62,7 @@ def blend_(a: Array, b: Array, keep: float, share: float) -> None:
     ------
     ShapeError, DtypeError : if shapes or dtypes differ.
     """
-    same_dtype(a, b)
-    if a.shape != b.shape:
-        raise ShapeError(f"blend_ needs two arrays of one shape, got {a.shape} and {b.shape}")
+    check_alike("blend_", a, b)
     a *= float(keep)
     a += float(share) * b
 

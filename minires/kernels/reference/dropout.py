@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minires.device import Array, xp_of
-from minires.errors import DtypeError, ShapeError
+from minires.kernels.checks import check_dropout
 
 
 def dropout(x: Array, mask: Array, p: float) -> Array:
@@ -32,12 +32,7 @@ def dropout(x: Array, mask: Array, p: float) -> Array:
     Identity that tests it: ⟨gy, dropout(x)⟩ = ⟨dropout(gy), x⟩.
     Source: Srivastava et al. 2014, in the inverted form that leaves inference alone.
     """
-    if mask.shape != x.shape:
-        raise ShapeError(f"a dropout mask of shape {mask.shape} does not fit an input of shape {x.shape}")
-    if mask.dtype.kind != "b":
-        raise DtypeError(f"a dropout mask must be of booleans, not {mask.dtype}")
-    if not 0 <= p <= 1:
-        raise ValueError(f"the probability of dropout must be between 0 and 1, got {p}")
+    check_dropout(x, mask, p)
     xp = xp_of(x)
     y: Array = xp.empty_like(x)
     y[...] = xp.where(mask, x, x.dtype.type(0))

@@ -8,9 +8,15 @@ Results keep the memory order of the array that they are read from.
 from __future__ import annotations
 
 from minires.device import Array, Size, xp_of
-from minires.errors import DtypeError, ShapeError
-from minires.geometry import Geometry, adaptive_windows
-from minires.kernels.checks import check_pooled, check_winners, winners_dtype
+from minires.geometry import Geometry
+from minires.kernels.checks import (
+    check_adaptive,
+    check_adaptive_grad,
+    check_has_mean,
+    check_pooled,
+    check_winners,
+    winners_dtype,
+)
 from minires.kernels.reference import reduction
 
 
@@ -153,7 +159,7 @@ def avg_pool2d(x: Array, geometry: Geometry) -> Array:
 
     Identity that tests it: ⟨gy, avg_pool2d(x)⟩ = ⟨avg_pool2d_grad(gy), x⟩.
     """
-    _need_float(x)
+    check_has_mean(x)
     y: Array = xp_of(x).zeros_like(x, shape=geometry.check_pool(x.shape))
     for tap in geometry.taps((x.shape[2], x.shape[3])):
         y[..., tap.rows_out, tap.cols_out] += x[..., tap.rows_in, tap.cols_in]
@@ -184,7 +190,7 @@ def avg_pool2d_grad(gy: Array, geometry: Geometry, size: Size) -> Array:
     Identity that tests it: the adjoint of `avg_pool2d` (see there).
     """
     check_pooled(gy, geometry.check_pool((*gy.shape[:2], *size)))
-    _need_float(gy)
+    check_has_mean(gy)
     gx: Array = xp_of(gy).zeros_like(gy, shape=(*gy.shape[:2], *size))
     for tap in geometry.taps(size):
         gx[..., tap.rows_in, tap.cols_in] += gy[..., tap.rows_out, tap.cols_out]
@@ -216,10 +222,8 @@ def adaptive_avg_pool2d(x: Array, grid: Size) -> Array:
     Identities that test it: grid (1, 1) is the mean over all pixels, grid (H, W) is x, and where (P, Q)
     divides (H, W) it is `avg_pool2d`.
     """
-    if x.ndim != 4:
-        raise ShapeError(f"pooling expects an input of shape (N, C, H, W), got {x.shape}")
-    windows = adaptive_windows(grid, (x.shape[2], x.shape[3]))
-    _need_float(x)
+    windows = check_adaptive(x, grid)
+    check_has_mean(x)
     y: Array = xp_of(x).empty_like(x, shape=(*x.shape[:2], *grid))
     for window in windows:
         y[..., window.p, window.q] = reduction.mean(x[..., window.rows, window.cols], (2, 3))  # (1)
@@ -247,17 +251,10 @@ def adaptive_avg_pool2d_grad(gy: Array, size: Size) -> Array:
 
     Identity that tests it: the adjoint of `adaptive_avg_pool2d`; Σ gx = Σ gy.
     """
-    if gy.ndim != 4:
-        raise ShapeError(f"pooling expects a gradient of shape (N, C, P, Q), got {gy.shape}")
-    windows = adaptive_windows((gy.shape[2], gy.shape[3]), size)
-    _need_float(gy)
+    windows = check_adaptive_grad(gy, size)
+    check_has_mean(gy)
     gx: Array = xp_of(gy).zeros_like(gy, shape=(*gy.shape[:2], *size))
     for window in windows:
         share = gy[..., window.p, window.q] / window.pixels
         gx[..., window.rows, window.cols] += share[..., None, None]  # (1)
     return gx
-
-
-def _need_float(array: Array) -> None:
-    if array.dtype.kind not in "fc":
-        raise DtypeError(f"average pooling needs a float array, got {array.dtype}: convert with .to(dtype)")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from minires.device import Array, same_dtype, xp_of
+from minires.device import Array, xp_of
 from minires.errors import DataError, DtypeError, ShapeError
-from minires.kernels.checks import check_labels
+from minires.kernels.checks import check_labels, check_loss_grad
 from minires.kernels.reference.reduction import sum as sum_over
 
 
@@ -143,10 +143,7 @@ def cross_entropy_grad(
     Source: derivation in docs/derivations/cross_entropy.md.
     """
     counts, is_label = _targets(logits, labels, label_smoothing, ignore_index, reduction)
-    expected = labels.shape if reduction == "none" else ()
-    if gy.shape != expected:
-        raise ShapeError(f"the gradient of the loss has shape {gy.shape}, but the loss has {expected}")
-    same_dtype(gy, logits)
+    check_loss_grad(gy, logits, labels, reduction)
     xp = xp_of(logits)
     if reduction == "mean":
         gy = gy / xp.maximum(counts.sum().astype(logits.real.dtype), 1)
