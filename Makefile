@@ -34,6 +34,19 @@ bench: .venv/parity
 	$(BIN)/python benchmarks/bench_step.py
 	$(BIN)/python benchmarks/bench_kernels.py
 
+# For a machine with a GPU and its driver: parity, and times beside PyTorch if a build for CUDA is installed.
+GPU ?= cuda12
+.venv/gpu: .venv/tested
+	$(BIN)/python -m pip install --quiet --editable '.[$(GPU)]'
+	touch $@
+
+.PHONY: test-gpu bench-gpu
+test-gpu: .venv/gpu
+	$(BIN)/python -m pytest -m gpu
+
+bench-gpu: .venv/gpu
+	$(BIN)/python benchmarks/bench_step.py --device cuda --record
+
 .venv/mutation: .venv/tested
 	$(BIN)/python -m pip install --quiet --editable '.[mutation]'
 	touch $@

@@ -1,6 +1,7 @@
 """A training step and inference of whole residual networks, beside PyTorch eager.
 
     python benchmarks/bench_step.py [--models resnet20 …] [--threads 2] [--rounds 7] [--compile] [--dezero] [--record]
+    python benchmarks/bench_step.py --device cuda [--models resnet20 …] [--rounds 7] [--compile] [--record]
 
 The training step is the forward pass, cross-entropy, the backward pass and SGD with momentum; inference is the
 forward pass in evaluation mode, as it is and ("folded") with minires' batch norms folded, which PyTorch eager has
@@ -8,12 +9,13 @@ not. minires and PyTorch, the latter in both of its memory orders, run in one pr
 threads, from the same state and the same images. Logits, loss and gradients are compared before anything is timed.
 The ratio is minires' time by that of PyTorch's faster order. With ``--compile``, what torch.compile makes of it
 (NCHW) takes part too, outside that ratio: it folds and fuses, and takes minutes and a C++ compiler to get ready.
-Without PyTorch, minires runs alone.
+Without PyTorch, minires runs alone. On a GPU both multiply in float32 (no TF32), and are waited for after each call.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
 import sys
 import time
@@ -79,6 +81,7 @@ class Contender:
     labels: Any
     cross_entropy: Callable[[Any, Any], Any]
     without_graph: Callable[[], Any]
+    wait: Callable[[], object]  # for all that the device has been asked for
     folded_model: Any = None  # its batch norms folded into its convolutions; PyTorch eager folds none
 
     def mode(self, phase: str) -> None:
@@ -96,35 +99,47 @@ class Contender:
     def training(self) -> None:
         self.backward()
         self.optimizer.step()
+        self.wait()
 
     def inference(self) -> Any:
-        with self.without_graph():
-            return self.model(self.images)
+        return self._inferred(self.model)
 
     def folded(self) -> Any:
+        return self._inferred(self.folded_model or self.model)
+
+    def _inferred(self, model: Any) -> Any:
         with self.without_graph():
-            return (self.folded_model or self.model)(self.images)
+            logits = model(self.images)
+        self.wait()
+        return logits
 
     def results(self) -> Results:
         self.mode("training")
         logits, loss = self.backward()
-        gradients = [p.grad.numpy() for p in self.model.parameters()]
+        gradients = [on_host(p.grad) for p in self.model.parameters()]
         self.mode("inference")
-        return Results(logits.detach().numpy(), loss.item(), gradients, self.inference().numpy())
+        return Results(on_host(logits.detach()), loss.item(), gradients, on_host(self.inference()))
 
 
-def minires_contender(network: str) -> Contender:
+def on_host(tensor: Any) -> np.ndarray:
+    """The values of minires' or PyTorch's tensor, wherever they are."""
+    return (tensor if isinstance(tensor, mr.Tensor) else tensor.cpu()).numpy()
+
+
+def minires_contender(network: str, device: str = "cpu") -> Contender:
     case = CASES[network]
-    return contender_of(getattr(mr.models, network)(seed=0), case.images, case.classes)
+    return contender_of(getattr(mr.models, network)(seed=0).to(device), case.images, case.classes)
 
 
 def contender_of(model: mr.nn.Module, shape: Sequence[int], classes: int) -> Contender:
-    """A network of minires with random images of a shape (N, C, H, W), and labels."""
+    """A network of minires with random images of a shape (N, C, H, W), and labels, where its parameters are."""
     rng = np.random.default_rng(0)
-    images = mr.tensor(rng.standard_normal(tuple(shape), dtype=np.float32))
-    labels = mr.tensor(rng.integers(0, classes, shape[0]))
+    first = next(model.parameters())
+    images = mr.tensor(rng.standard_normal(tuple(shape), dtype=np.float32), device=first.device, dtype=first.dtype)
+    labels = mr.tensor(rng.integers(0, classes, shape[0]), device=first.device)
     optimizer = mr.optim.SGD(model.parameters(), **RATES)
-    return Contender("minires", model, optimizer, images, labels, mr.functional.cross_entropy, mr.no_grad)
+    wait = functools.partial(mr.device.synchronize, first.device)
+    return Contender("minires", model, optimizer, images, labels, mr.functional.cross_entropy, mr.no_grad, wait)
 
 
 def torch_contender(
@@ -133,14 +148,16 @@ def torch_contender(
     """A network of PyTorch's with the state of ``ours``, in one dtype and memory order."""
     model = twin()
     model.load_state_dict({key: torch.tensor(value.numpy()) for key, value in ours.model.state_dict().items()})
-    model = model.to(dtype=dtype, memory_format=order)
+    device = ours.images.device
+    model = model.to(device, dtype, memory_format=order)
     optimizer = torch.optim.SGD(model.parameters(), **RATES)
-    images = torch.tensor(ours.images.numpy()).to(dtype=dtype, memory_format=order)
-    labels = torch.tensor(ours.labels.numpy())
+    images = torch.tensor(ours.images.numpy()).to(device, dtype, memory_format=order)
+    labels = torch.tensor(ours.labels.numpy()).to(device)
+    wait = (lambda: None) if device == "cpu" else functools.partial(torch.cuda.synchronize, device)
     without_graph = torch.inference_mode
     if compiled:
         model, without_graph = torch.compile(model), torch.no_grad  # inference mode would be compiled once more
-    return Contender(name, model, optimizer, images, labels, torch.nn.functional.cross_entropy, without_graph)
+    return Contender(name, model, optimizer, images, labels, torch.nn.functional.cross_entropy, without_graph, wait)
 
 
 def distance(result: Any, exact: Any) -> float:
@@ -187,9 +204,9 @@ def measure(contenders: Sequence[Contender], phase: str, rounds: int) -> dict[st
     return {contender.name: record for contender, record in zip(contenders, times, strict=True)}
 
 
-def run(network: str, rounds: int, compiled: bool) -> dict[str, Any]:
+def run(network: str, device: str, rounds: int, compiled: bool) -> dict[str, Any]:
     """Verify, time and print one network; the record of it."""
-    ours, theirs, errors = minires_contender(network), [], {}
+    ours, theirs, errors = minires_contender(network, device), [], {}
     try:
         twin = None if torch is None else twin_of(network)
     except ImportError:
@@ -252,6 +269,7 @@ def run_dezero(rounds: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, … (cpu)")
     parser.add_argument("--threads", type=at_least(1), default=2)
     parser.add_argument("--rounds", type=at_least(LEAST_ROUNDS), default=LEAST_ROUNDS)
     parser.add_argument("--compile", action="store_true", help="also torch.compile")
@@ -259,21 +277,22 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="write a JSON file to benchmarks/records/")
     options = parser.parse_args()
     mr.set_num_threads(options.threads)
-    described = machine(options.threads)
+    described = machine(options.threads, options.device)
     describe(described)
     if torch is None:
         print("PyTorch is not installed, so minires runs alone: pip install minires[parity]")
     else:
         torch.set_num_threads(options.threads)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     heads = ["minires"]
     if torch is not None:
         heads += ["torch NCHW", "torch channels_last", *([COMPILED] if options.compile else []), "ratio"]
     print(f"{'median, minimum, ms':19}| " + " | ".join(f"{head:>18}" for head in heads))
-    results = {network: run(network, options.rounds, options.compile) for network in options.models}
+    results = {network: run(network, options.device, options.rounds, options.compile) for network in options.models}
     if options.dezero:
         results["dezero"] = run_dezero(options.rounds)
     if options.record:
-        write("step", described, results, rounds=options.rounds)
+        write("step" if options.device == "cpu" else "step-gpu", described, results, rounds=options.rounds)
 
 
 if __name__ == "__main__":

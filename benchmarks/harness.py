@@ -26,7 +26,7 @@ RECORDS = pathlib.Path(__file__).parent / "records"
 BUSY = 0.25  # the load per core, before anything is timed, from which one is told
 
 
-def machine(threads: int) -> dict[str, Any]:
+def machine(threads: int, device: str = "cpu") -> dict[str, Any]:
     """What the times depend on."""
     cpuinfo = pathlib.Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
@@ -48,7 +48,21 @@ def machine(threads: int) -> dict[str, Any]:
         "blas": blas,
         "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS"),
         "torch": None if torch is None else torch.__version__,
+        **({} if device == "cpu" else gpu(device)),
         "minires": mr.__version__,
+    }
+
+
+def gpu(device: str) -> dict[str, Any]:
+    """A GPU, and what drives it."""
+    cupy, place = mr.device.cuda_device(device)
+    runtime = cupy.cuda.runtime
+    name = runtime.getDeviceProperties(place.id)["name"].decode()
+    return {
+        "gpu": name,
+        "cupy": cupy.__version__,
+        "driver": runtime.driverGetVersion(),
+        "cuda": runtime.runtimeGetVersion(),
     }
 
 

@@ -1,9 +1,15 @@
-"""Hypothesis profiles, chosen by HYPOTHESIS_PROFILE: dev (quick), ci (the default), thorough (long). And ``--cuda``."""
+"""Hypothesis profiles, chosen by HYPOTHESIS_PROFILE: dev (quick), ci (the default), thorough (long). And ``--cuda``.
+
+``pytest -m gpu`` is ``--cuda gpu`` too: all tests of CuPy on a GPU.
+"""
 
 import importlib
 import os
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
+
+from minires.device import available
 
 COMMON = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("dev", max_examples=10, **COMMON)
@@ -24,6 +30,10 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if config.getoption("markexpr") == "gpu":
+        config.option.cuda = "gpu"
+    if config.getoption("--cuda") == "gpu" and not available("cuda"):
+        raise pytest.UsageError("there is no GPU that CuPy can use here; --cuda cpu does without")
     if config.getoption("--cuda"):
         importlib.import_module("bodies").begin(config.getoption("--cuda"))
 
@@ -32,10 +42,15 @@ def pytest_ignore_collect(collection_path, config):
     return True if collection_path.name == "cupy_on_cpu" and not config.getoption("--cuda") else None
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest looks at the marks
 def pytest_collection_modifyitems(config, items):
     if config.getoption("--cuda"):
-        for module in {item.module for item in items if item.path.parent.name == "reference"}:
+        on_cuda = [item for item in items if item.path.parent.name in ("cupy_on_cpu", "reference")]
+        for module in {item.module for item in on_cuda if item.path.parent.name == "reference"}:
             importlib.import_module("bodies").carry(module)
+        for item in on_cuda:
+            if config.getoption("--cuda") == "gpu":
+                item.add_marker("gpu")
         kept = [item for item in items if item.get_closest_marker("numpy_only") is None]
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
