@@ -161,10 +161,13 @@ class Geometry:
 
         Raises
         ------
-        ShapeError : if x has not four axes, the padding is as large as the window, or the window is dilated.
+        ShapeError : if x has not four axes or its images no pixels, the padding is as large as the window, or the
+            window is dilated.
         """
         if len(x) != 4:
             raise ShapeError(f"pooling expects an input of shape (N, C, H, W), got {tuple(x)}")
+        if 0 in x[2:]:
+            raise ShapeError(f"pooling needs images with pixels, got shape {tuple(x)}")
         if self.dilation != (1, 1):
             raise ShapeError(f"pooling windows have no dilation, got {self.dilation}")
         if any(pad >= n for pad, n in zip(self.padding, self.extent, strict=True)):

@@ -92,6 +92,12 @@ def test_pooling_refuses_padding_as_large_as_its_window():
         Geometry(2, padding=2).check_pool((1, 1, 8, 8))
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 0, 5), (2, 3, 5, 0)])
+def test_pooling_refuses_images_without_pixels(shape):
+    with pytest.raises(ShapeError, match="pooling needs images with pixels"):
+        Geometry(2, padding=1).check_pool(shape)
+
+
 @given(size=st.tuples(st.integers(1, 12), st.integers(1, 12)), grid=st.tuples(st.integers(1, 6), st.integers(1, 6)))
 def test_the_windows_of_a_grid_cover_the_image_and_are_as_in_the_definition(size, grid):
     seen = set()

@@ -40,15 +40,27 @@ def test_eighty_parameters_take_one_launch(device, name, count):
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_arrays_in_several_memory_orders_are_updated_one_by_one(device, name):
+@pytest.mark.parametrize("other", range(4))
+def test_arrays_in_several_memory_orders_are_copied_first(device, name, other):
     host = drawn([(3, 4), (3, 4)])
-    host[1][0] = np.asfortranarray(host[1][0])
+    host[other][0] = np.asfortranarray(host[other][0])
     there = [[to_device(array) for array in arrays] for arrays in host]
     with device.recording() as record:
         STEPS[name](cuda, *there)
     STEPS[name](reference, *host)
     assert launches(record)["update"] == 1
-    for a, b in zip(there[0], host[0], strict=True):
+    for arrays, expected in zip(there, host, strict=True):
+        for a, b in zip(arrays, expected, strict=True):
+            np.testing.assert_allclose(a.get(), b, rtol=1e-6)
+
+
+def test_a_parameter_with_gaps_keeps_them(device):
+    host = drawn([(3, 8)])
+    there = [[to_device(array)[:, ::2] for array in arrays] for arrays in host]
+    STEPS["adam_"](cuda, *there)
+    expected = [[array[:, ::2] for array in arrays] for arrays in host]
+    STEPS["adam_"](reference, *expected)
+    for (a,), (b,) in zip(there, expected, strict=True):
         np.testing.assert_allclose(a.get(), b, rtol=1e-6)
 
 

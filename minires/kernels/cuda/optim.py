@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from minires.device import Array, is_array, is_dense
-from minires.kernels import reference
+from minires.device import Array, is_array, is_dense, xp_of
 from minires.kernels.checks import check_count, check_momentum, check_step
 from minires.kernels.cuda.raw import launch
 
 _MOST = 80  # parameters of one launch, whose arguments may take 4096 bytes
 _CHUNK = 4096  # numbers of one block of threads
 _ARRAYS = 4  # p, g and two that are kept
+_GRADIENT = 1  # the one of them that is not changed
 _TABLE = np.dtype(
     [("arrays", "u8", (_ARRAYS, _MOST)), ("sizes", "i8", _MOST), ("blocks", "i4", _MOST), ("count", "i4")], align=True
 )
@@ -52,12 +52,8 @@ def sgd_(
     check_momentum(momentum, velocities)
     kept = [velocities] if velocities is not None and momentum else []
     check_step(ps, gs, *([] if velocities is None else [velocities]))
-
-    def one(p: Array, g: Array, *v: Array) -> None:
-        reference.sgd_([p], [g], list(v) or None, lr, momentum, dampening, weight_decay, nesterov, first)
-
     code = _sgd(bool(momentum), bool(weight_decay), nesterov, first)
-    _update(code, (lr, momentum, 1 - dampening, weight_decay), one, ps, gs, *kept)
+    _update(code, (lr, momentum, 1 - dampening, weight_decay), ps, gs, *kept)
 
 
 def adam_(
@@ -87,34 +83,39 @@ def adam_(
     """
     check_step(ps, gs, ms, vs)
     check_count(step)
-
-    def one(p: Array, g: Array, m: Array, v: Array) -> None:
-        reference.adam_([p], [g], [m], [v], step, lr, beta1, beta2, eps, weight_decay, decoupled)
-
     shrink = 1 - lr * weight_decay if decoupled else 1.0
     decay = 0.0 if decoupled else weight_decay
     rates = lr / (1 - beta1**step), 1 / (1 - beta2**step) ** 0.5
     numbers = *rates, 1 - beta1, beta2, 1 - beta2, eps, shrink, decay
-    _update(_adam(bool(decay), shrink != 1), numbers, one, ps, gs, ms, vs)
+    _update(_adam(bool(decay), shrink != 1), numbers, ps, gs, ms, vs)
 
 
-def _update(
-    code: str, numbers: tuple[float, ...], one: Callable[..., None], ps: Sequence[Array], *others: Sequence[Array]
-) -> None:
-    """Run ``code`` for each number of all parameters; ``one`` for a parameter whose arrays are not alike in memory."""
-    members = list(zip(ps, *others, strict=True))
-    for arrays in itertools.filterfalse(_alike, members):
-        one(*arrays)
-    for batch in _batches([arrays for arrays in members if arrays[0].size and _alike(arrays)]):
+def _update(code: str, numbers: tuple[float, ...], ps: Sequence[Array], *others: Sequence[Array]) -> None:
+    """Run ``code`` for each number of all parameters."""
+    given = [arrays for arrays in zip(ps, *others, strict=True) if arrays[0].size]
+    members = [_alike(arrays) for arrays in given]
+    for batch in _batches(members):
         p = batch[0][0]
         table, blocks = _table(batch)
         launch(_source(code, len(numbers)), "update", p.dtype, (blocks,), (table, *(p.dtype.type(n) for n in numbers)))
+    for arrays, alike in zip(given, members, strict=True):
+        for place, (array, copy) in enumerate(zip(arrays, alike, strict=True)):
+            if array is not copy and place != _GRADIENT:
+                array[...] = copy
 
 
-def _alike(arrays: tuple[Array, ...]) -> bool:
-    """Whether all are on the GPU (a number from the host may be a gradient), and lie in memory in one way."""
-    p = arrays[0]
-    return is_dense(p) and all(is_array(a) and a.strides == p.strides for a in arrays)
+def _alike(arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+    """The arrays of a parameter, and copies of those that do not lie as it does; it is a stretch of memory."""
+    like = arrays[0] if is_dense(arrays[0]) else xp_of(arrays[0]).empty_like(arrays[0])
+
+    def placed(array: Array) -> Array:
+        if is_array(array) and array.strides == like.strides:
+            return array
+        copy: Array = xp_of(like).empty_like(like)
+        copy[...] = array  # a number from the host, where it is a gradient without axes
+        return copy
+
+    return tuple(map(placed, arrays))
 
 
 def _batches(members: list[tuple[Array, ...]]) -> Iterator[list[tuple[Array, ...]]]:

@@ -60,7 +60,8 @@ class ChannelRows:
         ones = np.ones(most * self.fold // self.summed, self.x.dtype)
 
         def run(index: int) -> None:
-            a, b = (part.reshape(-1, width) for part in of_block(self.blocks[index]))
+            block = of_block(self.blocks[index])
+            a, b = (part.reshape(len(part) * self.fold // self.summed, width) for part in block)
             np.matmul(ones[: len(a)], a, out=totals[0, index])
             np.einsum("ij,ij->j", a, b, out=totals[1, index])
 

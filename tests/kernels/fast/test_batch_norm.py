@@ -240,6 +240,17 @@ def test_an_empty_image_passes_through_inference(shape):
     assert fast.batch_norm_inference(x, ones, ones, ones, ones, EPS).shape == x.shape
 
 
+@pytest.mark.parametrize("shape", [(2, 0, 3, 3), (0, 3, 4, 5)])
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # the mean of no numbers
+def test_without_channels_or_images_there_are_gradients(shape):
+    x, gamma = np.zeros(shape), np.ones(shape[1])
+    found, expected = (k.batch_norm_act_grads(x, x, x, gamma, gamma, gamma, True, True) for k in (fast, reference))
+    for mine, array in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(mine, array)
+    if not gamma.size:
+        assert [a.shape for a in fast.batch_norm_act(x, gamma, gamma, None, True, 1e-5)] == [shape, (0,), (0,), (0,)]
+
+
 def test_what_is_wrong_raises_as_in_the_reference(raises_the_same):
     x, ones, gy = np.ones((2, 3, 2, 2)), np.ones(3), np.ones((2, 3, 2, 2))
     single = ones.astype(np.float32)
