@@ -129,7 +129,7 @@ CALLS = {
     "product of transposed matrices": lambda xp, x: x.swapaxes(-1, -2) @ x,
     "product with one matrix": lambda xp, x: x @ xp.ones((x.shape[-1], 2), "f4"),
     "einsum": lambda xp, x: xp.einsum("...ij,...kj->...ki", x, x),
-    "einsum that sums": lambda xp, x: xp.einsum("...j->j", x),
+    "einsum that sums": lambda xp, x: xp.einsum("...j->...", x),
     "einsum that turns": lambda xp, x: xp.einsum("...ij->...ji", x),
     "tensordot": lambda xp, x: xp.tensordot(x, x, ((-1,), (-1,))),
     "dot": lambda xp, x: x.dot(xp.ones((x.shape[-1], 2), "f4")),

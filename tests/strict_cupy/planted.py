@@ -542,9 +542,10 @@ def name_of(function):
 
 
 def outcome(function, xp, host):
-    """ "raises", or shape, dtype, strides and values of what it gives; ``host`` makes a NumPy array of xp's."""
+    """What it raises, or else shape, dtype, strides and values of what it gives, which ``host`` moves to NumPy."""
     try:
         y = function(xp)
     except Exception:
         return "raises"
-    return y.shape, y.dtype, y.strides, host(y).tolist()
+    strides = tuple(stride for stride, n in zip(y.strides, y.shape, strict=True) if n > 1)  # of the others, any will do
+    return y.shape, y.dtype, strides, host(y).tolist()

@@ -9,7 +9,8 @@ real CuPy: manifest.json, by cupy_manifest.py. They raise as CuPy does:
 They give what CuPy gives:
 
 - arrays of no axes from reductions and from ``a[0]``, never scalars;
-- new arrays in C order, whatever the order of the operands, unless the function has a parameter ``order``;
+- new arrays in C order, whatever the order of the operands, unless the function has a parameter ``order`` (or is
+  ``pad`` or ``roll``; and ``matmul`` has one, for nothing);
 - zero for float32 numbers below the normal ones; the shape of a in ``zeros_like(a, shape=())``.
 
 And they raise what CuPy lets pass:
@@ -137,7 +138,12 @@ def call(name, parameters, function, arguments, keywords, owner=None):
     named = {parameter: _LENDING.get(parameter, lent)(x) for parameter, x in keywords.items()}
     with np.errstate(all="ignore"):
         value = function(*positional, **named)
-    return returned(value, [owner, *arguments, *keywords.values()], "K" if "order=" in parameters else "C")
+    order = "K" if _keeps_order(name, parameters) else "C"
+    return returned(value, [owner, *arguments, *keywords.values()], order)
+
+
+def _keeps_order(name, parameters):
+    return name in ("pad", "roll") or ("order=" in parameters and name != "matmul")
 
 
 def returned(value, operands, order):
