@@ -7,8 +7,10 @@ import pytest
 import strict_double
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
 
 from minires.device import device_of, is_array, xp_of
+from minires.geometry import Geometry
 from minires.kernels import reference
 from minires.kernels.reference import arithmetic
 from minires.testing import check_rounding
@@ -65,16 +67,14 @@ def on_double(kernel):
 
 
 def described(results, kind, in_order):
-    """Dtype, shape and, if asked for, the order in memory of each of a kernel's results."""
-    return [
-        y if y is None else (y.dtype, y.shape, in_order and y.size > 0 and strides(y), type(y) is kind)
-        for y in (results if isinstance(results, tuple) else [results])
-    ]
+    """Class, dtype, shape and number of NaN of each of a kernel's results and, if asked for, its order in memory."""
 
+    def describe(y):
+        nans = np.isnan(y.host if isinstance(y, strict_double.ndarray) else y).sum()  # so is memory never written
+        strides = [stride for stride, n in zip(y.strides, y.shape, strict=True) if n > 1 and y.size]
+        return type(y) is kind, y.dtype, y.shape, nans, strides if in_order else None
 
-def strides(y):
-    """Those of axes that have more than one element."""
-    return [stride for stride, n in zip(y.strides, y.shape, strict=True) if n > 1]
+    return [y if y is None else describe(y) for y in (results if isinstance(results, tuple) else [results])]
 
 
 @pytest.mark.parametrize("kernel", reference.__all__)
@@ -83,6 +83,24 @@ def strides(y):
 def test_a_kernel_needs_nothing_that_cupy_lacks(kernel, data):
     case, function = data.draw(cases.cases(kernel)), getattr(reference, kernel)
     check_rounding(case.function(on_double(function)), case.function(function), *case.arguments)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "arguments"),
+    [
+        ("getitem_grad", (array((4,), 0), np.array([1, 1, 0, 1]), (2,))),  # elements read several times
+        ("getitem_grad", (array((), 0), (), ())),  # no axes
+        ("broadcast_to", (array((3,), 0), (2, 3))),  # whose result nobody must write into
+        ("amax_share", (np.array([1.0, np.nan, np.nan]), None)),
+        ("max_pool2d_winners", (np.full((1, 1, 2, 2), np.nan), Geometry((2, 2)))),
+        ("sum", (np.array([[1, 2], [3, 4]]), None)),
+        ("sigmoid", (np.array([-1e4, 0.0, 1e4]),)),
+    ],
+)
+def test_a_kernel_needs_nothing_that_cupy_lacks_at_its_corners_either(kernel, arguments):
+    function = getattr(reference, kernel)
+    here, there = function(*arguments), on_double(function)(*arguments)
+    assert_array_equal(there, here)
 
 
 @pytest.mark.parametrize(
