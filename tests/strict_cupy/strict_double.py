@@ -184,7 +184,7 @@ class ndarray(NDArrayOperatorsMixin):
 
     @property
     def device(self):
-        return types.SimpleNamespace(id=0)
+        return Device()
 
     @property
     def flags(self):
@@ -367,5 +367,18 @@ def asnumpy(a, stream=None, order="C", out=None, *, blocking=True):
 
 _OWN = {"array": array, "asanyarray": asarray, "asarray": asarray, "asnumpy": asnumpy}
 
+
+class Device(contextlib.nullcontext):
+    """The one device."""
+
+    def __init__(self, index=0):
+        super().__init__(self)
+        self.id = index
+
+    def synchronize(self):
+        wait("synchronize()")
+
+
 cupy = Space("")
 cupy.ndarray = ndarray
+cupy.cuda = types.SimpleNamespace(Device=Device, runtime=types.SimpleNamespace(getDeviceCount=lambda: 1))

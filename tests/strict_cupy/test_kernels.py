@@ -1,7 +1,5 @@
 """Every reference kernel on the double of CuPy: what a GPU would refuse is refused where there is none."""
 
-import sys
-
 import numpy as np
 import pytest
 import strict_double
@@ -28,12 +26,7 @@ WAITS = {  # a label out of range is an error, and to raise it somebody has to r
 IN_ANY_ORDER = ("amax", "amin", "mean", "sum", "var")  # of axes: NumPy keeps the operand's, CuPy takes C
 
 
-@pytest.fixture(autouse=True, scope="module")
-def cupy():
-    """The double, in the place of CuPy."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "cupy", strict_double.cupy)
-        yield strict_double.cupy
+pytestmark = pytest.mark.usefixtures("double_for_cupy")
 
 
 def each(function, kind, value):
