@@ -175,12 +175,12 @@ class ndarray(NDArrayOperatorsMixin):
             return getattr(self.host, name)
         if name not in MANIFEST["methods"] or not hasattr(self.host, name):
             raise AttributeError(f"'ndarray' object has no attribute {name!r}")
+        return functools.partial(self._method, name)
+
+    def _method(self, name, *arguments, **keywords):
         if name in ("dump", "dumps", "item", "nonzero", "tobytes", "tofile", "tolist"):
-            wait(f".{name}()")
-        method = getattr(self.host, name)
-        return lambda *arguments, **keywords: call(
-            name, MANIFEST["methods"][name], method, arguments, keywords, owner=self
-        )
+            wait(name)
+        return call(name, MANIFEST["methods"][name], getattr(self.host, name), arguments, keywords, owner=self)
 
     @property
     def device(self):
@@ -192,7 +192,7 @@ class ndarray(NDArrayOperatorsMixin):
         return types.SimpleNamespace(**{name: getattr(self.host.flags, name) for name in names})
 
     def get(self):
-        wait(".get()")
+        wait("get")
         return self.host.copy()
 
     def __array__(self, *arguments, **keywords):
@@ -320,8 +320,8 @@ class Space(types.ModuleType):
 
 def function(path, *arguments, **keywords):
     """A function of the module: what NumPy has under the same name."""
-    if path in _OWN:
-        return _OWN[path](*arguments, **keywords)
+    if path in OWN:
+        return OWN[path](*arguments, **keywords)
     if path in ("allclose", "argwhere", "extract", "flatnonzero", "nonzero", "unique") or (
         path == "where" and len(arguments) == 1
     ):
@@ -365,7 +365,7 @@ def asnumpy(a, stream=None, order="C", out=None, *, blocking=True):
     return a.get() if isinstance(a, ndarray) else np.asarray(a)
 
 
-_OWN = {"array": array, "asanyarray": asarray, "asarray": asarray, "asnumpy": asnumpy}
+OWN = {"array": array, "asanyarray": asarray, "asarray": asarray, "asnumpy": asnumpy}
 
 
 class Device(contextlib.nullcontext):
@@ -376,7 +376,7 @@ class Device(contextlib.nullcontext):
         self.id = index
 
     def synchronize(self):
-        wait("synchronize()")
+        wait("synchronize")
 
 
 cupy = Space("")
