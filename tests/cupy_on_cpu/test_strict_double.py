@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import strict_double
 from planted import AGREED, CHANGED, LET_PASS, REFUSED, WAITING, name_of, outcome, values
+from strict_record import recording
 
 from minires.testing import cupy_on_cpu
 from minires.testing.layouts import MEMORY_ORDERS, copy_in_order, lay_out
@@ -32,7 +33,7 @@ def test_the_double_gives_what_cupy_gives(function):
 
 @pytest.mark.parametrize("function", WAITING, ids=name_of)
 def test_cupy_waits_where_the_double_says_so(device, function):
-    with strict_double.recording(), device.recording() as record:
+    with recording(), device.recording() as record:
         assert on_double(function) == on_cupy(function)
     assert record.synchronisations > 0
 

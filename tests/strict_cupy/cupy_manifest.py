@@ -7,7 +7,6 @@ Parameters are written as in ``def``, without their defaults: "a, axis=, *, dtyp
 import inspect
 import json
 import pathlib
-import re
 
 PATH = pathlib.Path(__file__).with_name("manifest.json")
 KEYWORDS = (
@@ -72,23 +71,15 @@ def is_constant(value):
 def parameters(function):
     """The parameters by the signature or, where Cython has none, by the first line of the docstring."""
     try:
-        words = [word.partition("=")[:2] for word in str_parameters(inspect.signature(function))]
+        known = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
-        inside = re.search(r"\((.*?)\)", function.__doc__.strip().splitlines()[0]).group(1)
-        words = [word.partition("=")[:2] for word in inside.split(", ")]
-    names = [name.split()[-1] + default for name, default in words if name]
-    return ", ".join(name for name in names if name != "self")
-
-
-def str_parameters(signature):
-    """Each parameter as it stands in the signature, with the stars and strokes between them."""
-    bare = [p.replace(annotation=p.empty, default=p.default if p.default is p.empty else 0) for p in ordered(signature)]
-    return str(inspect.Signature(bare))[1:-1].split(", ")
-
-
-def ordered(signature):
-    """The parameters in order."""
-    return list(signature.parameters.values())
+        line = function.__doc__.strip().splitlines()[0]
+        words = line[line.index("(") + 1 : line.index(")")].split(", ")
+    else:
+        bare = [p.replace(annotation=p.empty, default=p.default if p.default is p.empty else 0) for p in known]
+        words = str(inspect.Signature(bare))[1:-1].split(", ")
+    parts = [word.partition("=") for word in words if word]
+    return ", ".join(name.split()[-1] + default for name, default, _ in parts if name != "self")
 
 
 def methods_of(ufunc, cupy):

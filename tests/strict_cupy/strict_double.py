@@ -27,50 +27,14 @@ import functools
 import inspect
 import json
 import types
-from dataclasses import dataclass, field
 
 import cupy_manifest
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
+from strict_record import Undefined, current, wait
 
 MANIFEST = json.loads(cupy_manifest.PATH.read_text(encoding="utf-8"))
 SMALLEST = np.finfo(np.float32).tiny
-
-
-class Waits(AssertionError):
-    """The program would wait here until the device has computed a value."""
-
-
-class Undefined(AssertionError):
-    """What CuPy makes of this depends on which thread is the last."""
-
-
-@dataclass
-class Record:
-    """What a program did: where it waited, and the operands of products that CuPy copies first."""
-
-    waits: list = field(default_factory=list)
-    copies: list = field(default_factory=list)
-
-
-_records = []
-
-
-@contextlib.contextmanager
-def recording():
-    """``with recording() as record:`` waits are allowed inside, and written down."""
-    _records.append(Record())
-    try:
-        yield _records[-1]
-    finally:
-        _records.pop()
-
-
-def wait(why):
-    """Note that the program waits; raises Waits where that is not allowed."""
-    if not _records:
-        raise Waits(f"{why} waits for the device")
-    _records[-1].waits.append(why)
 
 
 # From the double's arrays to NumPy's
@@ -115,7 +79,7 @@ _LENDING = {  # by the name of a parameter; all others are arrays or numbers
     **dict.fromkeys(("arrays", "choicelist", "condlist", "indices", "tup"), each_lent),
     **dict.fromkeys(("axes", "axis", "axis1", "axis2", "destination", "newshape", "shape", "source"), plain),
     **dict.fromkeys(("M", "N", "k", "num", "offset", "pad_width", "start", "step", "stop", "strides"), plain),
-    **dict.fromkeys(("constant_values", "indices_or_sections", "repeats", "reps", "shift", "window_shape"), plain),
+    **dict.fromkeys(("indices_or_sections", "repeats", "reps", "shift", "window_shape"), plain),
 }
 
 
@@ -342,8 +306,8 @@ def note_copies(*operands):
     stacks = any(x.ndim > 2 for x in operands if isinstance(x, ndarray))
     for x in operands:
         flags = lent(x).flags
-        if _records and not (flags.c_contiguous or (flags.f_contiguous and not stacks)):
-            _records[-1].copies.append(x.shape)
+        if not (flags.c_contiguous or (flags.f_contiguous and not stacks)):
+            current().copies.append(x.shape)
 
 
 def asarray(a, dtype=None, order=None, *, copy=None, blocking=False):

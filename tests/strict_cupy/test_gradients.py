@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strict_double import recording
+from strict_record import recording
 
 from minires.testing.catalogue import ENTRIES
 from minires.testing.catalogue.check import Setting, check, points

@@ -6,6 +6,7 @@ import strict_double
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from strict_record import Waits, recording
 
 from minires.device import device_of, is_array, xp_of
 from minires.geometry import Geometry
@@ -47,7 +48,7 @@ def on_double(kernel):
             moved.append((array, strict_double.ndarray(copy_in_order(array))))
             return moved[-1][1]
 
-        with strict_double.recording() as record:
+        with recording() as record:
             results = kernel(*each(move, np.ndarray, arguments))
         assert set(record.waits) <= {WAITS.get(kernel.__name__)}
         in_order = kernel.__name__ not in IN_ANY_ORDER
@@ -107,7 +108,7 @@ def test_a_kernel_needs_nothing_that_cupy_lacks_at_its_corners_either(kernel, ar
 )
 def test_the_kernels_that_may_wait_do(kernel, arguments):
     assert kernel in WAITS
-    with pytest.raises(strict_double.Waits):
+    with pytest.raises(Waits):
         getattr(reference, kernel)(*each(strict_double.ndarray, np.ndarray, arguments))
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from strict_double import recording
+from strict_record import recording
 
 import minires as mr
 from minires import functional as F

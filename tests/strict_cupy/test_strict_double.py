@@ -15,7 +15,8 @@ from planted import (
     name_of,
     outcome,
 )
-from strict_double import Undefined, Waits, cupy, recording
+from strict_double import cupy
+from strict_record import Undefined, Waits, recording
 
 
 def on_numpy(function):
