@@ -152,3 +152,22 @@ def test_the_doubles_results_are_cupys_in_every_memory_order(name, order, shape)
     assert there.strides == double.strides
     call = CALLS[name]
     assert on_double(lambda xp: call(xp, double)) == on_cupy(lambda xp: call(xp, there)) != "raises"
+
+
+@pytest.mark.parametrize(
+    "product",
+    [
+        lambda x, stack: x @ x.T,
+        lambda x, stack: x[:, ::2] @ x[:2].T[::2],
+        lambda x, stack: stack @ stack.swapaxes(1, 2),
+        lambda x, stack: stack.swapaxes(1, 2) @ stack,
+        lambda x, stack: stack @ x.T,
+        lambda x, stack: stack[:, ::2] @ stack[:, ::2].swapaxes(1, 2),
+    ],
+)
+def test_the_double_knows_what_is_copied_before_a_product(device, product):
+    operands = values(3, 4), values(2, 3, 4)
+    with recording() as expected, device.recording() as record:
+        product(*map(strict_double.ndarray, operands))
+        product(*map(cupy.asarray, operands))
+    assert [launch.kernel.startswith("cupy_copy") for launch in record.launches].count(True) == len(expected.copies)
