@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("double_for_cupy")
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(data=st.data())
 def test_gradients_of_both_orders_are_right(entry, data):
     with recording():  # the checker reads what it compares
