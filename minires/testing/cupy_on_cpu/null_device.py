@@ -93,6 +93,7 @@ class NullDevice:
     ----------
     architecture : compute capability times ten, 80 or 90
     check : whether to look at the red zones after every launch
+    races : whether to look for races in every launch that is small enough
     host : host.c, compiled
 
     Attributes
@@ -101,8 +102,8 @@ class NullDevice:
     live : allocations by address: the address that malloc gave, and bytes
     """
 
-    def __init__(self, architecture: int, check: bool, host: ctypes.PyDLL) -> None:
-        self.check = check
+    def __init__(self, architecture: int, check: bool, races: bool, host: ctypes.PyDLL) -> None:
+        self.check, self.races = check, races
         self._damaged: Any = host.damaged
         self._damaged.restype = ctypes.c_long
         self._damaged.argtypes = [ctypes.c_long, *[ctypes.c_void_p] * 2, ctypes.c_size_t, ctypes.c_ubyte]
@@ -129,6 +130,15 @@ class NullDevice:
             yield record
         finally:
             self._records = [other for other in self._records if other is not record]
+
+    @contextlib.contextmanager
+    def watching_races(self) -> Iterator[None]:
+        """Look for races inside the ``with`` block, as `install(races=True)` does from the start."""
+        before, self.races = self.races, True
+        try:
+            yield
+        finally:
+            self.races = before
 
     def note(self, write: Callable[[Record], None]) -> None:
         """Enter something in every open record."""

@@ -194,9 +194,7 @@ def test_numbers_of_channels_may_lie_in_any_memory_order(order):
     laid = [lay_out(array, order) for array in (gamma, beta, mean, var, inv_std)]
     pairs = [
         (batch_norm_inference(x, *laid[:4], 0.1), batch_norm_inference(x, gamma, beta, mean, var, 0.1)),
-        *zip(
-            batch_norm_grads(gy, x, laid[0], *laid[2::2]), batch_norm_grads(gy, x, gamma, mean, inv_std), strict=True
-        ),
+        *zip(batch_norm_grads(gy, x, laid[0], *laid[2::2]), batch_norm_grads(gy, x, gamma, mean, inv_std), strict=True),
     ]
     assert all(np.array_equal(a, b) for a, b in pairs)
 
