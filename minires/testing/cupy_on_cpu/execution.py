@@ -36,7 +36,7 @@ _ENTRY = """
 extern "C" bool run_%s(const on_cpu::Started *how, long first, long last, long only, bool backwards) {
     return on_cpu::launch(%s, *how, first, last, only, backwards);
 }"""
-_MOST_RUNS = 1 << 14  # of the threads, or blocks, of a launch that are watched one by one
+_MOST_BYTES = 1 << 28  # to compare after all threads, or blocks, of a launch that is watched: 0.1 s
 _STUCK = "some threads wait at a barrier to which others do not come"
 _RACES = [  # by find_race's answer
     "",
@@ -108,13 +108,15 @@ class Execution:
         barriers = any(word in source for word in _BARRIERS)
         how = _Started(parameters, launch.grid, launch.block, launch.shared_memory, _flushes(source), barriers)
         alone = 0 if barriers else int(np.prod(launch.block))
-        if self.device.races and launch.blocks * max(1, alone) <= _MOST_RUNS:
+        bytes_live = sum(size for _, size in self.device.live.values()) if self.device.races else 0
+        if self.device.races and launch.blocks * max(1, alone) * bytes_live <= _MOST_BYTES:
             self._look_for_races(source, run, how, launch, alone)
         elif not run(how, 0, launch.blocks, -1, False):
             raise DeviceFault(f"{kernel}: {_STUCK}")
 
     def _look_for_races(self, source: str, run: Any, how: _Started, launch: Launch, alone: int) -> None:
         """Run a kernel as find_race of include/host.c does, by its threads, ``alone`` in a block, or by its blocks."""
+        self.device.note(_count_watched)
         atomics = ctypes.c_long.in_dll(self._library(source), "on_cpu_atomics")
         places = np.array([(address, size) for address, (_, size) in self.device.live.items()], np.uintp)
         count = ctypes.c_long()
@@ -173,6 +175,10 @@ def _hash(*texts: str) -> str:
 
 def _count_compilation(record: Any) -> None:
     record.compilations += 1
+
+
+def _count_watched(record: Any) -> None:
+    record.watched += 1
 
 
 def _flushes(source: str) -> bool:

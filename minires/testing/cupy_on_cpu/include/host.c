@@ -27,13 +27,13 @@ object *guarded_launch(intptr_t function, unsigned gx, unsigned gy, unsigned gz,
     return 0;
 }
 
-/* The first allocation with a byte in its red zones that is not ``poison``: 2 i before it, 2 i + 1 behind; or −1.
-   An address of 0 is no allocation. */
-long damaged(long count, const uintptr_t *addresses, const uintptr_t *sizes, size_t zone, unsigned char poison) {
+/* The first allocation with red zones that are not as they were: 2 i before it, 2 i + 1 behind; or −1. ``poison`` is
+   what is in both, one behind the other. An address of 0 is no allocation. */
+long damaged(long count, const uintptr_t *addresses, const uintptr_t *sizes, size_t zone, const unsigned char *poison) {
     for (long i = 0; i < count; i++)
         for (int behind = 0; addresses[i] && behind < 2; behind++) {
             const unsigned char *start = (const unsigned char *)addresses[i] + (behind ? sizes[i] : -zone);
-            if (*start != poison || memcmp(start, start + 1, zone - 1))
+            if (memcmp(start, poison + (behind ? zone : 0), zone))
                 return 2 * i + behind;
         }
     return -1;
