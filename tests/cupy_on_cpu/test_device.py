@@ -1,5 +1,7 @@
 """What the null device sees of a program, and what it refuses."""
 
+import gc
+
 import cupy
 import numpy as np
 import pytest
@@ -175,6 +177,15 @@ def test_a_write_out_of_bounds_is_told_and_mended(device, place, side):
 def test_a_barrier_that_not_all_threads_reach_is_told(device):
     with pytest.raises(DeviceFault, match="wait at a barrier"):
         run("if (threadIdx.x < 16) __syncthreads(); else __syncwarp();")
+
+
+def test_an_error_lets_go_of_the_arrays_that_it_was_about(device):
+    gc.collect()
+    before = len(device.live)
+    with pytest.raises(DeviceFault):
+        run("y[-1] = 1;")
+    gc.collect()
+    assert len(device.live) == before
 
 
 def test_code_that_does_not_compile_is_told(device):

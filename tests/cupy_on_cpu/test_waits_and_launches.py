@@ -72,7 +72,8 @@ LAUNCHES = [  # of products: the shapes of x and y, how they are multiplied, and
     ("einsum", (5, 7), (7, 2), lambda xp, x, y: xp.einsum("ij,jk->ik", x, y), ["copy", "copy", "product"]),
     ("einsum, transposed", (7, 5), (7, 2), lambda xp, x, y: xp.einsum("ji,jk->ik", x, y), ["copy", "product"]),
     ("tensordot", (5, 7), (7, 2), lambda xp, x, y: xp.tensordot(x, y, 1), ["product"]),
-    ("tensordot, turned", (3, 5), (2, 4, 3), lambda xp, x, y: xp.tensordot(x, y, (0, 2)), ["copy", "product"]),
+    ("tensordot, turned", (2, 3, 4), (5, 4, 3),
+     lambda xp, x, y: xp.tensordot(x, y, ((1, 2), (2, 1))), ["copy", "product"]),
 ]  # fmt: skip
 SHORT = {"cublas": "product", "cupy_copy": "copy", "cupy_mat_ptrs": "pointers"}
 

@@ -10,6 +10,7 @@ extern object *PyExc_BaseException;
 extern int PyObject_IsInstance(object *, object *);
 extern object *PyObject_Type(object *);
 extern void PyErr_SetObject(object *, object *);
+extern void Py_DecRef(object *);
 
 typedef object *launch(intptr_t, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, intptr_t,
                        intptr_t, intptr_t, int);
@@ -23,7 +24,10 @@ object *guarded_launch(intptr_t function, unsigned gx, unsigned gy, unsigned gz,
     object *result = python(function, gx, gy, gz, bx, by, bz, shared, stream, parameters, extra, skip);
     if (!result || PyObject_IsInstance(result, PyExc_BaseException) != 1)
         return result;
-    PyErr_SetObject(PyObject_Type(result), result);
+    object *type = PyObject_Type(result);
+    PyErr_SetObject(type, result); /* which holds both from now on */
+    Py_DecRef(type);
+    Py_DecRef(result);
     return 0;
 }
 
