@@ -11,15 +11,13 @@ import numpy as np
 import pytest
 
 from minires.geometry import Geometry
-from minires.kernels import reference
+from minires.kernels import cuda, reference
 from minires.testing import RoundingError
 from minires.testing.cupy_on_cpu import DeviceFault
 from minires.testing.layouts import lay_out
 from minires.testing.rounding.cases import KernelCase, check_kernel
 
-CUDA = {
-    name.rpartition(".")[2]: module for name, module in sys.modules.items() if name.startswith("minires.kernels.cuda.")
-}
+CUDA = {name.rpartition(".")[2]: module for name, module in sys.modules.items() if name.startswith(cuda.__name__ + ".")}
 
 
 def values(*shape):
@@ -84,7 +82,7 @@ def plant(monkeypatch):
 
 BARRIER, SUM, REDUCED = "__syncthreads();\n", "    sums[threadIdx.x] = value;", "    values[threadIdx.x] = value;"
 END, LAST, DONE = "    }\n    ", "    return sums[0];", "if (c >= C) return;"
-WRONG = RoundingError, "is not what rounding makes"
+WRONG, NAN = (RoundingError, "is not what rounding makes"), (RoundingError, "value +: nan")
 SOURCES = [  # mistake, kernel; text of the kernel's source, text instead; what is said of it
     ("no barrier between steps", "batch_norm", f"        {BARRIER}        if (", "        if (", *WRONG),
     ("no barrier before memory is used again", "batch_norm", f"    {BARRIER}{SUM}", SUM, *WRONG),
@@ -96,24 +94,10 @@ SOURCES = [  # mistake, kernel; text of the kernel's source, text instead; what 
     ("R and S confused", "conv2d_weight_grad", "s = rest % S; rest /= S;", "s = rest % R; rest /= R;", *WRONG),
     ("a term forgotten", "batch_norm_grads", " - gbeta * share", "", *WRONG),
     ("the last of equal maxima", "max_pool2d_winners", "value > y", "value >= y", *WRONG),
-    (
-        "pixels never written",
-        "conv2d_input_grad",
-        "        gx[((",
-        "        if (w) gx[((",
-        RoundingError,
-        "value +: nan",
-    ),
-    ("a channel never written", "batch_norm", DONE, "if (c >= C - 1) return;", RoundingError, "value +: nan"),
+    ("pixels never written", "conv2d_input_grad", "        gx[((", "        if (w) gx[((", *NAN),
+    ("a channel never written", "batch_norm", DONE, "if (c >= C - 1) return;", *NAN),
     ("a write past the end", "batch_norm", DONE, "if (c > C) return;", DeviceFault, "behind an allocation of 12"),
-    (
-        "a write before the start",
-        "cross_entropy",
-        "loss[blockIdx.x] =",
-        "loss[-1] =",
-        DeviceFault,
-        "before an allocation",
-    ),
+    ("a write before the start", "cross_entropy", "loss[blockIdx.x] =", "loss[-1] =", DeviceFault, "before an"),
 ]
 RACES = [  # the same; found where races are looked for
     ("no barrier behind a sum", "batch_norm", f"{END}{BARRIER}{LAST}", f"{END}{LAST}", "otherwise"),
