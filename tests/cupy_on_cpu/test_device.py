@@ -1,5 +1,7 @@
 """What the null device sees of a program, and what it refuses."""
 
+import gc
+
 import cupy
 import numpy as np
 import pytest
@@ -96,10 +98,11 @@ def test_atomics_add_up():
     assert run("atomicAdd(y, x[blockIdx.x * blockDim.x + threadIdx.x]);", out=1) == [2016]
 
 
-def test_subnormal_numbers_are_flushed_to_zero():
-    tiny = np.float32(1e-39)
-    assert tiny > 0
-    assert float(cupy.asarray(tiny) * cupy.float32(1)) == 0
+def test_subnormal_numbers_are_flushed_to_zero_in_float32_alone():
+    for dtype, tiny, kept in (("f4", 1e-39, False), ("f8", 1e-310, True), ("f2", 1e-7, True)):
+        x = np.full(3, tiny, dtype)
+        assert (x > 0).all()
+        assert ((cupy.asarray(x) * cupy.ones(3, dtype)).get() == (x if kept else 0)).all()
 
 
 def test_templates_are_instantiated():
@@ -120,6 +123,50 @@ def test_a_launch_that_no_device_can_do_is_refused(device, grid, block, shared):
         kernel("")(grid, block, (cupy.zeros(1, "f4"), cupy.zeros(1, "f4"), np.int32(0)), shared_mem=shared)
 
 
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("y[threadIdx.x] = i;", "60 bytes are written by several threads"),  # of 128: others are 0 in all numbers
+        ("if (i) y[i] = i; else y[1] = 7;", "bytes are written by several threads"),
+        ("y[i] = i; x[i] = y[i ^ 1];", "bytes are otherwise if the threads take turns otherwise"),
+        ("__syncthreads(); if (threadIdx.x == 0) y[0] = blockIdx.x + 1;", "bytes are written by several blocks"),
+        ("y[i] = i + 1; __syncthreads(); x[i] = y[63 - i];", "otherwise"),
+        ("__shared__ float s[32]; s[threadIdx.x] = i; y[i] = s[threadIdx.x ^ 1]; __syncthreads();", "otherwise"),
+        # the last step of a sum, no barrier behind it: right as long as thread 0 comes first
+        ("__shared__ float s; __syncthreads(); if (threadIdx.x == 0) s = 1 + blockIdx.x; y[i] = s;", "otherwise"),
+    ],
+)
+def test_races_are_found_where_they_are_looked_for(device, body, says):
+    code = "int i = blockIdx.x * 32 + threadIdx.x; float *x = (float *)x_;" + body
+    k = kernel(code, parameters="const float *x_, float *y, int n")
+
+    def launch():
+        k((2,), (32,), (cupy.arange(64, dtype="f4"), cupy.zeros(64, "f4"), np.int32(64)))
+
+    launch()
+    with device.watching_races(), pytest.raises(DeviceFault, match=says):
+        launch()
+    launch()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "y[i] = 2 * x[i];",
+        "y[i] += 1;",
+        "atomicAdd(y, x[i]);",
+        "__shared__ float s[32]; s[t] = x[i]; __syncthreads(); y[i] = s[31 - t];",
+        "y[i] = x[i]; __syncthreads(); float v = y[i ^ 1]; __syncthreads(); y[i] = v;",
+        "float v = x[i]; for (int d = 16; d; d /= 2) v += __shfl_xor_sync(~0u, v, d); y[i] = v;",
+    ],
+)
+def test_kernels_without_races_pass_and_compute_the_same(device, body):
+    body = "int t = threadIdx.x, i = blockIdx.x * 32 + t;" + body
+    expected = run(body)
+    with device.watching_races():
+        assert np.array_equal(run(body), expected)
+
+
 @pytest.mark.parametrize(("place", "side"), [("n", "behind"), ("-1", "before")])
 def test_a_write_out_of_bounds_is_told_and_mended(device, place, side):
     with pytest.raises(DeviceFault, match=f"k wrote {side} an allocation of 256 bytes"):
@@ -130,6 +177,15 @@ def test_a_write_out_of_bounds_is_told_and_mended(device, place, side):
 def test_a_barrier_that_not_all_threads_reach_is_told(device):
     with pytest.raises(DeviceFault, match="wait at a barrier"):
         run("if (threadIdx.x < 16) __syncthreads(); else __syncwarp();")
+
+
+def test_an_error_lets_go_of_the_arrays_that_it_was_about(device):
+    gc.collect()
+    before = len(device.live)
+    with pytest.raises(DeviceFault):
+        run("y[-1] = 1;")
+    gc.collect()
+    assert len(device.live) == before
 
 
 def test_code_that_does_not_compile_is_told(device):

@@ -132,7 +132,7 @@ def batch_norm_act(
     mean, var, inv_std = (xp.empty(C, dtype) for _ in range(3))
     parts, found = _parts(C, M), xp.empty((C, _parts(C, M), 2))
     long, blocks = np.int64(M), (-(-C // THREADS),)
-    launch(_REDUCTIONS, "statistics", dtype, (parts, C), (image, found, long))
+    launch(_REDUCTIONS, "statistics", dtype, (C, parts), (image, found, long))
     numbers = np.int32(C), np.int32(parts), long, np.float64(eps)
     launch(_REDUCTIONS, "mean_and_variance", dtype, blocks, (found, mean, var, inv_std, *numbers))
     return _apply(image, gamma, beta, mean, inv_std, shortcut, relu), mean, var, inv_std
@@ -204,11 +204,12 @@ def batch_norm_act_grads(
     check_gradient(gy, x, "input")
     dtype, xp, C = same_dtype(gy, x, gamma, mean, inv_std), xp_of(x), x.shape[1]
     gradient, image, outputs = cnhw(gy), cnhw(x), cnhw(y)
+    mean, inv_std = xp.ascontiguousarray(mean), xp.ascontiguousarray(inv_std)
     ggamma, gbeta, gx = xp.empty(C, dtype), xp.empty(C, dtype), xp.empty_like(image)
     parts, found = _parts(C, M), xp.empty((C, _parts(C, M), 2))
     if M:
         numbers = np.int64(M), np.int32(relu)
-        launch(_REDUCTIONS, "gradient_sums", dtype, (parts, C), (gradient, outputs, image, mean, found, *numbers))
+        launch(_REDUCTIONS, "gradient_sums", dtype, (C, parts), (gradient, outputs, image, mean, found, *numbers))
     else:
         found.fill(0)
     sizes = np.int32(C), np.int32(parts)
@@ -240,17 +241,17 @@ def _apply(
 # --- Kernels -------------------------------------------------------------------------------------------------
 
 _REDUCTIONS = r"""
-// Block (part, c): mean and sum of squared deviations of a part of channel c.
+// Block (c, part): mean and sum of squared deviations of a part of channel c.
 extern "C" __global__ void statistics(const T *x, double *found, long long M) {
-    const long long start = M * blockIdx.x / gridDim.x, stop = M * (blockIdx.x + 1) / gridDim.x;
-    x += blockIdx.y * M;
+    const long long start = M * blockIdx.y / gridDim.y, stop = M * (blockIdx.y + 1) / gridDim.y;
+    x += blockIdx.x * M;
     double sum = 0, squares = 0;
     for (long long i = start + threadIdx.x; i < stop; i += THREADS) sum += x[i];
     const double mean = total(sum) / (stop - start);
     for (long long i = start + threadIdx.x; i < stop; i += THREADS) squares += (x[i] - mean) * (x[i] - mean);
     squares = total(squares);
     if (threadIdx.x == 0) {
-        double *mine = found + 2 * ((long long)blockIdx.y * gridDim.x + blockIdx.x);
+        double *mine = found + 2 * ((long long)blockIdx.x * gridDim.y + blockIdx.y);
         mine[0] = mean;
         mine[1] = squares;
     }
@@ -274,12 +275,12 @@ extern "C" __global__ void mean_and_variance(
     inv_std[c] = 1 / sqrt(squares / M + eps);
 }
 
-// Block (part, c): sums of gz and gz · (x − mean) over a part of channel c.
+// Block (c, part): sums of gz and gz · (x − mean) over a part of channel c.
 extern "C" __global__ void gradient_sums(
     const T *gy, const T *y, const T *x, const T *means, double *found, long long M, int relu) {
-    const long long start = M * blockIdx.x / gridDim.x, stop = M * (blockIdx.x + 1) / gridDim.x;
-    const long long channel = blockIdx.y * M;
-    const T mean = means[blockIdx.y];
+    const long long start = M * blockIdx.y / gridDim.y, stop = M * (blockIdx.y + 1) / gridDim.y;
+    const long long channel = blockIdx.x * M;
+    const T mean = means[blockIdx.x];
     double sum = 0, products = 0;
     for (long long i = channel + start + threadIdx.x; i < channel + stop; i += THREADS) {
         const T gz = relu && !(y[i] > 0) ? T(0) : gy[i];
@@ -289,7 +290,7 @@ extern "C" __global__ void gradient_sums(
     sum = total(sum);
     products = total(products);
     if (threadIdx.x == 0) {
-        double *mine = found + 2 * ((long long)blockIdx.y * gridDim.x + blockIdx.x);
+        double *mine = found + 2 * ((long long)blockIdx.x * gridDim.y + blockIdx.y);
         mine[0] = sum;
         mine[1] = products;
     }

@@ -20,13 +20,15 @@ for a GPU:
 - *cuBLAS* (cublas.py): its matrix products, by NumPy.
 
 **What it proves**: that kernels compile, that their results are right, with red zones around every allocation and
-fresh memory full of NaN (``check=True``), that no two threads of a grid write to the same byte without an atomic, or
-read what another writes (``races=True``, slow), that grids, blocks and barriers are such as a device can do, and how
-many launches, copies, allocations and synchronisations a program makes.
+fresh memory full of NaN (``check=True``), that results do not depend on which thread comes first and that no two
+threads (of kernels with barriers: blocks) write to the same byte without an atomic (``races=True``, or inside
+`NullDevice.watching_races`, slow), that grids, blocks and barriers are such as a device can do, and how many launches,
+copies, allocations and synchronisations a program makes.
 
 **What it does not prove**: speed, occupancy, how cuBLAS rounds, the order of events on several streams, behaviour when
-memory runs out, conversion of floats that do not fit an integer. Threads of a warp do not run in lockstep; code that
-relies on that without ``__syncwarp`` fails here, as it may on a GPU.
+memory runs out, conversion of floats that do not fit an integer, races of threads that write what was there before.
+Subnormal float64 numbers are flushed in kernels that compute in float32 too. Threads of a warp do not run in lockstep;
+code that relies on that without ``__syncwarp`` fails here, as it may on a GPU.
 
 It leans on CuPy's private tables, so it knows one version (`CUPY_VERSION`), on Linux, and needs gcc and g++. It must be
 a process of its own: CuPy is for the CPU for the rest of its life.

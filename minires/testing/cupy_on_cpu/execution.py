@@ -33,11 +33,31 @@ _KERNEL = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w
 _DYNAMIC = re.compile(r"extern\s+__shared__\s+([\w\s]+?)\s+(\w+)\s*\[\s*\]\s*;")
 _BARRIERS = ("__syncthreads", "__syncwarp", "__shfl")
 _ENTRY = """
-extern "C" bool run_%s(void **p, const unsigned *g, const unsigned *b, unsigned s, bool w, long i, long j, long t) {
-    return on_cpu::launch(%s, p, g, b, s, w, i, j, t);
+extern "C" bool run_%s(const on_cpu::Started *how, long first, long last, long only, bool backwards) {
+    return on_cpu::launch(%s, *how, first, last, only, backwards);
 }"""
-_MOST_THREADS = 1 << 14  # of a launch whose threads are watched one by one
+_MOST_BYTES = 1 << 28  # to compare after all threads, or blocks, of a launch that is watched: 0.1 s
+_STUCK = "some threads wait at a barrier to which others do not come"
+_RACES = [  # by find_race's answer
+    "",
+    _STUCK,
+    "a race, {count} bytes are written by several {who}",
+    "a race, {count} bytes are otherwise if the threads take turns otherwise",
+]
 _NO_BINARY = b"source "  # what stands for the binary of a program that NVRTC has not compiled
+
+
+class _Started(ctypes.Structure):
+    """The struct of this name in include/cuda_on_cpu.h."""
+
+    _fields_ = (
+        ("parameters", ctypes.c_void_p),
+        ("grid", ctypes.c_uint * 3),
+        ("block", ctypes.c_uint * 3),
+        ("shared", ctypes.c_uint),
+        ("flushes", ctypes.c_bool),
+        ("barriers", ctypes.c_bool),
+    )
 
 
 class Execution:
@@ -47,12 +67,15 @@ class Execution:
     ----------
     device : whose memory they work on
     nvrtc : whether NVRTC compiles each program too, which takes as long again and finds what g++ does not mind
-    races : whether each thread of a kernel without barriers is run alone on memory as it was before the launch
     cache : a folder for compiled kernels
+    host : host.c, compiled
     """
 
-    def __init__(self, device: NullDevice, nvrtc: bool, races: bool, cache: pathlib.Path) -> None:
-        self.device, self.nvrtc, self.races, self.cache = device, nvrtc, races, cache
+    def __init__(self, device: NullDevice, nvrtc: bool, cache: pathlib.Path, host: ctypes.PyDLL) -> None:
+        self.device, self.nvrtc, self.cache = device, nvrtc, cache
+        pointer, number = ctypes.c_void_p, ctypes.c_long
+        self._find_race: Any = host.find_race
+        self._find_race.argtypes = [pointer, pointer, number, number, pointer, pointer, number, pointer]
         self.sources: dict[bytes, str] = {}
         self.instances: dict[str, dict[str, str]] = {}  # of templates: for each source, names to expressions
         self._libraries: dict[str, ctypes.CDLL] = {}
@@ -83,37 +106,25 @@ class Execution:
             raise DeviceFault(f"{kernel} comes from a binary, not from source")
         run = getattr(self._library(source), f"run_{kernel}")
         barriers = any(word in source for word in _BARRIERS)
-        if self.races and not barriers and launch.blocks * np.prod(launch.block) <= _MOST_THREADS:
-            atomics = ctypes.c_long.in_dll(self._library(source), "on_cpu_atomics")
-            self._watch_threads(run, atomics, parameters, launch)
-        else:
-            if not run(*_arguments(parameters, launch), barriers, 0, launch.blocks, -1):
-                raise DeviceFault(f"{kernel}: some threads wait at a barrier to which others do not come")
+        how = _Started(parameters, launch.grid, launch.block, launch.shared_memory, _flushes(source), barriers)
+        alone = 0 if barriers else int(np.prod(launch.block))
+        bytes_live = sum(size for _, size in self.device.live.values()) if self.device.races else 0
+        if self.device.races and launch.blocks * max(1, alone) * bytes_live <= _MOST_BYTES:
+            self._look_for_races(source, run, how, launch, alone)
+        elif not run(how, 0, launch.blocks, -1, False):
+            raise DeviceFault(f"{kernel}: {_STUCK}")
 
-    def _watch_threads(self, run: Any, atomics: ctypes.c_long, parameters: int, launch: Launch) -> None:
-        """Run each thread on memory as it was; two that write the same byte, and not by an atomic, are a race."""
-        pieces = [_bytes(address, size) for address, (_, size) in self.device.live.items()]
-        before = [piece.copy() for piece in pieces]
-        after, writers = [piece.copy() for piece in before], [np.zeros(piece.size, np.uint8) for piece in before]
-        first_count = atomics.value
-        for block in range(launch.blocks):
-            for thread in range(int(np.prod(launch.block))):
-                count = atomics.value
-                run(*_arguments(parameters, launch), False, block, block + 1, thread)
-                for piece, old, new, written in zip(pieces, before, after, writers, strict=True):
-                    changed = np.flatnonzero(piece != old)
-                    if changed.size:
-                        written[changed] += atomics.value == count
-                        new[changed] = piece[changed]
-                        piece[changed] = old[changed]
-        contested = sum(int((written > 1).sum()) for written in writers)
-        if contested:
-            raise DeviceFault(f"{launch.kernel}: a race, {contested} bytes are written by several threads")
-        if atomics.value != first_count:  # what they add up to needs all threads on one memory
-            run(*_arguments(parameters, launch), False, 0, launch.blocks, -1)
-        else:
-            for piece, new in zip(pieces, after, strict=True):
-                piece[...] = new
+    def _look_for_races(self, source: str, run: Any, how: _Started, launch: Launch, alone: int) -> None:
+        """Run a kernel as find_race of include/host.c does, by its threads, ``alone`` in a block, or by its blocks."""
+        self.device.note(_count_watched)
+        atomics = ctypes.c_long.in_dll(self._library(source), "on_cpu_atomics")
+        places = np.array([(address, size) for address, (_, size) in self.device.live.items()], np.uintp)
+        count = ctypes.c_long()
+        where = ctypes.cast(run, ctypes.c_void_p), ctypes.byref(how), launch.blocks, alone, ctypes.byref(atomics)
+        found = self._find_race(*where, places.ctypes.data, len(places), ctypes.byref(count))
+        if found:
+            what, who = _RACES[found], "threads" if alone else "blocks"
+            raise DeviceFault(f"{launch.kernel}: {what.format(count=count.value, who=who)}")
 
     def _library(self, source: str) -> ctypes.CDLL:
         if source not in self._libraries:
@@ -131,8 +142,7 @@ class Execution:
         library = ctypes.CDLL(str(path))
         for name in instances:
             run = getattr(library, f"run_{name}")
-            three = ctypes.c_uint * 3
-            run.argtypes = [ctypes.c_void_p, three, three, ctypes.c_uint, ctypes.c_bool, *[ctypes.c_long] * 3]
+            run.argtypes = [ctypes.POINTER(_Started), *[ctypes.c_long] * 3, ctypes.c_bool]
             run.restype = ctypes.c_bool
         return library
 
@@ -167,10 +177,10 @@ def _count_compilation(record: Any) -> None:
     record.compilations += 1
 
 
-def _arguments(parameters: int, launch: Launch) -> tuple[Any, ...]:
-    three = ctypes.c_uint * 3
-    return ctypes.c_void_p(parameters), three(*launch.grid), three(*launch.block), launch.shared_memory
+def _count_watched(record: Any) -> None:
+    record.watched += 1
 
 
-def _bytes(address: int, size: int) -> Any:
-    return np.frombuffer((ctypes.c_char * size).from_address(address), np.uint8)
+def _flushes(source: str) -> bool:
+    """Whether subnormal numbers are flushed: not where there are none of float32."""
+    return re.search(r"\bfloat\b", source) is not None or re.search(r"\bdouble\b", source) is None

@@ -32,7 +32,8 @@ def install(
     ----------
     execute : whether kernels run; without, they are recorded alone, and arrays hold NaN
     check : whether CuPy allocates each array for itself, between red zones that are looked at after each launch
-    races : whether each thread of small kernels without barriers runs alone, to find two that write to one place
+    races : whether small kernels run in pieces and in several orders, to find threads that write to one place, or read
+        what others write, without a barrier between; `NullDevice.watching_races` does so for a while
     nvrtc : whether NVRTC compiles every kernel, too; it needs nvidia-cuda-nvrtc-cu12 and nvidia-cuda-runtime-cu12
     architecture : the compute capability that the device says to have, times ten
 
@@ -55,7 +56,7 @@ def install(
     os.environ["CUPY_ACCELERATORS"] = ""  # CUB and cuTENSOR bring a runtime of their own
     os.environ["CUPY_CACHE_IN_MEMORY"] = "1"  # or kernels would come from a disk, without their source
     host = _host(cache)
-    device = NullDevice(architecture, check, host)
+    device = NullDevice(architecture, check, races, host)
     runtime = importlib.import_module("cupy_backends.cuda.api.runtime")
     driver = importlib.import_module("cupy_backends.cuda.api.driver")
     tables.replace(runtime, device.runtime())
@@ -63,7 +64,7 @@ def install(
     tables.put_before(driver, "launchKernel", host.guarded_launch, host.set_launch)
     libraries = pathlib.Path(found.origin).parent / "cuda" / "libs"
     cublas.stub(next(libraries.glob("cublas*.so")), cache)
-    execution = Execution(device, nvrtc, races, cache)
+    execution = Execution(device, nvrtc, cache, host)
     cupy: Any = importlib.import_module("cupy")
     execution.cupy_include = str(pathlib.Path(cupy.__file__).parent / "_core" / "include")
     execution.watch(importlib.import_module("cupy.cuda.compiler"))

@@ -39,7 +39,10 @@ _MEMORY = 80 << 30  # bytes that it says to have
 _DRIVER = 12090  # the version of CUDA that it says to speak
 _ON_DEVICE = 2  # cudaMemoryTypeDevice
 _RED_ZONE = 512  # bytes on both sides of an allocation that nobody may touch
-_POISON = 0xFF  # of red zones and fresh memory: NaN in every float, −1 in every integer
+# What red zones are full of, before and behind: NaN in float32 and float64, and another one everywhere, so that what
+# comes of reading one is not what is there already when it is written into another.
+_POISON = (np.uint32(0xFFFF0000) + np.arange(_RED_ZONE // 2, dtype=np.uint32)).tobytes()
+_FRESH = 0xFF  # of fresh memory: NaN in every float, −1 in every integer
 _COPIES = ("host to host", "host to device", "device to host", "device to device", "default")  # cudaMemcpyKind
 
 
@@ -74,6 +77,7 @@ class Record:
     synchronisations : how often the program would have waited for the device
     allocations, allocated_bytes : pieces of memory taken from the device; CuPy's pool takes a piece once
     compilations : programs that CuPy had compiled
+    watched : launches in which races were looked for
     """
 
     launches: list[Launch] = field(default_factory=list)
@@ -84,6 +88,7 @@ class Record:
     allocations: int = 0
     allocated_bytes: int = 0
     compilations: int = 0
+    watched: int = 0
 
 
 class NullDevice:
@@ -93,6 +98,8 @@ class NullDevice:
     ----------
     architecture : compute capability times ten, 80 or 90
     check : whether to look at the red zones after every launch
+    races : whether to look for races in every launch that is small enough: memory in use is compared after each of its
+        threads (of kernels with barriers: blocks), some 1000 threads with 256 KiB
     host : host.c, compiled
 
     Attributes
@@ -101,11 +108,11 @@ class NullDevice:
     live : allocations by address: the address that malloc gave, and bytes
     """
 
-    def __init__(self, architecture: int, check: bool, host: ctypes.PyDLL) -> None:
-        self.check = check
+    def __init__(self, architecture: int, check: bool, races: bool, host: ctypes.PyDLL) -> None:
+        self.check, self.races = check, races
         self._damaged: Any = host.damaged
         self._damaged.restype = ctypes.c_long
-        self._damaged.argtypes = [ctypes.c_long, *[ctypes.c_void_p] * 2, ctypes.c_size_t, ctypes.c_ubyte]
+        self._damaged.argtypes = [ctypes.c_long, *[ctypes.c_void_p] * 2, ctypes.c_size_t, ctypes.c_char_p]
         self._places = np.zeros((2, 1024), np.uintp)  # addresses and sizes of what is live, 0 between them
         self._free_places = list(range(1024))
         self._place_of: dict[int, int] = {}
@@ -130,6 +137,15 @@ class NullDevice:
         finally:
             self._records = [other for other in self._records if other is not record]
 
+    @contextlib.contextmanager
+    def watching_races(self) -> Iterator[None]:
+        """Look for races inside the ``with`` block, as `install(races=True)` does from the start."""
+        before, self.races = self.races, True
+        try:
+            yield
+        finally:
+            self.races = before
+
     def note(self, write: Callable[[Record], None]) -> None:
         """Enter something in every open record."""
         for record in self._records:
@@ -150,12 +166,16 @@ class NullDevice:
     def check_red_zones(self, kernel: str) -> None:
         """Raise DeviceFault if something was written beside an allocation."""
         addresses, sizes = self._places
-        found = self._damaged(len(addresses), addresses.ctypes.data, sizes.ctypes.data, _RED_ZONE, _POISON)
-        if found >= 0:
+        damage = []
+        while (
+            found := self._damaged(len(addresses), addresses.ctypes.data, sizes.ctypes.data, _RED_ZONE, _POISON)
+        ) >= 0:
             number, behind = divmod(found, 2)
             address, size = int(addresses[number]), int(sizes[number])
-            ctypes.memset(address + size if behind else address - _RED_ZONE, _POISON, _RED_ZONE)
-            raise DeviceFault(f"{kernel} wrote {'behind' if behind else 'before'} an allocation of {size} bytes")
+            _poison(address, size)  # or else every launch from now on would be told of it
+            damage.append(f"{'behind' if behind else 'before'} an allocation of {size} bytes")
+        if damage:
+            raise DeviceFault(f"{kernel} wrote {' and '.join(damage)}")
 
     # --- Memory ---
 
@@ -165,7 +185,8 @@ class NullDevice:
         if not raw:
             raise MemoryError(f"the host has no {size} bytes more")
         address: int = -(-(raw + _RED_ZONE) // _RED_ZONE) * _RED_ZONE
-        ctypes.memset(address - _RED_ZONE, _POISON, size + 2 * _RED_ZONE)
+        ctypes.memset(address, _FRESH, size)
+        _poison(address, size)
         self.live[address] = (raw, size)
         if not self._free_places:
             count = self._places.shape[1]
@@ -266,8 +287,10 @@ class NullDevice:
             "pointerGetMemoryType": lambda _: _ON_DEVICE,
             "memGetInfo": lambda: (_MEMORY, _MEMORY),
             "eventElapsedTime": lambda *_: 0.0,
-            **dict.fromkeys(("malloc", "mallocAsync", "hostAlloc"), lambda size, *_: self.malloc(size)),
-            **dict.fromkeys(("free", "freeAsync", "freeHost"), lambda address, *_: self.free(address)),
+            **dict.fromkeys(("malloc", "mallocAsync"), lambda size, *_: self.malloc(size)),
+            **dict.fromkeys(("free", "freeAsync"), lambda address, *_: self.free(address)),
+            "hostAlloc": lambda size, *_: self._c.malloc(max(size, 1)),  # the host's own, which no kernel sees
+            "freeHost": lambda address, *_: self._c.free(address),
             **dict.fromkeys(("memset", "memsetAsync"), self.memset),
             **dict.fromkeys(("memcpy", "memcpyAsync"), self.memcpy),
         }
@@ -305,6 +328,12 @@ class NullDevice:
             "l2CacheSize": 40 << 20,
             "pciBusID": 0,
         }
+
+
+def _poison(address: int, size: int) -> None:
+    """Fill the red zones of an allocation."""
+    ctypes.memmove(address - _RED_ZONE, _POISON[:_RED_ZONE], _RED_ZONE)
+    ctypes.memmove(address + size, _POISON[_RED_ZONE:], _RED_ZONE)
 
 
 def _nothing(*_: Any) -> None:

@@ -187,6 +187,18 @@ def test_inference_is_exact_where_its_numbers_are(frozen, shape, seed, dtype, or
     assert np.array_equal(gbeta, gy.sum((0, 2, 3)))
 
 
+@pytest.mark.parametrize("order", MEMORY_ORDERS)
+def test_numbers_of_channels_may_lie_in_any_memory_order(order):
+    x, gy, gamma, beta = problem((2, 3, 2, 2), 0)
+    _, mean, var, inv_std = batch_norm(x, gamma, beta, 0.1)
+    laid = [lay_out(array, order) for array in (gamma, beta, mean, var, inv_std)]
+    pairs = [
+        (batch_norm_inference(x, *laid[:4], 0.1), batch_norm_inference(x, gamma, beta, mean, var, 0.1)),
+        *zip(batch_norm_grads(gy, x, laid[0], *laid[2::2]), batch_norm_grads(gy, x, gamma, mean, inv_std), strict=True),
+    ]
+    assert all(np.array_equal(a, b) for a, b in pairs)
+
+
 @given(shape=shapes, seed=seeds)
 def test_inference_by_the_batchs_own_statistics_is_training(shape, seed):
     x, _, gamma, beta = problem(shape, seed)

@@ -116,6 +116,7 @@ def test_arguments_keep_their_memory_order_and_are_not_changed():
     [
         (lambda x: x[:1], lambda x: x, r"shape \(1, 4\).*\(3, 4\)"),
         (lambda x: x > 0, lambda x: x * 1, "bool"),
+        (lambda x: x.astype(np.float64), lambda x: x * 1, "float64 .* should be float32"),
         (lambda x: (x, None), lambda x: (x, x), "the kernel returns .*None"),
         (lambda x: (x, x), lambda x: x, "the kernel returns"),
         (lambda x: x * 0.3, lambda x: np.asarray(x * 0.3), "output 0 of the reference has no bound"),

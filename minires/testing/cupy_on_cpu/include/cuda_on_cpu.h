@@ -6,7 +6,8 @@
 // from ucontext.h, and turns change by setjmp.h, which asks nothing of the system. Blocks run one after the other.
 // Shared memory is static memory: one block at a time has it.
 //
-// Subnormal float32 numbers are flushed to zero, as NVRTC has it under CuPy.
+// Subnormal float32 numbers are flushed to zero, as NVRTC has it under CuPy. The processor knows one switch for both
+// precisions, so it is left off in kernels of float64 alone; where both are used, float64's are flushed, too.
 #pragma once
 
 #include <algorithm>
@@ -161,10 +162,10 @@ template <class... Parameters> void call(void (*kernel)(Parameters...), void **p
 
 static void (*thread)(); // the kernel, with the parameters of this launch
 
-struct FlushSubnormals {
+struct Subnormals { // flushed, while this lives, or not
     const unsigned before = _mm_getcsr();
-    FlushSubnormals() { _mm_setcsr(before | 0x8040); }
-    ~FlushSubnormals() { _mm_setcsr(before); }
+    explicit Subnormals(bool flushed) { _mm_setcsr(flushed ? before | 0x8040 : before & ~0x8040u); }
+    ~Subnormals() { _mm_setcsr(before); }
 };
 
 static void begin(unsigned number) { // the thread with this number in its block
@@ -196,7 +197,9 @@ static bool release(unsigned first, unsigned last, State kind) { // threads that
     return any;
 }
 
-static bool run_by_turns(unsigned threads) { // whether all came to an end
+static long turned(long i, long first, long last, bool backwards) { return backwards ? first + last - 1 - i : i; }
+
+static bool run_by_turns(unsigned threads, bool backwards) { // whether all came to an end
     const size_t size = 64 << 10;
     static std::vector<char> stacks;
     stacks.resize(size * threads);
@@ -204,7 +207,8 @@ static bool run_by_turns(unsigned threads) { // whether all came to an end
     states.assign(threads, ready);
     ucontext_t fresh;
     getcontext(&fresh);
-    for (unsigned t = 0; t < threads; t++) {
+    for (unsigned i = 0; i < threads; i++) {
+        const unsigned t = turned(i, 0, threads, backwards);
         fresh.uc_stack.ss_sp = &stacks[size * t];
         fresh.uc_stack.ss_size = size;
         makecontext(&fresh, first_turn, 0);
@@ -214,8 +218,10 @@ static bool run_by_turns(unsigned threads) { // whether all came to an end
         any = false;
         for (unsigned t = 0; t < threads; t += 32) any |= release(t, std::min(t + 32, threads), at_warp);
         any = any || release(0, threads, at_block);
-        for (unsigned t = 0; t < threads; t++)
+        for (unsigned i = 0; i < threads; i++) {
+            const unsigned t = turned(i, 0, threads, backwards);
             if (states[t] == ready) take_turn(t, nullptr);
+        }
     }
     return std::all_of(states.begin(), states.end(), [](State state) { return state == done; });
 }
@@ -228,24 +234,33 @@ template <class... Parameters> struct Kernel {
 template <class... Parameters> void (*Kernel<Parameters...>::kernel)(Parameters...);
 template <class... Parameters> void **Kernel<Parameters...>::parameters;
 
-// Run blocks ``first`` to ``last`` of a grid; of each only thread ``only``, if it is not negative. False if threads
-// wait at a barrier to which others do not come.
+struct Started { // a launch
+    void **parameters;
+    unsigned grid[3], block[3], shared;
+    bool flushes, barriers; // whether it flushes subnormal numbers, and whether its threads wait for each other
+};
+
+// Run blocks ``first`` to ``last`` of a grid; of each only thread ``only``, if it is not negative. Backwards, the last
+// block and the last thread come first. False if threads wait at a barrier to which others do not come.
 template <class... Parameters>
-bool launch(void (*kernel)(Parameters...), void **parameters, const unsigned *grid, const unsigned *block,
-            unsigned shared, bool barriers, long first, long last, long only) {
-    FlushSubnormals flush;
+bool launch(void (*kernel)(Parameters...), const Started &how, long first, long last, long only, bool backwards) {
+    Subnormals subnormals(how.flushes);
+    const unsigned *grid = how.grid, *block = how.block;
     gridDim = {grid[0], grid[1], grid[2]};
     blockDim = {block[0], block[1], block[2]};
     Kernel<Parameters...>::kernel = kernel;
-    Kernel<Parameters...>::parameters = parameters;
+    Kernel<Parameters...>::parameters = how.parameters;
     thread = &Kernel<Parameters...>::run;
     const unsigned threads = block[0] * block[1] * block[2];
-    for (long b = first; b < last; b++) {
+    for (long i = first; i < last; i++) {
+        const long b = turned(i, first, last, backwards);
         blockIdx = {unsigned(b % grid[0]), unsigned(b / grid[0] % grid[1]), unsigned(b / grid[0] / grid[1])};
-        dynamic_shared.assign(shared, char(0xFF));
+        dynamic_shared.assign(how.shared, char(0xFF));
         if (only >= 0) { begin(only); thread(); }
-        else if (!barriers) for (unsigned t = 0; t < threads; t++) { begin(t); thread(); }
-        else if (!run_by_turns(threads)) return false;
+        else if (how.barriers) {
+            if (!run_by_turns(threads, backwards)) return false;
+        }
+        else for (unsigned t = 0; t < threads; t++) { begin(turned(t, 0, threads, backwards)); thread(); }
     }
     return true;
 }

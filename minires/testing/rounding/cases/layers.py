@@ -13,6 +13,7 @@ from minires.device import Array
 from minires.geometry import Geometry
 from minires.kernels import reference
 from minires.testing import strategies
+from minires.testing.layouts import lay_out
 from minires.testing.rounding.cases.case import Cases, KernelCase, Values
 
 # Batch norm. How far the mean is from zero, in deviations: beside the fast kernels' threshold of ten, and far beyond.
@@ -29,10 +30,14 @@ def _images(draw: st.DrawFn) -> tuple[Values, Array]:
     return values, x
 
 
+def _laid_out(draw: st.DrawFn, *arrays: Array) -> list[Array]:
+    return [lay_out(array, draw(strategies.memory_orders())) for array in arrays]
+
+
 def _norm(draw: st.DrawFn, act: bool, training: bool) -> KernelCase:
     values, x = _images(draw)
     gamma, beta = values(x.shape[1:2]), values(x.shape[1:2])
-    statistics = () if training else reference.batch_norm(x, gamma, beta, _EPS)[1:3]
+    statistics = [] if training else _laid_out(draw, *reference.batch_norm(x, gamma, beta, _EPS)[1:3])
     extras = (values(x.shape) if draw(st.booleans()) else None, draw(st.booleans())) if act else ()
     return KernelCase((x, gamma, beta, *statistics, *extras, _EPS))
 
@@ -41,6 +46,7 @@ def _norm_grads(draw: st.DrawFn, act: bool, second: bool = False) -> KernelCase:
     values, x = _images(draw)
     gamma, beta, gy = values(x.shape[1:2]), values(x.shape[1:2]), values(x.shape)
     y, mean, _, inv_std = reference.batch_norm(x, gamma, beta, _EPS)
+    mean, inv_std = _laid_out(draw, mean, inv_std)
     if act:
         return KernelCase((gy, y, x, gamma, mean, inv_std, draw(st.booleans()), draw(st.booleans())))
     outer = (values(x.shape), values(x.shape[1:2]), values(x.shape[1:2])) if second else ()
