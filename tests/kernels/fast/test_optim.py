@@ -57,6 +57,13 @@ def test_steps_are_the_references_exactly(on_any_threads, name, shapes, seed, dt
         np.testing.assert_array_equal(found, expected)
 
 
+def test_without_decay_an_infinite_parameter_stays_infinite():
+    for step in (lambda ps, gs: optim.sgd_(ps, gs, None, 0.1), lambda ps, gs: optim.adam_(ps, gs, gs, gs, 1, 0.1)):
+        ps = [np.array([np.inf, -np.inf])]
+        step(ps, [np.ones(2)])
+        assert ps[0].tolist() == [np.inf, -np.inf]
+
+
 def test_what_the_reference_refuses_is_refused(raises_the_same):
     a, long = [np.ones(3)], [np.ones(1 << 18)]
     for other in (a, [long[0].astype(np.float32)], []):
