@@ -1,7 +1,7 @@
 """Mistakes in code for a GPU that a suite on NumPy cannot see: each is planted, and found.
 
 First in our own kernels, where the checks that the suite makes of every kernel must find them; then in kernels written
-for the purpose. Code that relies on what NumPy has and CuPy has not is in test_not_numpy.py.
+for the purpose. Code that relies on what NumPy has and CuPy has not is in tests/strict_cupy/differences.py.
 """
 
 import sys

@@ -34,6 +34,7 @@ def manifest():
     ufuncs = {name: f for name, f in names.items() if isinstance(f, cupy.ufunc)}
     functions = {name: f for name, f in names.items() if is_function(f) and name not in ufuncs}
     found = {
+        "at": {name: kinds for name, f in ufuncs.items() if (kinds := put_to(f, cupy))},
         "attributes": [name for name, f in methods.items() if not callable(f)],
         "constants": [name for name, value in names.items() if is_constant(value)],
         "functions": {name: parameters(f) for name, f in functions.items()},
@@ -88,11 +89,16 @@ def methods_of(ufunc, cupy):
     a = cupy.ones(4, dtype)
     calls = {
         "accumulate": lambda: ufunc.accumulate(a),
-        "at": lambda: ufunc.at(a, cupy.asarray([0, 1]), a[:2]),
         "reduce": lambda: ufunc.reduce(a),
         "reduceat": lambda: ufunc.reduceat(a, cupy.asarray([0, 2])),
     }
     return [name for name, call in calls.items() if works(call)]
+
+
+def put_to(ufunc, cupy):
+    """The dtypes of arrays that its method ``at`` takes."""
+    arrays = {kind: cupy.ones(2, kind) for kind in "?bhilqBHILQefdFD"}
+    return "".join(kind for kind, a in arrays.items() if works(lambda a=a: ufunc.at(a, cupy.asarray([0, 1]), a)))
 
 
 def taken(call, x):

@@ -4,6 +4,7 @@
 real CuPy: manifest.json, by cupy_manifest.py. They raise as CuPy does:
 
 - AttributeError for a name that CuPy lacks, TypeError for a parameter that its function lacks;
+- NotImplementedError for a ufunc's method that CuPy lacks, TypeError for a dtype that its method ``at`` does not take;
 - TypeError for NumPy's arrays and lists as operands, and for arrays of no axes as a range, a size or an axis.
 
 They give what CuPy gives:
@@ -49,6 +50,13 @@ def lent(value):
     return value
 
 
+def filling(value):
+    """The same for what is assigned, with a ValueError; a host array of no axes is taken for a number."""
+    if isinstance(value, np.ndarray | list | tuple) and np.ndim(value):
+        raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
+    return value.host if isinstance(value, ndarray) else value
+
+
 def each_lent(value):
     """The same for arrays in sequences."""
     return [each_lent(item) for item in value] if isinstance(value, list | tuple) else lent(value)
@@ -77,6 +85,7 @@ def _lent_item(item):
 
 _LENDING = {  # by the name of a parameter; all others are arrays or numbers
     **dict.fromkeys(("arrays", "choicelist", "condlist", "indices", "tup"), each_lent),
+    "src": filling,
     **dict.fromkeys(("axes", "axis", "axis1", "axis2", "destination", "newshape", "shape", "source"), plain),
     **dict.fromkeys(("M", "N", "k", "num", "offset", "pad_width", "start", "step", "stop", "strides"), plain),
     **dict.fromkeys(("indices_or_sections", "repeats", "reps", "shift", "window_shape"), plain),
@@ -179,15 +188,14 @@ class ndarray(NDArrayOperatorsMixin):
         return ndarray(np.array(self.host[items], order="C") if picks else self.host[items])
 
     def __setitem__(self, index, value):
-        if isinstance(value, np.ndarray | list | tuple) and np.ndim(value):
-            raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
+        host = filling(value)
         items = lent_index(index)
         if getattr(value, "ndim", 0) and any(isinstance(item, np.ndarray) for item in items):
             places = np.arange(self.size).reshape(self.shape)[items]
             if len(np.unique(places)) < places.size:
                 raise Undefined("several values are assigned to one place")
         with np.errstate(all="ignore"):
-            self.host[items] = value.host if isinstance(value, ndarray) else value
+            self.host[items] = host
 
     def __len__(self):
         return len(self.host)
@@ -232,7 +240,7 @@ class Ufunc:
 
     def __init__(self, name):
         self.name, self.function = name, getattr(np, name)
-        for method in filter(None, MANIFEST["ufuncs"][name].split(", ")):
+        for method in MANIFEST["ufunc"].keys() - {"__call__"}:
             setattr(self, method, functools.partial(self._method, method))
 
     def __call__(self, *arguments, **keywords):
@@ -247,8 +255,12 @@ class Ufunc:
         return tuple(map(flushed, value)) if isinstance(value, tuple) else flushed(value)
 
     def _method(self, method, *arguments, **keywords):
+        if method not in (*MANIFEST["ufuncs"][self.name].split(", "), "at" * (self.name in MANIFEST["at"])):
+            raise NotImplementedError(f"`{self.name}.{method}` is not supported yet")
         if method == "at":
             array, index, *values = arguments
+            if array.dtype.char not in MANIFEST["at"][self.name]:
+                raise TypeError(f"{self.name}.at does not take {array.dtype}")
             self.function.at(array.host, lent_index(index), *map(lent, values), **keywords)
             return None
         parameters = MANIFEST["ufunc"][method]
@@ -286,28 +298,28 @@ def function(path, *arguments, **keywords):
     """A function of the module: what NumPy has under the same name."""
     if path in OWN:
         return OWN[path](*arguments, **keywords)
-    if path in ("allclose", "argwhere", "extract", "flatnonzero", "nonzero", "unique") or (
-        path == "where" and len(arguments) == 1
-    ):
+    if path in ("argwhere", "extract", "flatnonzero", "nonzero", "unique") or (path == "where" and len(arguments) == 1):
         wait(path)
     if path == "matmul":
-        note_copies(*arguments[:2])
+        note_copies(*arguments[:2], keywords.get("out"))
     if keywords.get("shape") == () and path.endswith("_like"):
         del keywords["shape"]
+    if path in MANIFEST["methods"] and arguments and isinstance(arguments[0], list | tuple):
+        raise AttributeError(f"'{type(arguments[0]).__name__}' object has no attribute {path!r}")
     own = functools.reduce(getattr, path.split("."), np)
     made = call(path, MANIFEST["functions"][path], own, arguments, keywords)
     if path in ("empty", "empty_like"):
         made.host[...] = np.nan if made.dtype.kind in "fc" else np.array(-1).astype(made.dtype)
-    return made
+    return ndarray(np.asarray(made)) if path in ("allclose", "array_equal", "array_equiv") else made
 
 
-def note_copies(*operands):
-    """cuBLAS takes matrices in either order, and stacks of them in one."""
-    stacks = any(x.ndim > 2 for x in operands if isinstance(x, ndarray))
-    for x in operands:
-        flags = lent(x).flags
-        if not (flags.c_contiguous or (flags.f_contiguous and not stacks)):
-            current().copies.append(x.shape)
+def note_copies(x, y, out):
+    """cuBLAS takes matrices in either order, and stacks of them in one, in which it gives what it computes."""
+    stacks = x.ndim > 2 or y.ndim > 2
+    for array in (x, y) if out is None else (x, y, out):
+        flags = lent(array).flags
+        if not (flags.c_contiguous or (flags.f_contiguous and not stacks and array is not out)):
+            current().copies.append(array.shape)
 
 
 def asarray(a, dtype=None, order=None, *, copy=None, blocking=False):

@@ -94,6 +94,7 @@ template <class T> T __shfl_up_sync(unsigned, T value, unsigned delta, int width
 extern "C" { long on_cpu_atomics = 0; }
 
 template <class T, class U> T atomicAdd(T *place, U value) { on_cpu_atomics++; T old = *place; *place = old + T(value); return old; }
+template <class T, class U> T atomicSub(T *place, U value) { on_cpu_atomics++; T old = *place; *place = old - T(value); return old; }
 template <class T, class U> T atomicMax(T *place, U value) { on_cpu_atomics++; T old = *place; *place = std::max<T>(old, value); return old; }
 template <class T, class U> T atomicMin(T *place, U value) { on_cpu_atomics++; T old = *place; *place = std::min<T>(old, value); return old; }
 template <class T, class U> T atomicExch(T *place, U value) { on_cpu_atomics++; T old = *place; *place = value; return old; }
