@@ -16,7 +16,7 @@ import numpy as np
 from minires.device import Array, is_array, is_dense
 from minires.kernels import reference
 from minires.kernels.checks import check_count, check_momentum, check_step
-from minires.kernels.cuda.raw import launch
+from minires.kernels.cuda.raw import launch, wide
 
 _MOST = 80  # parameters of one launch, whose arguments may take 4096 bytes
 _CHUNK = 4096  # numbers of one block of threads
@@ -106,9 +106,8 @@ def _update(
     for arrays in itertools.filterfalse(_alike, members):
         one(*arrays)
     for batch in _batches([arrays for arrays in members if arrays[0].size and _alike(arrays)]):
-        p = batch[0][0]
-        table, blocks = _table(batch)
-        launch(_source(code, len(numbers)), "update", p.dtype, (blocks,), (table, *(p.dtype.type(n) for n in numbers)))
+        dtype, (table, blocks) = batch[0][0].dtype, _table(batch)
+        launch(_source(code, len(numbers)), "update", dtype, (blocks,), (table, *map(wide(dtype), numbers)))
 
 
 def _alike(arrays: tuple[Array, ...]) -> bool:
@@ -155,7 +154,7 @@ extern "C" __global__ void update(const Table table, NUMBERS) {{
     T *ps = table.arrays[0][place], *ms = table.arrays[2][place], *vs = table.arrays[3][place];
     const T *gs = table.arrays[1][place];
     for (long long i = start + threadIdx.x; i < stop; i += THREADS) {{
-        T d = gs[i], p = ps[i];
+        Wide d = gs[i], p = ps[i];
         CODE
         ps[i] = p;
     }}
@@ -165,7 +164,7 @@ extern "C" __global__ void update(const Table table, NUMBERS) {{
 
 @functools.cache
 def _source(code: str, count: int) -> str:
-    names = ", ".join(f"T n{number}" for number in range(count))
+    names = ", ".join(f"Wide n{number}" for number in range(count))
     return _SOURCE.replace("NUMBERS", names).replace("CODE", code)
 
 
@@ -174,7 +173,7 @@ def _sgd(momentum: bool, decay: bool, nesterov: bool, first: bool) -> str:
     """p of d, the gradient; n0 to n3 are lr, momentum, 1 − dampening and weight_decay, and ms the velocities."""
     code = "d += n3 * p;" if decay else ""
     if momentum:
-        code += "T v = d;" if first else "T v = n1 * ms[i] + n2 * d;"
+        code += "Wide v = d;" if first else "Wide v = n1 * ms[i] + n2 * d;"
         code += "ms[i] = v;" + ("d += n1 * v;" if nesterov else "d = v;")
     return code + "p -= n0 * d;"
 
@@ -183,5 +182,5 @@ def _sgd(momentum: bool, decay: bool, nesterov: bool, first: bool) -> str:
 def _adam(decay: bool, shrinks: bool) -> str:
     """p of d; n0 … n7 are lr / (1 − beta1^t), (1 − beta2^t)^−½, 1 − beta1, beta2, 1 − beta2, eps, shrink and decay."""
     code = "p *= n6;" * shrinks + "d += n7 * p;" * decay
-    code += "T m = ms[i] + n2 * (d - ms[i]), v = n3 * vs[i] + n4 * d * d;"
+    code += "Wide m = ms[i] + n2 * (d - ms[i]), v = n3 * vs[i] + n4 * d * d;"
     return code + "ms[i] = m; vs[i] = v; p -= n0 * m / (sqrt(v) * n1 + n5);"

@@ -25,6 +25,7 @@ _DTYPES: dict[int, np.dtype[Any]] = {  # cudaDataType
     4: np.dtype(np.complex64),
     5: np.dtype(np.complex128),
 }
+_IN_HALVES = 2, 64, 65  # what asks for sums in float16: a cudaDataType, and two of cublasComputeType
 _CONJUGATED = 2  # cublasOperation: transposed and conjugated; 1 is transposed, 0 as it is
 
 
@@ -74,6 +75,7 @@ class Products:
         type_b: int, ldb: int, beta: int, c: int, type_c: int, ldc: int, *how: int,
     ) -> None:  # fmt: skip
         """cublasGemmEx."""
+        self._need_wide(how)
         self._note("cublasGemmEx", m, n, 1)
         factors = _factor(alpha, type_c), _factor(beta, type_c)
         self._multiply(ta, tb, m, n, k, (a, lda, type_a), (b, ldb, type_b), (c, ldc, type_c), factors)
@@ -84,6 +86,7 @@ class Products:
         count: int, *how: int,
     ) -> None:  # fmt: skip
         """cublasGemmStridedBatchedEx."""
+        self._need_wide(how)
         self._note("cublasGemmStridedBatchedEx", m, n, count)
         factors = _factor(alpha, type_c), _factor(beta, type_c)
         for i in range(count):
@@ -113,6 +116,11 @@ class Products:
         """A launch, with a block for each 128 × 128 piece of a result: cuBLAS's own choice is not known."""
         grid = -(-m // 128), -(-n // 128), max(1, count)
         self.device.note(lambda record: record.launches.append(Launch(name, grid, (256, 1, 1), 0)))
+
+    def _need_wide(self, how: tuple[int, ...]) -> None:
+        """That sums of halves are float32 sums, which is how `_multiply` makes them."""
+        if how[0] in _IN_HALVES:
+            raise DeviceFault(f"cuBLAS: a product with sums in float16 (compute type {how[0]}) is not known here")
 
     def _multiply(
         self, ta: int, tb: int, m: int, n: int, k: int, a: Any, b: Any, c: Any, factors: tuple[Any, Any]
