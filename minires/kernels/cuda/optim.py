@@ -1,29 +1,15 @@
-"""One step of an optimizer for all parameters on a GPU, in place: one launch for eighty of them.
-
-A launch is given a table of where the parameters, gradients and what is kept lie, by value, and each block of
-threads takes a chunk of one parameter: nothing is copied together, and no table has to reach the GPU first.
-"""
+"""One step of an optimizer for all parameters on a GPU, in place: one launch for eighty of them."""
 
 from __future__ import annotations
 
 import functools
-import itertools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import numpy as np
-
-from minires.device import Array, is_array, is_dense
+from minires.device import Array
 from minires.kernels import reference
 from minires.kernels.checks import check_count, check_momentum, check_step
-from minires.kernels.cuda.raw import launch, wide
-
-_MOST = 80  # parameters of one launch, whose arguments may take 4096 bytes
-_CHUNK = 4096  # numbers of one block of threads
-_ARRAYS = 4  # p, g and two that are kept
-_TABLE = np.dtype(
-    [("arrays", "u8", (_ARRAYS, _MOST)), ("sizes", "i8", _MOST), ("blocks", "i4", _MOST), ("count", "i4")], align=True
-)
+from minires.kernels.cuda.lists import for_each
+from minires.kernels.cuda.raw import wide
 
 
 def sgd_(
@@ -101,71 +87,16 @@ def adam_(
 def _update(
     code: str, numbers: tuple[float, ...], one: Callable[..., None], ps: Sequence[Array], *others: Sequence[Array]
 ) -> None:
-    """Run ``code`` for each number of all parameters; ``one`` for a parameter whose arrays are not alike in memory."""
-    members = list(zip(ps, *others, strict=True))
-    for arrays in itertools.filterfalse(_alike, members):
-        one(*arrays)
-    for batch in _batches([arrays for arrays in members if arrays[0].size and _alike(arrays)]):
-        dtype, (table, blocks) = batch[0][0].dtype, _table(batch)
-        launch(_source(code, len(numbers)), "update", dtype, (blocks,), (table, *map(wide(dtype), numbers)))
-
-
-def _alike(arrays: tuple[Array, ...]) -> bool:
-    """Whether all are on the GPU (a number from the host may be a gradient), and lie in memory in one way."""
-    p = arrays[0]
-    return is_dense(p) and all(is_array(a) and a.strides == p.strides for a in arrays)
-
-
-def _batches(members: list[tuple[Array, ...]]) -> Iterator[list[tuple[Array, ...]]]:
-    return (members[start : start + _MOST] for start in range(0, len(members), _MOST))
-
-
-def _table(members: list[tuple[Array, ...]]) -> tuple[Any, int]:
-    """What a launch is told of some parameters, and how many blocks it needs."""
-    table = np.zeros((), _TABLE)
-    for place, arrays in enumerate(members):
-        table["arrays"][: len(arrays), place] = [_address(array) for array in arrays]
-    sizes = [arrays[0].size for arrays in members]
-    ends = list(itertools.accumulate(-(-size // _CHUNK) for size in sizes))
-    table["sizes"][: len(sizes)], table["blocks"][: len(ends)], table["count"] = sizes, ends, len(members)
-    return table, ends[-1]
-
-
-def _address(array: Any) -> int:
-    return array.data.ptr  # type: ignore[no-any-return]
+    """Run ``code``, which makes p of d, the gradient, for each number of all parameters."""
+    if ps:
+        pointers = ("T *ps", "const T *gs", "T *ms", "T *vs")[: 1 + len(others)]
+        parameters = [f"Wide n{place}" for place in range(len(numbers))]
+        code = f"Wide d = gs[i], p = ps[i]; {code} ps[i] = p;"
+        scalars = [*map(wide(ps[0].dtype), numbers)]
+        for_each("update", code, pointers, (ps, *others), one, parameters, scalars)
 
 
 # --- Kernels -------------------------------------------------------------------------------------------------
-
-# ``blocks`` tells behind which block each parameter ends; what a parameter does not have is not looked at.
-_SOURCE = f"""
-struct Table {{
-    T *arrays[{_ARRAYS}][{_MOST}];
-    long long sizes[{_MOST}];
-    int blocks[{_MOST}], count;
-}};
-
-extern "C" __global__ void update(const Table table, NUMBERS) {{
-    int place = 0;
-    while (blockIdx.x >= table.blocks[place]) place++;
-    const long long size = table.sizes[place];
-    const long long start = (long long)(blockIdx.x - (place ? table.blocks[place - 1] : 0)) * {_CHUNK};
-    const long long stop = start + {_CHUNK} < size ? start + {_CHUNK} : size;
-    T *ps = table.arrays[0][place], *ms = table.arrays[2][place], *vs = table.arrays[3][place];
-    const T *gs = table.arrays[1][place];
-    for (long long i = start + threadIdx.x; i < stop; i += THREADS) {{
-        Wide d = gs[i], p = ps[i];
-        CODE
-        ps[i] = p;
-    }}
-}}
-"""
-
-
-@functools.cache
-def _source(code: str, count: int) -> str:
-    names = ", ".join(f"Wide n{number}" for number in range(count))
-    return _SOURCE.replace("NUMBERS", names).replace("CODE", code)
 
 
 @functools.cache

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from minires.device import wide_dtype
+
 THREADS = 256  # in a block
 
-_TYPES = {"float16": "float16", "float32": "float", "float64": "double"}
+TYPES = {"float16": "float16", "float32": "float", "float64": "double"}
 _WIDE = "typedef decltype(T() + T()) Wide;\n"  # CuPy's float16 is added as a float
 
 # Every source begins so.
@@ -37,7 +39,7 @@ __device__ double total(double value) { // the sum over the block, for all its t
 
 def wide(dtype: Any) -> Any:
     """The type of the numbers beside arrays that a kernel takes as Wide."""
-    return np.promote_types(dtype, np.float32).type
+    return wide_dtype(dtype).type
 
 
 def element_kernel(inputs: str, outputs: str, code: str, name: str, preamble: str = "") -> Any:
@@ -57,4 +59,4 @@ def launch(source: str, name: str, dtype: Any, grid: tuple[int, ...], arguments:
 def _compiled(source: str, name: str, dtype: str) -> Any:
     import cupy
 
-    return cupy.RawKernel(_SHARED % (THREADS, _TYPES[dtype]) + _WIDE + source, name)
+    return cupy.RawKernel(_SHARED % (THREADS, TYPES[dtype]) + _WIDE + source, name)
