@@ -44,10 +44,10 @@ def for_each(
     one : the same of a member of each list, for those that are not alike in memory
     numbers : NumPy scalars or arrays
     """
-    members = list(zip(*lists, strict=True))
+    members = [arrays for arrays in zip(*lists, strict=True) if arrays[0].size]
     for arrays in itertools.filterfalse(_alike, members):
         one(*arrays)
-    for batch in _batches([arrays for arrays in members if arrays[0].size and _alike(arrays)]):
+    for batch in _batches([*filter(_alike, members)]):
         table, blocks = _table(batch)
         source = _source(name, code, tuple(pointers), tuple(parameters))
         launch(source, name, batch[0][0].dtype, (blocks,), (table, *numbers))

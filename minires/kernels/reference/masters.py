@@ -41,7 +41,8 @@ def unscale(gs: Sequence[Array], factor: float) -> tuple[Array, ...]:
     finite: Array = xp_of(gs[0]).ones_like(gs[0], dtype=bool, shape=(1,))
     for f, g in zip(found, gs, strict=True):
         f[...] = g
-        f *= float(factor)  # (1)
+        with np.errstate(over="ignore"):
+            f *= float(factor)  # (1)
         finite &= xp_of(f).isfinite(f).all()  # (2)
     return *found, finite.reshape(())
 

@@ -134,8 +134,9 @@ class Products:
         result = _matrix(c, m, n)
         wide = np.promote_types(result.dtype, np.float32)
         left = _operand(a, ta, m, k).astype(wide)
-        product = factors[0] * (left @ _operand(b, tb, k, n).astype(wide))
-        result[...] = product + factors[1] * result if factors[1] else product
+        with np.errstate(all="ignore"):  # a GPU warns of nothing
+            product = factors[0] * (left @ _operand(b, tb, k, n).astype(wide))
+            result[...] = product + factors[1] * result if factors[1] else product
 
 
 def _operand(where: tuple[int, int, int], operation: int, rows: int, columns: int) -> Any:
