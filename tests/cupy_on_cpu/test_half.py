@@ -96,18 +96,3 @@ def test_what_float16_holds_none_of_is_a_number_of_a_step_still():
     p, g, m, v = ones(3), *(cupy.zeros(3, "e") for _ in range(3))
     cuda.adam_([p], [g], [m], [v], 1, 1e-3)
     assert (p == 1).all()
-
-
-def test_a_channel_may_have_more_values_than_float16_counts():
-    M = 100_000
-    x = to_device(np.tile(np.array([1, 3], "e"), M // 2).reshape(1, 1, 400, 250))
-    y, mean, var, _ = cuda.batch_norm(x, *neutral()[:2], 0.0)
-    assert (mean, var) == (2, 1)
-    assert (y == x - 2).all()  # x_hat is −1, 1, −1, 1, …
-    gy = cupy.zeros_like(x)
-    gy[0, 0, 0, 0] = 4096
-    gx, ggamma, gbeta = cuda.batch_norm_grads(gy, x, ones(1), mean, ones(1))
-    assert (ggamma, gbeta) == (-4096, 4096)
-    # gy − (gbeta + x_hat · ggamma) / M, rounded once; where x_hat is 1 the sums cancel.
-    np.testing.assert_allclose(gx.ravel()[2::2].get(), -2 * 4096 / M, rtol=2.0**-11)
-    assert abs(gx.ravel()[1::2]).max() <= 4096 / M * 2.0**-22
