@@ -19,7 +19,6 @@ _WIDE = "typedef decltype(T() + T()) Wide;\n"  # CuPy's float16 is added as a fl
 
 # Every source begins so.
 _SHARED = r"""
-#include <cupy/float16.cuh>
 #define THREADS %d
 typedef %s T;
 
@@ -59,4 +58,6 @@ def launch(source: str, name: str, dtype: Any, grid: tuple[int, ...], arguments:
 def _compiled(source: str, name: str, dtype: str) -> Any:
     import cupy
 
-    return cupy.RawKernel(_SHARED % (THREADS, TYPES[dtype]) + _WIDE + source, name)
+    whole = _SHARED % (THREADS, TYPES[dtype]) + _WIDE + source
+    needs = "#include <cupy/float16.cuh>\n" if "float16" in whole else ""  # CUDA's headers, which not everybody has
+    return cupy.RawKernel(needs + whole, name)
