@@ -10,8 +10,8 @@ Beside each minires kernel stands its roofline on a GPU such as the H100: what i
 to read and write each of its arrays once, or that of its multiplications outside tensor cores (TF32 off). Copies
 between the launches of a kernel, such as the columns of a convolution, are not in it.
 
-With ``--nvrtc``, NVRTC compiles each kernel that the steps start, in float32 and float64, for that compute capability
-times ten.
+With ``--nvrtc``, NVRTC compiles each kernel that the steps start, in float16, float32 and float64, for that compute
+capability times ten.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def main() -> None:
     device = cupy_on_cpu.install(execute=False, check=False, nvrtc=compiled, architecture=options.nvrtc or 80)
     if compiled:
         with device.recording() as record:
-            for network, dtype in itertools.product(BUDGET, (np.float32, np.float64)):
+            for network, dtype in itertools.product(BUDGET, (np.float16, np.float32, np.float64)):
                 step_of(network, dtype)()
         print(f"{record.compilations} programs compiled for sm_{options.nvrtc}")
         cupy_on_cpu.leave(0)

@@ -260,6 +260,11 @@ def same_device(*arrays: Any) -> str:
     return devices[0]
 
 
+def wide_dtype(dtype: Any) -> np.dtype[Any]:
+    """The dtype of arithmetic with floats of a dtype: float32 for float16, otherwise the same."""
+    return np.promote_types(dtype, np.float32)
+
+
 def same_dtype(*arrays: Any) -> np.dtype[Any]:
     """The one dtype of all ``arrays``.
 

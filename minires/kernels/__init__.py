@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from minires.device import Array, device_of
 from minires.errors import DeviceError
 
 NAMES = ("reference", "fast", "cuda")
-_OWN_DTYPES = (np.dtype("float32"), np.dtype("float64"))
+# What the sets for a device compute themselves.
+_OWN_DTYPES = {"fast": ("float32", "float64"), "cuda": ("float16", "float32", "float64")}
 _chosen: contextvars.ContextVar[str | KernelSet | None] = contextvars.ContextVar("minires_kernels", default=None)
 
 
@@ -78,7 +77,7 @@ def choose(*arrays: Array) -> KernelSet:
     """The set that computes with ``arrays``: fast for NumPy, cuda for CuPy, reference inside ``using``.
 
     The dtypes of floating-point arrays decide; integers beside them (labels, masks) do not. Complex arrays, half
-    precision, and integers alone go to the reference. Inside ``using`` of a set of one's own, it is that one.
+    precision on the CPU, and integers alone go to the reference. Inside ``using`` of a set of one's own, it is that.
 
     Raises
     ------
@@ -91,7 +90,7 @@ def choose(*arrays: Array) -> KernelSet:
     if wanted not in (None, "reference", home):
         raise DeviceError(f"using({wanted!r}) met an array on {device_of(arrays[0])}, which needs {home!r}")
     floats = [array.dtype for array in arrays if array.dtype.kind in "fc"]
-    slow = not floats or any(dtype not in _OWN_DTYPES for dtype in floats)
+    slow = not floats or any(dtype.name not in _OWN_DTYPES[home] for dtype in floats)
     if wanted == "reference" or slow:
         return _load("reference")
     return _load(home)

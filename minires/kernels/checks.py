@@ -126,6 +126,19 @@ def check_dropout(x: Array, mask: Array, p: float) -> None:
         raise ValueError(f"the probability of dropout must be between 0 and 1, got {p}")
 
 
+def check_beside(kernel: str, first: Sequence[Array], *others: Sequence[Array]) -> None:
+    """Raise ShapeError or DtypeError unless there are arrays, each list has as many of one dtype, and shapes agree."""
+    if not first or any(len(beside) != len(first) for beside in others):
+        counts = " and ".join(str(len(arrays)) for arrays in (first, *others))
+        raise ShapeError(f"{kernel} needs as many arrays in each list, and at least one, got {counts}")
+    for arrays in (first, *others):
+        same_dtype(*arrays)
+    for a, *beside in zip(first, *others, strict=True):
+        if any(b.shape != a.shape for b in beside):
+            shapes = " and ".join(str(b.shape) for b in (a, *beside))
+            raise ShapeError(f"{kernel} needs arrays of one shape beside one another, got {shapes}")
+
+
 def check_step(ps: Sequence[Array], *others: Sequence[Array]) -> None:
     """Raise ShapeError or DtypeError unless what an optimizer's step takes beside each parameter is like it."""
     if any(len(beside) != len(ps) for beside in others):

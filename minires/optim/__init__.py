@@ -1,10 +1,11 @@
-"""Optimisers and learning-rate schedules, with PyTorch's names, argument orders and formulas.
+"""Optimisers, learning-rate schedules and loss scaling, with PyTorch's names, argument orders and formulas.
 
 Defaults are PyTorch's too, with one exception: `OneCycleLR` leaves the momentum alone, which in PyTorch is
 ``cycle_momentum=False`` and not the default.
 """
 
 from minires.optim.adam import Adam, AdamW
+from minires.optim.loss_scaler import LossScaler
 from minires.optim.optimizer import Optimizer
 from minires.optim.schedules import CosineAnnealingLR, MultiStepLR, OneCycleLR, Schedule, StepLR
 from minires.optim.sgd import SGD
@@ -14,6 +15,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "CosineAnnealingLR",
+    "LossScaler",
     "MultiStepLR",
     "OneCycleLR",
     "Optimizer",

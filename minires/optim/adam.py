@@ -55,7 +55,7 @@ class Adam(Optimizer):
     def update(self, ps: list[Array], gs: list[Array], group: dict[str, Any], states: list[dict[str, Any]]) -> None:
         """One step of `adam_`."""
         for p, state in zip(ps, states, strict=True):
-            if not state:
+            if "step" not in state:
                 state.update(step=0, m=zeros_like(p), v=zeros_like(p))
             state["step"] += 1
         ms, vs = ([state[name] for state in states] for name in ("m", "v"))

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from numbers import Integral
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from minires import kernels
 from minires.autograd.tensor import Tensor
-from minires.device import Array, copied, device_of, is_array, xp_of
-from minires.errors import CheckpointError, DeviceError, DtypeError, GraphError, ShapeError
+from minires.device import Array, copied, is_array, xp_of
+from minires.errors import CheckpointError
+from minires.optim.checks import check_gradient, check_kept, check_parameter
 from minires.optim.options import check_not_negative
 
 # Parameters, or dictionaries of parameters (under "params") and options.
@@ -23,6 +26,10 @@ class Optimizer:
     A subclass defines `update`, and names in ``arrays`` and ``counts`` what it keeps between steps for each
     parameter: arrays of the parameter's shape and dtype, and integers. `stage` says which parameters can be updated
     in one call.
+
+    For each parameter in float16, in which small updates would be lost, a copy in float32 is kept beside them, the
+    "master". It is what `update` gets and what ``arrays`` are like; the parameter is the master, rounded. Where a
+    parameter was changed since the last step (`load_state_dict` of its module, `assign_`), its master follows.
 
     Parameters
     ----------
@@ -94,7 +101,7 @@ class Optimizer:
         places = {id(parameter): where for where, parameter, _ in self._every()}
         for index, parameter in enumerate(members):
             where = _place(index, place)
-            _check_parameter(parameter, where)
+            check_parameter(parameter, where)
             if id(parameter) in places:
                 raise ValueError(f"{where} is {places[id(parameter)]} again; each belongs to one group, once")
             places[id(parameter)] = where
@@ -124,7 +131,8 @@ class Optimizer:
 
         Raises
         ------
-        TypeError, ShapeError, DtypeError, DeviceError : if a gradient is not a tensor like its parameter.
+        TypeError, ShapeError, DtypeError, DeviceError : if a gradient is not a tensor like its parameter; that of a
+            float16 parameter may also be in float32.
         ValueError : if an option was set to a value out of range.
         """
         for group in self.param_groups:
@@ -132,19 +140,36 @@ class Optimizer:
         every = list(self._every())
         for where, parameter, _ in every:
             if parameter.grad is not None:
-                _check_gradient(parameter.grad, parameter, where)
+                check_gradient(parameter.grad, parameter, where)
         alike: dict[Any, list[tuple[Tensor, dict[str, Any], dict[str, Any]]]] = {}
         for place, (_, parameter, group) in enumerate(every):
             if parameter.grad is not None:
                 state = self.state.setdefault(place, {})
-                kind = id(group), parameter.device, parameter.dtype, self.stage(state)
+                kind = id(group), parameter.device, parameter.dtype, parameter.grad.dtype, self.stage(state)
                 alike.setdefault(kind, []).append((parameter, group, state))
         for members in alike.values():
             parameters, groups, states = (list(column) for column in zip(*members, strict=True))
             gs = [parameter.grad.array for parameter in parameters]
             with contextlib.ExitStack() as stack:
                 ps = [stack.enter_context(parameter.writable()) for parameter in parameters]
-                self.update(ps, gs, groups[0], states)
+                if ps[0].dtype == np.float16:
+                    self._update_masters(ps, gs, groups[0], states)
+                else:
+                    self.update(ps, gs, groups[0], states)
+
+    def _update_masters(
+        self, ps: list[Array], gs: list[Array], group: dict[str, Any], states: list[dict[str, Any]]
+    ) -> None:
+        """`update` of the masters of parameters in float16, and of the parameters by them."""
+        for p, state in zip(ps, states, strict=True):
+            if "master" not in state:
+                state["master"] = copied(p, np.float32)
+        masters, chosen = [state["master"] for state in states], kernels.choose(ps[0])
+        chosen.follow_(masters, ps)
+        if gs[0].dtype != np.float32:
+            *gs, _ = chosen.unscale(gs, 1.0)
+        self.update(masters, gs, group, states)
+        chosen.narrow_(ps, masters)
 
     def stage(self, state: dict[str, Any]) -> Any:
         """What only parameters have in common that can be updated in one call, a key of a dictionary."""
@@ -155,9 +180,9 @@ class Optimizer:
 
         Parameters
         ----------
-        ps, gs : the parameters' arrays and their gradients
+        ps, gs : the parameters' arrays, or their masters, and their gradients
         group : the options
-        states : what is kept for each parameter, a dictionary that is empty before its first step
+        states : what is kept for each parameter, a dictionary without ``arrays`` and ``counts`` before its first step
         """
         raise TypeError(f"{type(self).__name__} does not define update")
 
@@ -212,19 +237,20 @@ class Optimizer:
         if not isinstance(state, Mapping):
             raise CheckpointError(f"saved 'state' must be a dictionary, got a {type(state).__name__}")
         every, fitting = [parameter for _, parameter, _ in self._every()], {}
-        names = {*self.arrays, *self.counts}
         for key, kept in state.items():
             # JSON makes strings of the places.
             place = int(key) if isinstance(key, Integral) or (isinstance(key, str) and key.isdecimal()) else -1
             if not 0 <= place < len(every):
                 raise CheckpointError(f"saved is a state of parameter {key!r}, but here are 0 to {len(every) - 1}")
-            if not (isinstance(kept, Mapping) and set(kept) in (set(), names)):
+            master = {"master"} if every[place].dtype == np.float16 else set()
+            names = {*self.arrays, *self.counts, *master}
+            if not (isinstance(kept, Mapping) and set(kept) in (set(), master, names)):
                 found = list(kept) if isinstance(kept, Mapping) else repr(kept)
                 raise CheckpointError(
                     f"the saved state of parameter {place} is {found}, but {type(self).__name__} keeps {sorted(names)}"
                 )
             for name, value in kept.items():
-                _check_kept(name, value, every[place] if name in self.arrays else None, place)
+                check_kept(name, value, None if name in self.counts else every[place], place)
             fitting[place] = {name: _copy(value) for name, value in kept.items()}
         return fitting
 
@@ -238,10 +264,6 @@ def zeros_like(p: Array) -> Array:
 
 def _place(index: int, group: int) -> str:
     return f"parameter {index} of group {group}"
-
-
-def _look(array: Array) -> str:
-    return f"{array.dtype} of shape {array.shape} on {device_of(array)}"
 
 
 def _copy(value: Any) -> Any:
@@ -258,50 +280,3 @@ def _listed(params: Any, name: str) -> list[Any]:
     if is_array(params) or isinstance(params, set | frozenset) or not isinstance(params, Iterable):
         raise TypeError(f"{name} must be a list of tensors, such as model.parameters(), not a {type(params).__name__}")
     return list(params)
-
-
-def _check_parameter(parameter: Any, where: str) -> None:
-    """Make sure that a step can change what was given as a parameter."""
-    if not isinstance(parameter, Tensor):
-        advice = "give tensors, such as model.parameters()"
-        if isinstance(parameter, tuple):
-            advice = "give model.parameters(), not model.named_parameters()"
-        elif is_array(parameter):
-            advice = "make it a parameter with nn.Parameter(array), and compute with that"
-        raise TypeError(f"{where} is a {type(parameter).__name__}, not a tensor; {advice}")
-    if not parameter.is_leaf:
-        raise GraphError(
-            f"{where} was computed ({parameter.history()}), so a step cannot change it; "
-            "give the tensors it was computed from, or a copy of it, mr.tensor(x, requires_grad=True)"
-        )
-    if parameter._version.array is not parameter._array:
-        raise GraphError(f"{where} is a view of another tensor; give that one, or a copy, mr.tensor(x)")
-
-
-def _check_gradient(gradient: Any, parameter: Tensor, where: str) -> None:
-    """Make sure that nothing can fail once a step has begun."""
-    if not isinstance(gradient, Tensor):
-        raise TypeError(f"the gradient of {where} is a {type(gradient).__name__}; set .grad to a tensor, or None")
-    p, g = parameter.array, gradient.array
-    for error, differs in (
-        (ShapeError, g.shape != p.shape),
-        (DtypeError, g.dtype != p.dtype),
-        (DeviceError, device_of(g) != device_of(p)),
-    ):
-        if differs:
-            found, expected = _look(g), _look(p)
-            raise error(f"the gradient of {where} is {found}, but the parameter is {expected}; nothing was changed")
-    if p.dtype.kind != "f":
-        raise DtypeError(f"{where} is {_look(p)}; optimisers update floating-point numbers")
-    kernels.choose(g)  # raises DeviceError where `using` asks for a set that cannot compute this
-
-
-def _check_kept(name: str, value: Any, parameter: Tensor | None, place: int) -> None:
-    """Make sure that a saved array looks like its ``parameter``; without one, that a saved count is one."""
-    if parameter is None:
-        if not (isinstance(value, Integral) and int(value) >= 0):
-            raise CheckpointError(f"the saved {name} of parameter {place} must be an integer from 0 on, got {value!r}")
-        return
-    found, expected = _look(value) if is_array(value) else f"a {type(value).__name__}", _look(parameter.array)
-    if found != expected:
-        raise CheckpointError(f"the saved {name} of parameter {place} is {found}, but the parameter is {expected}")

@@ -167,9 +167,7 @@ def test_a_step_with_a_gradient_that_does_not_fit_changes_nothing(make, gradient
 def test_a_gradient_on_another_device_is_an_error(monkeypatch):
     a, b = with_gradient(1.0), with_gradient(2.0)
     elsewhere = b.grad.array.base
-    monkeypatch.setattr(
-        "minires.optim.optimizer.device_of", lambda array: "cuda:0" if array.base is elsewhere else "cpu"
-    )
+    monkeypatch.setattr("minires.optim.checks.device_of", lambda array: "cuda:0" if array.base is elsewhere else "cpu")
     optimizer = optim.Adam([a, b])
     with pytest.raises(DeviceError, match=r"parameter 1 of group 0 is float64 .* on cuda:0, but .* on cpu"):
         optimizer.step()

@@ -25,7 +25,7 @@ from minires.device import Array, same_dtype, xp_of
 from minires.errors import ShapeError
 from minires.kernels.checks import check_batch_norm, check_gradient, check_shortcut
 from minires.kernels.cuda.layout import cnhw, nchw_view
-from minires.kernels.cuda.raw import THREADS, launch
+from minires.kernels.cuda.raw import THREADS, element_kernel, launch
 
 _PART = 1024  # numbers in a part, at least
 _BLOCKS = 2048  # from so many on, parts need not be more
@@ -214,10 +214,10 @@ def batch_norm_act_grads(
         found.fill(0)
     sizes = np.int32(C), np.int32(parts)
     launch(_REDUCTIONS, "sums_of_parts", dtype, (-(-C // THREADS),), (found, inv_std, gbeta, ggamma, *sizes))
-    wide = [a.reshape(-1, 1, 1, 1) for a in (gamma, mean, inv_std, gbeta, ggamma)]
+    channels = [a.reshape(-1, 1, 1, 1) for a in (gamma, mean, inv_std, gbeta, ggamma)]
     kept = relu and wants_shortcut
     gz = [xp.empty_like(image)] if kept else []
-    _input_gradient(relu, kept)(gradient, outputs, image, *wide, image.dtype.type(1 / max(M, 1)), gx, *gz)
+    _input_gradient(relu, kept)(gradient, outputs, image, *channels, 1 / max(M, 1), gx, *gz)
     gshortcut = None if not wants_shortcut else nchw_view(gz[0]) if kept else gy
     return nchw_view(gx), ggamma, gbeta, gshortcut
 
@@ -232,9 +232,9 @@ def _apply(
 ) -> Array:
     """(1), of an image (C, N, H, W)."""
     y = xp_of(image).empty_like(image)
-    wide = [a.reshape(-1, 1, 1, 1) for a in (gamma, beta, mean, inv_std)]
+    channels = [a.reshape(-1, 1, 1, 1) for a in (gamma, beta, mean, inv_std)]
     more = [] if shortcut is None else [shortcut.transpose(1, 0, 2, 3)]
-    _normalised(shortcut is not None, relu)(image, *wide, *more, y)
+    _normalised(shortcut is not None, relu)(image, *channels, *more, y)
     return nchw_view(y)
 
 
@@ -316,22 +316,18 @@ extern "C" __global__ void sums_of_parts(
 @functools.cache
 def _normalised(shortcut: bool, relu: bool) -> Any:
     """(1)."""
-    import cupy
-
-    code = "T z = (x - mean) * (gamma * inv_std) + beta" + (" + shortcut;" if shortcut else ";")
-    code += "y = z < T(0) ? T(0) : z;" if relu else "y = z;"
+    code = "Wide z = (x - mean) * (gamma * inv_std) + beta" + (" + shortcut;" if shortcut else ";")
+    code += "y = z < 0 ? Wide(0) : z;" if relu else "y = z;"
     inputs = "T x, T gamma, T beta, T mean, T inv_std" + ", T shortcut" * shortcut
-    return cupy.ElementwiseKernel(inputs, "T y", code, f"minires_batch_norm{'_add' * shortcut}{'_relu' * relu}")
+    return element_kernel(inputs, "T y", code, f"minires_batch_norm{'_add' * shortcut}{'_relu' * relu}")
 
 
 @functools.cache
 def _input_gradient(relu: bool, keeps_gz: bool) -> Any:
     """(2), and gz."""
-    import cupy
-
     code = "T masked = y > T(0) ? gy : T(0);" if relu else "T masked = gy;"
-    code += "gx = gamma * inv_std * (masked - gbeta * share - (x - mean) * inv_std * ggamma * share);"
+    code += "gx = gamma * inv_std * (masked - gbeta * Wide(share) - (x - mean) * inv_std * ggamma * Wide(share));"
     code += "gz = masked;" * keeps_gz
-    inputs = "T gy, T y, T x, T gamma, T mean, T inv_std, T gbeta, T ggamma, T share"
+    inputs = "T gy, T y, T x, T gamma, T mean, T inv_std, T gbeta, T ggamma, float64 share"
     name = f"minires_batch_norm_grad{'_relu' * relu}{'_kept' * keeps_gz}"
-    return cupy.ElementwiseKernel(inputs, "T gx" + ", T gz" * keeps_gz, code, name)
+    return element_kernel(inputs, "T gx" + ", T gz" * keeps_gz, code, name)

@@ -29,6 +29,7 @@ from minires.errors import ShapeError
 from minires.geometry import Geometry
 from minires.kernels.checks import check_per_channel, check_shortcut
 from minires.kernels.cuda.layout import cnhw, kcrs_view, nchw_view, rsck
+from minires.kernels.cuda.raw import element_kernel, wide
 from minires.kernels.cuda.window import window_kernel, window_numbers
 
 _COLUMNS = 256 << 20  # bytes of columns at once
@@ -221,12 +222,14 @@ def _grads(
         if x is not None:
             for images, columns in _Columns(x, geometry, (gy.shape[2], gy.shape[3])).parts():
                 part = _whole(gradients, images, copy=True).reshape(G, K // G, columns.shape[2])
-                target = gw if images.start == 0 else xp.empty_like(gw)
+                target = gw if images.start == 0 else xp.empty_like(gw, dtype)
                 _multiply(columns, part.swapaxes(1, 2), target)  # (2)
                 if target is not gw:
+                    gw = gw.astype(wide(dtype), copy=False)
                     gw += target
     if gw is not None:  # (G, (R, S, C), K) -> (R, S, C, (G, K))
-        gw = gw.reshape(G, R, S, C // G, K // G).transpose(1, 2, 3, 0, 4).reshape(R, S, C // G, K)
+        gw = gw.astype(dtype, copy=False).reshape(G, R, S, C // G, K // G)
+        gw = gw.transpose(1, 2, 3, 0, 4).reshape(R, S, C // G, K)
     return None if gx is None else nchw_view(gx), None if gw is None else kcrs_view(gw)
 
 
@@ -350,7 +353,7 @@ def _gather() -> Any:
         const int h = rest % H; rest /= H;
         const int image = rest % n; rest /= n;
         const int c = rest % C, g = rest / C;
-        T sum = T(0);
+        Wide sum = 0;
         for (int r = 0; r < R; r++) {
             const int down = h + pad_h - r * dilation_h, p = down / stride_h;
             if (down < 0 || down % stride_h || p >= P) continue;
@@ -369,9 +372,7 @@ def _gather() -> Any:
 @functools.cache
 def _finish(given: tuple[str, ...], relu: bool) -> Any:
     """y = relu(scale · z + bias + shortcut), of which some are given."""
-    import cupy
-
     terms = ("z * scale" if "scale" in given else "z", *(name for name in given if name != "scale"))
-    code = f"T sum = {' + '.join(terms)}; y = " + ("sum < T(0) ? T(0) : sum;" if relu else "sum;")
+    code = f"Wide sum = {' + '.join(terms)}; y = " + ("sum < 0 ? Wide(0) : sum;" if relu else "sum;")
     inputs = ", ".join(f"T {name}" for name in ("z", *given))
-    return cupy.ElementwiseKernel(inputs, "T y", code, f"minires_finish_{'_'.join(given)}{'_relu' * relu}")
+    return element_kernel(inputs, "T y", code, f"minires_finish_{'_'.join(given)}{'_relu' * relu}")

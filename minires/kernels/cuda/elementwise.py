@@ -7,6 +7,7 @@ from typing import Any
 
 from minires.device import Array, xp_of
 from minires.kernels.checks import check_alike, check_dropout
+from minires.kernels.cuda.raw import element_kernel
 
 
 def blend_(a: Array, b: Array, keep: float, share: float) -> None:
@@ -23,7 +24,7 @@ def blend_(a: Array, b: Array, keep: float, share: float) -> None:
     Identity that tests it: equal to the reference, within rounding.
     """
     check_alike("blend_", a, b)
-    _blend()(b, a.dtype.type(keep), a.dtype.type(share), a)
+    _blend()(b, keep, share, a)
 
 
 def dropout(x: Array, mask: Array, p: float) -> Array:
@@ -47,19 +48,19 @@ def dropout(x: Array, mask: Array, p: float) -> Array:
     xp = xp_of(x)
     y: Array = xp.empty_like(x) if p < 1 else xp.zeros_like(x)
     if p < 1:
-        _dropout()(x, mask, x.dtype.type(1 - p), y)
+        _dropout()(x, mask, 1 - p, y)
     return y
 
 
 @functools.cache
 def _dropout() -> Any:
-    import cupy
-
-    return cupy.ElementwiseKernel("T x, bool mask, T rest", "T y", "y = mask ? x / rest : T(0);", "minires_dropout")
+    return element_kernel(
+        "T x, bool mask, float64 rest", "T y", "y = mask ? x / Wide(rest) : Wide(0);", "minires_dropout"
+    )
 
 
 @functools.cache
 def _blend() -> Any:
-    import cupy
-
-    return cupy.ElementwiseKernel("T b, T keep, T share", "T a", "a = keep * a + share * b;", "minires_blend")
+    return element_kernel(
+        "T b, float64 keep, float64 share", "T a", "a = Wide(keep) * a + Wide(share) * b;", "minires_blend"
+    )

@@ -1,29 +1,14 @@
-"""One step of an optimizer for all parameters on a GPU, in place: one launch for eighty of them.
-
-A launch is given a table of where the parameters, gradients and what is kept lie, by value, and each block of
-threads takes a chunk of one parameter: nothing is copied together, and no table has to reach the GPU first.
-"""
+"""One step of an optimizer for all parameters on a GPU, in place: one launch for eighty of them."""
 
 from __future__ import annotations
 
 import functools
-import itertools
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
-
-from minires.device import Array, is_array, is_dense, xp_of
+from minires.device import Array
 from minires.kernels.checks import check_count, check_momentum, check_step
-from minires.kernels.cuda.raw import launch
-
-_MOST = 80  # parameters of one launch, whose arguments may take 4096 bytes
-_CHUNK = 4096  # numbers of one block of threads
-_ARRAYS = 4  # p, g and two that are kept
-_GRADIENT = 1  # the one of them that is not changed
-_TABLE = np.dtype(
-    [("arrays", "u8", (_ARRAYS, _MOST)), ("sizes", "i8", _MOST), ("blocks", "i4", _MOST), ("count", "i4")], align=True
-)
+from minires.kernels.cuda.lists import for_each
+from minires.kernels.cuda.raw import wide
 
 
 def sgd_(
@@ -91,83 +76,16 @@ def adam_(
 
 
 def _update(code: str, numbers: tuple[float, ...], ps: Sequence[Array], *others: Sequence[Array]) -> None:
-    """Run ``code`` for each number of all parameters."""
-    given = [arrays for arrays in zip(ps, *others, strict=True) if arrays[0].size]
-    members = [_alike(arrays) for arrays in given]
-    for batch in _batches(members):
-        p = batch[0][0]
-        table, blocks = _table(batch)
-        launch(_source(code, len(numbers)), "update", p.dtype, (blocks,), (table, *(p.dtype.type(n) for n in numbers)))
-    for arrays, alike in zip(given, members, strict=True):
-        for place, (array, copy) in enumerate(zip(arrays, alike, strict=True)):
-            if array is not copy and place != _GRADIENT:
-                array[...] = copy
-
-
-def _alike(arrays: tuple[Array, ...]) -> tuple[Array, ...]:
-    """The arrays of a parameter, and copies of those that do not lie as it does; it is a stretch of memory."""
-    like = arrays[0] if is_dense(arrays[0]) else xp_of(arrays[0]).empty_like(arrays[0])
-
-    def placed(array: Array) -> Array:
-        if is_array(array) and array.strides == like.strides:
-            return array
-        copy: Array = xp_of(like).empty_like(like)
-        copy[...] = array  # a number from the host, where it is a gradient without axes
-        return copy
-
-    return tuple(map(placed, arrays))
-
-
-def _batches(members: list[tuple[Array, ...]]) -> Iterator[list[tuple[Array, ...]]]:
-    return (members[start : start + _MOST] for start in range(0, len(members), _MOST))
-
-
-def _table(members: list[tuple[Array, ...]]) -> tuple[Any, int]:
-    """What a launch is told of some parameters, and how many blocks it needs."""
-    table = np.zeros((), _TABLE)
-    for place, arrays in enumerate(members):
-        table["arrays"][: len(arrays), place] = [_address(array) for array in arrays]
-    sizes = [arrays[0].size for arrays in members]
-    ends = list(itertools.accumulate(-(-size // _CHUNK) for size in sizes))
-    table["sizes"][: len(sizes)], table["blocks"][: len(ends)], table["count"] = sizes, ends, len(members)
-    return table, ends[-1]
-
-
-def _address(array: Any) -> int:
-    return array.data.ptr  # type: ignore[no-any-return]
+    """Run ``code``, which makes p of d, the gradient, for each number of all parameters."""
+    if ps:
+        pointers = ("T *ps", "const T *gs", "T *ms", "T *vs")[: 1 + len(others)]
+        parameters = [f"Wide n{place}" for place in range(len(numbers))]
+        code = f"Wide d = gs[i], p = ps[i]; {code} ps[i] = p;"
+        scalars = [*map(wide(ps[0].dtype), numbers)]
+        for_each("update", code, pointers, (ps, *others), parameters, scalars)
 
 
 # --- Kernels -------------------------------------------------------------------------------------------------
-
-# ``blocks`` tells behind which block each parameter ends; what a parameter does not have is not looked at.
-_SOURCE = f"""
-struct Table {{
-    T *arrays[{_ARRAYS}][{_MOST}];
-    long long sizes[{_MOST}];
-    int blocks[{_MOST}], count;
-}};
-
-extern "C" __global__ void update(const Table table, NUMBERS) {{
-    int place = 0;
-    while (blockIdx.x >= table.blocks[place]) place++;
-    const long long size = table.sizes[place];
-    const long long start = (long long)(blockIdx.x - (place ? table.blocks[place - 1] : 0)) * {_CHUNK};
-    const long long stop = start + {_CHUNK} < size ? start + {_CHUNK} : size;
-    T *ps = table.arrays[0][place], *ms = table.arrays[2][place], *vs = table.arrays[3][place];
-    const T *gs = table.arrays[1][place];
-    for (long long i = start + threadIdx.x; i < stop; i += THREADS) {{
-        T d = gs[i], p = ps[i];
-        CODE
-        ps[i] = p;
-    }}
-}}
-"""
-
-
-@functools.cache
-def _source(code: str, count: int) -> str:
-    names = ", ".join(f"T n{number}" for number in range(count))
-    return _SOURCE.replace("NUMBERS", names).replace("CODE", code)
 
 
 @functools.cache
@@ -175,7 +93,7 @@ def _sgd(momentum: bool, decay: bool, nesterov: bool, first: bool) -> str:
     """p of d, the gradient; n0 to n3 are lr, momentum, 1 − dampening and weight_decay, and ms the velocities."""
     code = "d += n3 * p;" if decay else ""
     if momentum:
-        code += "T v = d;" if first else "T v = n1 * ms[i] + n2 * d;"
+        code += "Wide v = d;" if first else "Wide v = n1 * ms[i] + n2 * d;"
         code += "ms[i] = v;" + ("d += n1 * v;" if nesterov else "d = v;")
     return code + "p -= n0 * d;"
 
@@ -184,5 +102,5 @@ def _sgd(momentum: bool, decay: bool, nesterov: bool, first: bool) -> str:
 def _adam(decay: bool, shrinks: bool) -> str:
     """p of d; n0 … n7 are lr / (1 − beta1^t), (1 − beta2^t)^−½, 1 − beta1, beta2, 1 − beta2, eps, shrink and decay."""
     code = "p *= n6;" * shrinks + "d += n7 * p;" * decay
-    code += "T m = ms[i] + n2 * (d - ms[i]), v = n3 * vs[i] + n4 * d * d;"
+    code += "Wide m = ms[i] + n2 * (d - ms[i]), v = n3 * vs[i] + n4 * d * d;"
     return code + "ms[i] = m; vs[i] = v; p -= n0 * m / (sqrt(v) * n1 + n5);"

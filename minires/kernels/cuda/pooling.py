@@ -130,7 +130,7 @@ def _gather() -> Any:
         """
         const int w = i % W, h = i / W % H;
         const ptrdiff_t image = (ptrdiff_t)(i / W / H) * P * Q;
-        T sum = T(0);
+        Wide sum = 0;
         for (int r = 0; r < R; r++) {
             const int down = h + pad_h - r * dilation_h, p = down / stride_h;
             if (down < 0 || down % stride_h || p >= P) continue;

@@ -14,6 +14,7 @@ from minires.device import Array, Size, xp_of
 from minires.geometry import Geometry
 from minires.kernels.checks import check_adaptive, check_adaptive_grad, check_has_mean, check_pooled
 from minires.kernels.cuda.layout import cnhw, nchw_view
+from minires.kernels.cuda.raw import element_kernel
 from minires.kernels.cuda.window import window_kernel, window_numbers
 
 
@@ -134,7 +135,7 @@ def _means() -> Any:
         """
         const int q = i % Q, p = i / Q % P;
         const ptrdiff_t image = (ptrdiff_t)(i / Q / P) * H * W;
-        T sum = T(0);
+        Wide sum = 0;
         for (int r = 0; r < R; r++) {
             const int h = p * stride_h + r * dilation_h - pad_h;
             if (h < 0 || h >= H) continue;
@@ -158,7 +159,7 @@ def _shares() -> Any:
         """
         const int w = i % W, h = i / W % H;
         const ptrdiff_t image = (ptrdiff_t)(i / W / H) * P * Q;
-        T sum = T(0);
+        Wide sum = 0;
         for (int r = 0; r < R; r++) {
             const int down = h + pad_h - r * dilation_h, p = down / stride_h;
             if (down < 0 || down % stride_h || p >= P) continue;
@@ -183,7 +184,7 @@ def _adaptive_means() -> Any:
         const int q = i % Q, p = i / Q % P;
         const ptrdiff_t image = (ptrdiff_t)(i / Q / P) * H * W;
         const int top = first(p, H, P), bottom = last(p, H, P), left = first(q, W, Q), right = last(q, W, Q);
-        T sum = T(0);
+        Wide sum = 0;
         for (int h = top; h < bottom; h++)
             for (int w = left; w < right; w++) sum += x[image + h * W + w];
         y = sum / ((bottom - top) * (right - left));
@@ -201,7 +202,7 @@ def _adaptive_shares() -> Any:
         """
         const int w = i % W, h = i / W % H;
         const ptrdiff_t image = (ptrdiff_t)(i / W / H) * P * Q;
-        T sum = T(0);
+        Wide sum = 0;
         for (int p = first(h, P, H); p < last(h, P, H); p++)
             for (int q = first(w, Q, W); q < last(w, Q, W); q++) {
                 const int rows = last(p, H, P) - first(p, H, P), cols = last(q, W, Q) - first(q, W, Q);
@@ -214,11 +215,9 @@ def _adaptive_shares() -> Any:
 
 
 def _adaptive(source: str, target: str, code: str, name: str) -> Any:
-    import cupy
-
     preamble = """
     __device__ int first(long long place, int n, int count) { return place * n / count; }
     __device__ int last(long long place, int n, int count) { return ((place + 1) * n + count - 1) / count; }
     """
     inputs = f"{source}, int32 H, int32 W, int32 P, int32 Q"
-    return cupy.ElementwiseKernel(inputs, target, code, name, preamble=preamble)
+    return element_kernel(inputs, target, code, name, preamble)

@@ -1,4 +1,7 @@
-"""Kernels that are written as whole blocks of threads: how they are made, and what they share."""
+"""How kernels are made, and what they share: those of an element at a time, and those of whole blocks of threads.
+
+T is the type of the arrays' numbers, Wide that of arithmetic with them and of sums: float for halves, otherwise T.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from minires.device import wide_dtype
+
 THREADS = 256  # in a block
 
-_TYPES = {"float32": "float", "float64": "double"}
+TYPES = {"float16": "float16", "float32": "float", "float64": "double"}
+_WIDE = "typedef decltype(T() + T()) Wide;\n"  # CuPy's float16 is added as a float
 
-# Every source begins so, with T for the arrays' numbers.
+# Every source begins so.
 _SHARED = r"""
 #define THREADS %d
 typedef %s T;
@@ -30,6 +36,18 @@ __device__ double total(double value) { // the sum over the block, for all its t
 """
 
 
+def wide(dtype: Any) -> Any:
+    """The type of the numbers beside arrays that a kernel takes as Wide."""
+    return wide_dtype(dtype).type
+
+
+def element_kernel(inputs: str, outputs: str, code: str, name: str, preamble: str = "") -> Any:
+    """An ElementwiseKernel that knows Wide. Numbers beside its arrays are of a type that it names."""
+    import cupy
+
+    return cupy.ElementwiseKernel(inputs, outputs, code, name, preamble=_WIDE + preamble)
+
+
 def launch(source: str, name: str, dtype: Any, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
     """Start a kernel of ``source`` on a grid of blocks, unless that is empty."""
     if 0 not in grid:
@@ -40,4 +58,6 @@ def launch(source: str, name: str, dtype: Any, grid: tuple[int, ...], arguments:
 def _compiled(source: str, name: str, dtype: str) -> Any:
     import cupy
 
-    return cupy.RawKernel(_SHARED % (THREADS, _TYPES[dtype]) + source, name)
+    whole = _SHARED % (THREADS, TYPES[dtype]) + _WIDE + source
+    needs = "#include <cupy/float16.cuh>\n" if "float16" in whole else ""  # CUDA's headers, which not everybody has
+    return cupy.RawKernel(needs + whole, name)

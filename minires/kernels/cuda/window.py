@@ -8,6 +8,7 @@ import numpy as np
 
 from minires.device import Size
 from minires.geometry import Geometry
+from minires.kernels.cuda.raw import element_kernel
 
 # The numbers that such a kernel is given: the window, and the sizes of the image and of the output.
 _NAMES = ("R", "S", "stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w", "H", "W", "P", "Q")
@@ -21,7 +22,5 @@ def window_numbers(geometry: Geometry, image: Size, output: Size) -> list[Any]:
 
 def window_kernel(sources: str, targets: str, code: str, name: str) -> Any:
     """An ElementwiseKernel that knows its window by the names R, S, stride_h, … Q."""
-    import cupy
-
     inputs = ", ".join([sources, *(f"int32 {number}" for number in _NAMES)])
-    return cupy.ElementwiseKernel(inputs, targets, code, name)
+    return element_kernel(inputs, targets, code, name)

@@ -44,6 +44,7 @@ from minires.kernels.reference.conv import conv2d, conv2d_grads, conv2d_input_gr
 from minires.kernels.reference.conv_act import conv2d_act
 from minires.kernels.reference.dropout import dropout
 from minires.kernels.reference.linear import linear, linear_grads
+from minires.kernels.reference.masters import follow_, narrow_, unscale
 from minires.kernels.reference.matmul import matmul
 from minires.kernels.reference.optim import adam_, sgd_
 from minires.kernels.reference.pooling import (
@@ -120,6 +121,7 @@ __all__ = [
     "dropout",
     "equal",
     "exp",
+    "follow_",
     "getitem",
     "getitem_grad",
     "greater",
@@ -140,6 +142,7 @@ __all__ = [
     "mean",
     "minimum",
     "multiply",
+    "narrow_",
     "negative",
     "not_equal",
     "pad",
@@ -159,6 +162,7 @@ __all__ = [
     "sum_to",
     "tanh",
     "transpose",
+    "unscale",
     "var",
     "where",
 ]

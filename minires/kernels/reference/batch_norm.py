@@ -13,7 +13,7 @@ Sums over a channel's pixels are `reduction.sum`'s, which are as good in one mem
 
 from __future__ import annotations
 
-from minires.device import Array, same_dtype, xp_of
+from minires.device import Array, same_dtype, wide_dtype, xp_of
 from minires.errors import ShapeError
 from minires.kernels.checks import check_batch_norm, check_gradient
 from minires.kernels.reference import reduction
@@ -55,9 +55,9 @@ def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, 
         raise ShapeError(f"batch norm needs more than one value per channel when training, got shape {x.shape}")
     same_dtype(x, gamma, beta)
     xp = xp_of(x)
-    mean = _total(x) / M
+    mean = reduction.mean(x, AXES)  # of halves, Σ x may be infinite, and M too
     centred = x - _wide(mean)
-    var = _total(centred * centred) / M  # (1)
+    var = reduction.mean(centred * centred, AXES)  # (1)
     inv_std = 1 / xp.sqrt(var + eps)
     y = xp.add(centred * _wide(gamma * inv_std), _wide(beta), out=xp.empty_like(x))  # (2)
     return y, mean, var, inv_std
@@ -99,7 +99,7 @@ def batch_norm_grads(gy: Array, x: Array, gamma: Array, mean: Array, inv_std: Ar
     x_hat = (x - _wide(mean)) * _wide(inv_std)
     gbeta = _total(gy)  # (1)
     ggamma = _total(gy * x_hat)  # (2)
-    projected = gy - _wide(gbeta / M) - x_hat * _wide(ggamma / M)
+    projected = gy - _wide(_share(gbeta, M)) - x_hat * _wide(_share(ggamma, M))
     xp = xp_of(x)
     return xp.multiply(projected, _wide(gamma * inv_std), out=xp.empty_like(x)), ggamma, gbeta  # (3)
 
@@ -226,6 +226,11 @@ def batch_norm_inference_grads(
 def _total(a: Array) -> Array:
     """(N, C, H, W) -> (C,), summed over the pixels of each channel."""
     return reduction.sum(a, AXES)
+
+
+def _share(total: Array, M: int) -> Array:
+    """total / M; of halves in float32, as float16 may hold neither M nor the share."""
+    return total.astype(wide_dtype(total.dtype), copy=False) / M
 
 
 def _wide(per_channel: Array) -> Array:

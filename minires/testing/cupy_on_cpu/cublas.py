@@ -25,6 +25,7 @@ _DTYPES: dict[int, np.dtype[Any]] = {  # cudaDataType
     4: np.dtype(np.complex64),
     5: np.dtype(np.complex128),
 }
+_IN_HALVES = 2, 64, 65  # what asks for sums in float16: a cudaDataType, and two of cublasComputeType
 _CONJUGATED = 2  # cublasOperation: transposed and conjugated; 1 is transposed, 0 as it is
 
 
@@ -74,6 +75,7 @@ class Products:
         type_b: int, ldb: int, beta: int, c: int, type_c: int, ldc: int, *how: int,
     ) -> None:  # fmt: skip
         """cublasGemmEx."""
+        self._need_wide(how)
         self._note("cublasGemmEx", m, n, 1)
         factors = _factor(alpha, type_c), _factor(beta, type_c)
         self._multiply(ta, tb, m, n, k, (a, lda, type_a), (b, ldb, type_b), (c, ldc, type_c), factors)
@@ -84,6 +86,7 @@ class Products:
         count: int, *how: int,
     ) -> None:  # fmt: skip
         """cublasGemmStridedBatchedEx."""
+        self._need_wide(how)
         self._note("cublasGemmStridedBatchedEx", m, n, count)
         factors = _factor(alpha, type_c), _factor(beta, type_c)
         for i in range(count):
@@ -114,6 +117,11 @@ class Products:
         grid = -(-m // 128), -(-n // 128), max(1, count)
         self.device.note(lambda record: record.launches.append(Launch(name, grid, (256, 1, 1), 0)))
 
+    def _need_wide(self, how: tuple[int, ...]) -> None:
+        """That sums of halves are float32 sums, which is how `_multiply` makes them."""
+        if how[0] in _IN_HALVES:
+            raise DeviceFault(f"cuBLAS: a product with sums in float16 (compute type {how[0]}) is not known here")
+
     def _multiply(
         self, ta: int, tb: int, m: int, n: int, k: int, a: Any, b: Any, c: Any, factors: tuple[Any, Any]
     ) -> None:
@@ -126,8 +134,9 @@ class Products:
         result = _matrix(c, m, n)
         wide = np.promote_types(result.dtype, np.float32)
         left = _operand(a, ta, m, k).astype(wide)
-        product = factors[0] * (left @ _operand(b, tb, k, n).astype(wide))
-        result[...] = product + factors[1] * result if factors[1] else product
+        with np.errstate(all="ignore"):  # a GPU warns of nothing
+            product = factors[0] * (left @ _operand(b, tb, k, n).astype(wide))
+            result[...] = product + factors[1] * result if factors[1] else product
 
 
 def _operand(where: tuple[int, int, int], operation: int, rows: int, columns: int) -> Any:

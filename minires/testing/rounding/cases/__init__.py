@@ -7,6 +7,7 @@ import math
 import statistics
 from typing import Any, NamedTuple
 
+import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -28,8 +29,10 @@ def cases(kernel: str) -> st.SearchStrategy[KernelCase]:
     return st.composite(CASES[kernel])()
 
 
-def check_kernel(kernel_set: str, kernel: str, case: KernelCase, device: str = "cpu") -> RoundingReport:
-    """`check_rounding` of a kernel in float32, with the formula of its own that a fast one may have.
+def check_kernel(
+    kernel_set: str, kernel: str, case: KernelCase, device: str = "cpu", dtype: Any = np.float32
+) -> RoundingReport:
+    """`check_rounding` of a kernel, with the formula of its own that a fast one may have.
 
     Raises
     ------
@@ -40,6 +43,7 @@ def check_kernel(kernel_set: str, kernel: str, case: KernelCase, device: str = "
         case.function(getattr(kernels.KernelSet(kernel_set), kernel)),
         case.function(getattr(reference, kernel)),
         *(_moved(argument, device) for argument in case.arguments),
+        dtype=dtype,
         algorithm=None if algorithm is None else case.function(algorithm),
     )
 

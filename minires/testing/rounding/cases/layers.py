@@ -171,6 +171,18 @@ def _adam(draw: st.DrawFn) -> KernelCase:
     return KernelCase((ps, gs, ms, vs, step, 1e-3, 0.9, 0.999, 1e-8, decay, decoupled), (0, 2, 3))
 
 
+def _unscale(draw: st.DrawFn) -> KernelCase:
+    values = Values(draw)
+    return KernelCase(([values(shape) for shape in draw(_SEVERAL)], draw(st.sampled_from([1.0, 2.0**-16, 0.3]))))
+
+
+def _masters(draw: st.DrawFn) -> KernelCase:
+    """Masters and parameters, one of them changed."""
+    values, shapes = Values(draw), draw(_SEVERAL)
+    masters = [values(shape) for shape in shapes]
+    return KernelCase((masters, [values(shapes[0]), *(master.copy() for master in masters[1:])]), (0,))
+
+
 _SEVERAL = st.lists(strategies.shapes(max_dims=3), min_size=1, max_size=3)  # shapes of parameters
 
 CASES: dict[str, Cases] = {
@@ -194,13 +206,16 @@ CASES: dict[str, Cases] = {
     "conv2d_weight_grad": _conv(lambda x, w, gy, geometry: (gy, x, geometry)),
     "cross_entropy": _cross_entropy,
     "cross_entropy_grad": _cross_entropy_grad,
+    "follow_": _masters,
     "max_pool2d": _pool(lambda values, case, y: (values(case.x, *_CANDIDATES), case.geometry)),
     "max_pool2d_gather": _pool(lambda values, case, y: (values(case.x), _winners(values, case), case.geometry)),
     "max_pool2d_grad": _pool(
         lambda values, case, y: (values(y), _winners(values, case), case.geometry, case.x[2:]),
     ),
     "max_pool2d_winners": _pool(lambda values, case, y: (values(case.x, *_CANDIDATES), case.geometry)),
+    "narrow_": _masters,
     "sgd_": _sgd,
+    "unscale": _unscale,
 }
 
 
