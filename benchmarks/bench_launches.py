@@ -10,8 +10,8 @@ Beside each minires kernel stands its roofline on a GPU such as the H100: what i
 to read and write each of its arrays once, or that of its multiplications outside tensor cores (TF32 off). Copies
 between the launches of a kernel, such as the columns of a convolution, are not in it.
 
-With ``--nvrtc``, NVRTC compiles each kernel that the steps start, in float16, float32 and float64, for that compute
-capability times ten.
+With ``--nvrtc``, NVRTC compiles what the steps start, and what the cases start that the tests draw for each kernel of
+kernels/cuda, in float16, float32 and float64, for that compute capability times ten.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from harness import machine, write
 
 import minires as mr
 from minires import kernels
+from minires.device import is_array
 from minires.testing import cupy_on_cpu
 
 BANDWIDTH = 3.35e12  # bytes in a second, of an H100's memory
@@ -154,6 +155,32 @@ def count(device: cupy_on_cpu.NullDevice, network: str) -> dict[str, Any]:
     }
 
 
+def start_every_kernel(dtype: Any) -> None:
+    """Start what each kernel of kernels/cuda starts for some of its cases."""
+    import cupy
+    from hypothesis import HealthCheck, given, settings
+
+    from minires.kernels import cuda
+    from minires.testing.rounding.cases import cases
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, tuple | list):
+            return type(value)(map(moved, value)) if any(map(is_array, value)) else value
+        if not is_array(value):
+            return value
+        return cupy.asarray(value, dtype if value.dtype.kind == "f" else None)
+
+    quietly = settings(
+        max_examples=20, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    for kernel in cuda.__all__:
+
+        def run(case: Any, kernel: str = kernel) -> None:
+            case.function(getattr(cuda, kernel))(*map(moved, case.arguments))
+
+        quietly(given(case=cases(kernel))(run))()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", action="store_true", help="write a JSON file to benchmarks/records/")
@@ -165,6 +192,8 @@ def main() -> None:
         with device.recording() as record:
             for network, dtype in itertools.product(BUDGET, (np.float16, np.float32, np.float64)):
                 step_of(network, dtype)()
+            for dtype in (np.float16, np.float32, np.float64):
+                start_every_kernel(dtype)
         print(f"{record.compilations} programs compiled for sm_{options.nvrtc}")
         cupy_on_cpu.leave(0)
     results = {network: count(device, network) for network in BUDGET}

@@ -184,7 +184,7 @@ class Tensor(Values):
 
     @contextlib.contextmanager
     def writable(self) -> Iterator[Array]:
-        """``with x.writable() as array:`` the array itself, to be changed in place.
+        """``with x.writable() as array:`` the array itself, to be changed in place. Such blocks do not nest.
 
         Raises
         ------

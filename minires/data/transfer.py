@@ -17,6 +17,8 @@ Arrays = tuple[Array, ...]
 def sent_ahead(batches: Generator[Arrays, None, None], device: str) -> Generator[Arrays, None, None]:
     """The arrays of each batch on a GPU. One batch is always ahead: it is copied while its consumer has the last one.
 
+    So the first batch is there when the second is on its way. What goes wrong in ``batches`` is raised in its place.
+
     Copies go through page-locked memory, on a stream of their own, so that the host need not wait for them; the
     consumer's stream waits for a batch when it is handed over.
 
@@ -38,11 +40,16 @@ def sent_ahead(batches: Generator[Arrays, None, None], device: str) -> Generator
             for batch, lane in zip(batches, itertools.cycle([_Lane(cupy, stream), _Lane(cupy, stream)]), strict=False):
                 with place:
                     sent = lane.send(batch)
-                if ahead is not None:
-                    yield ahead.arrived()
-                ahead = sent
+                last, ahead = ahead, sent
+                if last is not None:
+                    yield last.arrived()
+            last, ahead = ahead, None
+            if last is not None:
+                yield last.arrived()
+        except Exception:  # of the batch after the one that is on its way
             if ahead is not None:
                 yield ahead.arrived()
+            raise
         finally:
             stream.synchronize()  # before memory that is still written to is used for something else
 

@@ -120,6 +120,8 @@ def check_dropout(x: Array, mask: Array, p: float) -> None:
     """Raise ShapeError, DtypeError or ValueError unless elements of x can be dropped by the mask."""
     if mask.shape != x.shape:
         raise ShapeError(f"a dropout mask of shape {mask.shape} does not fit an input of shape {x.shape}")
+    if x.dtype.kind not in "fc":
+        raise DtypeError(f"dropout enlarges what stays, so it needs a float array, not {x.dtype}")
     if mask.dtype.kind != "b":
         raise DtypeError(f"a dropout mask must be of booleans, not {mask.dtype}")
     if not 0 <= p <= 1:

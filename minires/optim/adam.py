@@ -54,13 +54,15 @@ class Adam(Optimizer):
 
     def update(self, ps: list[Array], gs: list[Array], group: dict[str, Any], states: list[dict[str, Any]]) -> None:
         """One step of `adam_`."""
-        for p, state in zip(ps, states, strict=True):
-            if "step" not in state:
-                state.update(step=0, m=zeros_like(p), v=zeros_like(p))
-            state["step"] += 1
-        ms, vs = ([state[name] for state in states] for name in ("m", "v"))
+        ms, vs = (
+            [state[name] if name in state else zeros_like(p) for p, state in zip(ps, states, strict=True)]
+            for name in ("m", "v")
+        )
+        step = self.stage(states[0]) + 1
         rates = (group["lr"], *group["betas"], group["eps"], group["weight_decay"])
-        kernels.choose(ps[0]).adam_(ps, gs, ms, vs, states[0]["step"], *rates, self.decoupled)
+        kernels.choose(ps[0]).adam_(ps, gs, ms, vs, step, *rates, self.decoupled)
+        for state, m, v in zip(states, ms, vs, strict=True):
+            state.update(step=step, m=m, v=v)
 
 
 class AdamW(Adam):

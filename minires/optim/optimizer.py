@@ -98,13 +98,14 @@ class Optimizer:
             raise ValueError(f"group {place} has the unknown options {unknown}; known are {sorted(self.defaults)}")
         params = param_group["params"]
         members = [params] if isinstance(params, Tensor) else _listed(params, f'"params" of group {place}')
-        places = {id(parameter): where for where, parameter, _ in self._every()}
+        places = {id(parameter._version): where for where, parameter, _ in self._every()}  # twins share their memory
         for index, parameter in enumerate(members):
             where = _place(index, place)
             check_parameter(parameter, where)
-            if id(parameter) in places:
-                raise ValueError(f"{where} is {places[id(parameter)]} again; each belongs to one group, once")
-            places[id(parameter)] = where
+            version = id(parameter._version)
+            if version in places:
+                raise ValueError(f"{where} is {places[version]} again; each belongs to one group, once")
+            places[version] = where
         group = {**self.defaults, **param_group, "params": members}
         self.check_options(group)
         self.param_groups.append(group)
@@ -133,7 +134,7 @@ class Optimizer:
         ------
         TypeError, ShapeError, DtypeError, DeviceError : if a gradient is not a tensor like its parameter; that of a
             float16 parameter may also be in float32.
-        ValueError : if an option was set to a value out of range.
+        ValueError : if an option was set to a value out of range, or the memory of a parameter is read-only.
         """
         for group in self.param_groups:
             self.check_options(group)
@@ -147,11 +148,13 @@ class Optimizer:
                 state = self.state.setdefault(place, {})
                 kind = id(group), parameter.device, parameter.dtype, parameter.grad.dtype, self.stage(state)
                 alike.setdefault(kind, []).append((parameter, group, state))
-        for members in alike.values():
-            parameters, groups, states = (list(column) for column in zip(*members, strict=True))
-            gs = [parameter.grad.array for parameter in parameters]
-            with contextlib.ExitStack() as stack:
-                ps = [stack.enter_context(parameter.writable()) for parameter in parameters]
+        with contextlib.ExitStack() as stack:
+            arrays = {  # of all before any is changed: memory may be read-only
+                id(p): stack.enter_context(p.writable()) for members in alike.values() for p, _, _ in members
+            }
+            for members in alike.values():
+                parameters, groups, states = (list(column) for column in zip(*members, strict=True))
+                ps, gs = [arrays[id(p)] for p in parameters], [p.grad.array for p in parameters]
                 if ps[0].dtype == np.float16:
                     self._update_masters(ps, gs, groups[0], states)
                 else:
@@ -251,7 +254,7 @@ class Optimizer:
                 )
             for name, value in kept.items():
                 check_kept(name, value, None if name in self.counts else every[place], place)
-            fitting[place] = {name: _copy(value) for name, value in kept.items()}
+            fitting[place] = {n: int(value) if n in self.counts else _copy(value) for n, value in kept.items()}
         return fitting
 
 

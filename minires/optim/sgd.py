@@ -57,10 +57,12 @@ class SGD(Optimizer):
 
     def update(self, ps: list[Array], gs: list[Array], group: dict[str, Any], states: list[dict[str, Any]]) -> None:
         """One step of `sgd_`."""
-        first = "velocity" not in states[0]
-        if first and group["momentum"]:
-            for p, state in zip(ps, states, strict=True):
-                state["velocity"] = zeros_like(p)
-        velocities = [state["velocity"] for state in states] if "velocity" in states[0] else None
+        velocities, first = None, not self.stage(states[0])
+        if not first:
+            velocities = [state["velocity"] for state in states]
+        elif group["momentum"]:
+            velocities = [zeros_like(p) for p in ps]
         options = {k: v for k, v in group.items() if k != "params"}
         kernels.choose(ps[0]).sgd_(ps, gs, velocities, **options, first=first)
+        for state, velocity in zip(states, velocities or (), strict=False):
+            state["velocity"] = velocity

@@ -51,6 +51,21 @@ def test_a_pass_that_is_broken_off_waits_for_what_is_on_its_way(device):
     assert record.synchronisations == 1
 
 
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_what_goes_wrong_is_raised_behind_the_batches_before_it(prefetch):
+    class Broken(HorizontalFlip):
+        def apply(self, pixels, table):
+            if len(pixels) == 2:  # the last batch of 11 images by threes
+                raise OSError("no such picture")
+            return super().apply(pixels, table)
+
+    for device in ("cpu", "cuda"):
+        batches = iter(DataLoader(images(11), 3, augment=[Broken()], device=device, prefetch=prefetch))
+        assert [len(next(batches)[1]) for _ in range(3)] == [3, 3, 3]
+        with pytest.raises(OSError, match="no such picture"):
+            next(batches)
+
+
 def test_batches_that_are_kept_stay_as_they_were():
     kept = [(x, x.numpy().copy()) for x, _ in loader("cuda")]
     for x, values in kept:

@@ -296,3 +296,58 @@ def test_a_state_of_another_optimiser_is_refused():
     p = with_gradient(1.0)
     with pytest.raises(CheckpointError, match=r"saved group 0 has the options \['betas', .* here are \['dampening'"):
         optim.SGD([p]).load_state_dict(optim.Adam([p]).state_dict())
+
+
+def test_a_twin_that_shares_the_memory_of_a_parameter_is_refused():
+    p = nn.Parameter(np.ones(2, np.float32))
+    with pytest.raises(ValueError, match="parameter 1 of group 0 is parameter 0 of group 0 again"):
+        optim.SGD([p, p.detach().requires_grad_()])
+
+
+def test_a_parameter_in_read_only_memory_stops_a_step_before_anything_is_changed():
+    p = nn.Parameter(np.ones(2, np.float32))
+    fixed = mr.Tensor(np.frombuffer(np.ones(2, np.float32).tobytes(), np.float32)).requires_grad_()
+    optimizer = optim.SGD([{"params": [p]}, {"params": [fixed]}], lr=0.1, momentum=0.9)
+    for parameter in (p, fixed):
+        parameter.grad = mr.ones(2)
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        optimizer.step()
+    assert p.numpy().tolist() == [1, 1]
+    assert "velocity" not in optimizer.state[0]
+
+
+class Failing(mr.kernels.KernelSet):
+    """Kernels of which those of the optimizers have no memory left."""
+
+    def wrapped(self, kernel, function):
+        def fails(*arguments, **options):
+            raise MemoryError
+
+        return fails if kernel in ("sgd_", "adam_") else function
+
+
+@pytest.mark.parametrize("make", [lambda ps: optim.SGD(ps, 0.1, 0.9, 0.5), lambda ps: optim.Adam(ps, 0.1)])
+def test_a_step_that_fails_in_its_kernel_is_no_step(make):
+    results = []
+    for fails in (False, True):
+        p = nn.Parameter(np.ones(2, np.float32))
+        p.grad = mr.ones(2)
+        optimizer = make([p])
+        if fails:
+            with mr.kernels.using(Failing("fast")), pytest.raises(MemoryError):
+                optimizer.step()
+        optimizer.step()
+        results.append(p.numpy().tolist())
+    assert results[0] == results[1]
+
+
+def test_counts_that_are_loaded_are_pythons_integers():
+    p = nn.Parameter(np.ones(2, np.float32))
+    p.grad = mr.ones(2)
+    optimizer = optim.Adam([p])
+    optimizer.step()
+    saved = optimizer.state_dict()
+    saved["state"][0]["step"] = np.uint8(255)
+    optimizer.load_state_dict(saved)
+    optimizer.step()
+    assert optimizer.state[0]["step"] == 256

@@ -68,6 +68,7 @@ def adam_(
     """
     check_step(ps, gs, ms, vs)
     check_count(step)
+    lr, beta1, beta2, weight_decay = float(lr), float(beta1), float(beta2), float(weight_decay)
     shrink = 1 - lr * weight_decay if decoupled else 1.0
     decay = 0.0 if decoupled else weight_decay
     rates = lr / (1 - beta1**step), 1 / (1 - beta2**step) ** 0.5
