@@ -159,6 +159,7 @@ def start_every_kernel(dtype: Any) -> None:
     """Start what each kernel of kernels/cuda starts for some of its cases."""
     import cupy
     from hypothesis import HealthCheck, given, settings
+    from hypothesis.strategies import just
 
     from minires.kernels import cuda
     from minires.testing.rounding.cases import cases
@@ -174,11 +175,12 @@ def start_every_kernel(dtype: Any) -> None:
         max_examples=20, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
     )
     for kernel in cuda.__all__:
+        started = getattr(cuda, kernel)
 
-        def run(case: Any, kernel: str = kernel) -> None:
-            case.function(getattr(cuda, kernel))(*map(moved, case.arguments))
+        def run(case: Any, started: Callable[..., Any]) -> None:
+            case.function(started)(*map(moved, case.arguments))
 
-        quietly(given(case=cases(kernel))(run))()
+        quietly(given(case=cases(kernel), started=just(started))(run))()
 
 
 def main() -> None:
