@@ -30,7 +30,7 @@ from minires.geometry import Geometry
 from minires.kernels.checks import check_per_channel, check_shortcut
 from minires.kernels.cuda.layout import cnhw, kcrs_view, nchw_view, rsck
 from minires.kernels.cuda.raw import element_kernel, wide
-from minires.kernels.cuda.window import window_kernel, window_numbers
+from minires.kernels.cuda.window import each_window, window_kernel, window_numbers
 
 _COLUMNS = 256 << 20  # bytes of columns at once
 
@@ -354,15 +354,9 @@ def _gather() -> Any:
         const int image = rest % n; rest /= n;
         const int c = rest % C, g = rest / C;
         Wide sum = 0;
-        for (int r = 0; r < R; r++) {
-            const int down = h + pad_h - r * dilation_h, p = down / stride_h;
-            if (down < 0 || down % stride_h || p >= P) continue;
-            for (int s = 0; s < S; s++) {
-                const int across = w + pad_w - s * dilation_w, q = across / stride_w;
-                if (across < 0 || across % stride_w || q >= Q) continue;
-                sum += columns[((ptrdiff_t)(((g * R + r) * S + s) * C + c) * n + image) * P * Q + p * Q + q];
-            }
-        }
+        """
+        + each_window("sum += columns[((ptrdiff_t)(((g * R + r) * S + s) * C + c) * n + image) * P * Q + p * Q + q];")
+        + """
         gx[((ptrdiff_t)(g * C + c) * N + first + image) * H * W + h * W + w] = sum;
         """,
         "minires_gather",

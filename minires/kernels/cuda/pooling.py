@@ -13,7 +13,7 @@ from minires.device import Array, Size, xp_of
 from minires.geometry import Geometry
 from minires.kernels.checks import check_winners, winners_dtype
 from minires.kernels.cuda.layout import cnhw, nchw_view
-from minires.kernels.cuda.window import window_kernel, window_numbers
+from minires.kernels.cuda.window import each_tap, each_window, window_kernel, window_numbers
 
 
 def max_pool2d(x: Array, geometry: Geometry) -> Array:
@@ -102,21 +102,17 @@ def _winners() -> Any:
         const int q = i % Q, p = i / Q % P;
         const T *image = &x[(ptrdiff_t)(i / Q / P) * H * W];
         bool seen = false;
-        for (int r = 0; r < R; r++) {
-            const int h = p * stride_h + r * dilation_h - pad_h;
-            if (h < 0 || h >= H) continue;
-            for (int s = 0; s < S; s++) {
-                const int w = q * stride_w + s * dilation_w - pad_w;
-                if (w < 0 || w >= W) continue;
-                const T value = image[h * W + w];
-                if (!seen || value > y || value != value) {
-                    y = value;
-                    winner = r * S + s;
-                }
-                seen = true;
+        """
+        + each_tap(
+            """
+            const T value = image[h * W + w];
+            if (!seen || value > y || value != value) {
+                y = value;
+                winner = r * S + s;
             }
-        }
-        """,
+            seen = true;
+            """
+        ),
         "minires_max_pool",
     )
 
@@ -131,16 +127,8 @@ def _gather() -> Any:
         const int w = i % W, h = i / W % H;
         const ptrdiff_t image = (ptrdiff_t)(i / W / H) * P * Q;
         Wide sum = 0;
-        for (int r = 0; r < R; r++) {
-            const int down = h + pad_h - r * dilation_h, p = down / stride_h;
-            if (down < 0 || down % stride_h || p >= P) continue;
-            for (int s = 0; s < S; s++) {
-                const int across = w + pad_w - s * dilation_w, q = across / stride_w;
-                if (across < 0 || across % stride_w || q >= Q) continue;
-                if (winners[image + p * Q + q] == r * S + s) sum += gy[image + p * Q + q];
-            }
-        }
-        gx = sum;
-        """,
+        """
+        + each_window("if (winners[image + p * Q + q] == r * S + s) sum += gy[image + p * Q + q];")
+        + "gx = sum;",
         "minires_max_pool_grad",
     )

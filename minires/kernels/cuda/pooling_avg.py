@@ -15,7 +15,7 @@ from minires.geometry import Geometry
 from minires.kernels.checks import check_adaptive, check_adaptive_grad, check_has_mean, check_pooled
 from minires.kernels.cuda.layout import cnhw, nchw_view
 from minires.kernels.cuda.raw import element_kernel
-from minires.kernels.cuda.window import window_kernel, window_numbers
+from minires.kernels.cuda.window import each_tap, each_window, window_kernel, window_numbers
 
 
 def avg_pool2d(x: Array, geometry: Geometry) -> Array:
@@ -136,16 +136,9 @@ def _means() -> Any:
         const int q = i % Q, p = i / Q % P;
         const ptrdiff_t image = (ptrdiff_t)(i / Q / P) * H * W;
         Wide sum = 0;
-        for (int r = 0; r < R; r++) {
-            const int h = p * stride_h + r * dilation_h - pad_h;
-            if (h < 0 || h >= H) continue;
-            for (int s = 0; s < S; s++) {
-                const int w = q * stride_w + s * dilation_w - pad_w;
-                if (w >= 0 && w < W) sum += x[image + h * W + w];
-            }
-        }
-        y = sum / (R * S);
-        """,
+        """
+        + each_tap("sum += x[image + h * W + w];")
+        + "y = sum / (R * S);",
         "minires_avg_pool",
     )
 
@@ -160,16 +153,9 @@ def _shares() -> Any:
         const int w = i % W, h = i / W % H;
         const ptrdiff_t image = (ptrdiff_t)(i / W / H) * P * Q;
         Wide sum = 0;
-        for (int r = 0; r < R; r++) {
-            const int down = h + pad_h - r * dilation_h, p = down / stride_h;
-            if (down < 0 || down % stride_h || p >= P) continue;
-            for (int s = 0; s < S; s++) {
-                const int across = w + pad_w - s * dilation_w, q = across / stride_w;
-                if (across >= 0 && across % stride_w == 0 && q < Q) sum += gy[image + p * Q + q];
-            }
-        }
-        gx = sum / (R * S);
-        """,
+        """
+        + each_window("sum += gy[image + p * Q + q];")
+        + "gx = sum / (R * S);",
         "minires_avg_pool_grad",
     )
 

@@ -24,3 +24,33 @@ def window_kernel(sources: str, targets: str, code: str, name: str) -> Any:
     """An ElementwiseKernel that knows its window by the names R, S, stride_h, … Q."""
     inputs = ", ".join([sources, *(f"int32 {number}" for number in _NAMES)])
     return element_kernel(inputs, targets, code, name)
+
+
+def each_tap(code: str) -> str:
+    """``code`` for each pixel (h, w) that the output (p, q) sees, with the tap (r, s) through which it does."""
+    return f"""
+    for (int r = 0; r < R; r++) {{
+        const int h = p * stride_h + r * dilation_h - pad_h;
+        if (h < 0 || h >= H) continue;
+        for (int s = 0; s < S; s++) {{
+            const int w = q * stride_w + s * dilation_w - pad_w;
+            if (w < 0 || w >= W) continue;
+            {code}
+        }}
+    }}
+    """
+
+
+def each_window(code: str) -> str:
+    """``code`` for each output (p, q) that sees the pixel (h, w), with the tap (r, s) through which it does."""
+    return f"""
+    for (int r = 0; r < R; r++) {{
+        const int down = h + pad_h - r * dilation_h, p = down / stride_h;
+        if (down < 0 || down % stride_h || p >= P) continue;
+        for (int s = 0; s < S; s++) {{
+            const int across = w + pad_w - s * dilation_w, q = across / stride_w;
+            if (across < 0 || across % stride_w || q >= Q) continue;
+            {code}
+        }}
+    }}
+    """

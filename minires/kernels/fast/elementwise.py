@@ -1,4 +1,4 @@
-"""The rectifier and addition for long arrays, cut into pieces for the threads.
+"""The rectifier and addition for long arrays, cut into pieces for the threads; and arrays as vectors (`stretches`).
 
 Element-wise functions do not care which element is which, so an array whose elements fill a stretch of memory,
 in whatever order of axes, is taken as that stretch. Operands in different memory orders are first brought to
@@ -105,7 +105,7 @@ def add(a: Operand, b: Operand) -> Array:
         return reference.add(a, b)
     assert isinstance(a, np.ndarray)
     y = _new_like(a, a.dtype)
-    _in_threads(np.add, *vectors, _stretch(y))
+    _in_threads(np.add, *vectors, _stretch(y, memory_order(y)))
     return y
 
 
@@ -144,12 +144,12 @@ def stretches(first: Array, *others: Any) -> list[Array] | None:
     if not same or not is_dense(first):
         return None
     order = memory_order(first)
-    return [a.transpose(order).reshape(a.size) for a in (first, *others)]
+    return [_stretch(a, order) for a in (first, *others)]
 
 
-def _stretch(array: Array) -> Array:
-    """The elements of a dense array as they lie in memory, a view."""
-    return array.transpose(memory_order(array)).reshape(array.size)
+def _stretch(array: Array, order: list[int]) -> Array:
+    """The elements of a dense array as they lie in memory, by the order of its axes there; a view."""
+    return array.transpose(order).reshape(array.size)
 
 
 def _new_like(array: Array, dtype: npt.DTypeLike) -> Array:
@@ -167,5 +167,5 @@ def _elementwise(function: Callable[..., Any], *arrays: Array) -> Array:
     result = _new_like(arrays[0], arrays[-1].dtype)
     order = memory_order(result)
     operands = (np.ascontiguousarray(a.transpose(order)).reshape(result.size) for a in arrays)
-    _in_threads(function, *operands, _stretch(result))
+    _in_threads(function, *operands, _stretch(result, order))
     return result
