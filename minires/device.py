@@ -22,22 +22,29 @@ Array: TypeAlias = npt.NDArray[Any]
 Size: TypeAlias = tuple[int, int]
 
 
+_MISSING = "CUDA not available: install minires[cuda12] and a driver"
+_ANYWHERE: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+
+
 def _cupy() -> ModuleType:
     try:
         return importlib.import_module("cupy")
     except ImportError as error:
-        raise DeviceError("CUDA not available: install minires[cuda12] and a driver") from error
+        raise DeviceError(_MISSING) from error
 
 
 def available(device: str = "cuda") -> bool:
     """Whether arrays can be put on ``device`` ("cpu", "cuda", "cuda:1")."""
     kind, index = _parse(device)
-    if kind == "cpu":
-        return True
+    return kind == "cpu" or index < _count()
+
+
+def _count() -> int:
+    """How many CUDA devices there are."""
     try:
-        return bool(_cupy().cuda.runtime.getDeviceCount() > index)
+        return int(_cupy().cuda.runtime.getDeviceCount())
     except Exception:  # CuPy raises its own driver errors; all of them mean "no device"
-        return False
+        return 0
 
 
 def _parse(device: str) -> tuple[str, int]:
@@ -86,7 +93,8 @@ def asarray(array: Any, device: str = "cpu") -> Array:
         return asnumpy(array)
     cupy, place = cuda_device(device)
     with place:
-        return _in_its_order(cupy.asarray, array) if isinstance(array, np.ndarray) else cupy.asarray(array)
+        there = not is_array(array) or device_of(array) == canonical(device)
+        return cupy.asarray(array) if there else _in_its_order(cupy.asarray, array)
 
 
 def cuda_device(device: str) -> tuple[Any, Any]:
@@ -96,10 +104,13 @@ def cuda_device(device: str) -> tuple[Any, Any]:
     ------
     DeviceError : if there is no such device, or CuPy or its driver is missing.
     """
-    if not available(device):
-        raise DeviceError(f"{device} not available: install minires[cuda12] and a driver")
+    index, count = _parse(device)[1], _count()
+    if not count:
+        raise DeviceError(_MISSING)
+    if index >= count:
+        raise DeviceError(f"{device} not available: the last CUDA device here is cuda:{count - 1}")
     cupy = _cupy()
-    return cupy, cupy.cuda.Device(_parse(device)[1])
+    return cupy, cupy.cuda.Device(index)
 
 
 def asnumpy(array: Any) -> Array:
@@ -154,11 +165,20 @@ def number_dtype(dtype: Any) -> np.dtype[Any]:
 
 def copied(array: Array, dtype: Any = None, like: Array | None = None) -> Array:
     """A copy in the memory order of ``like`` (by default its own, which ``array.copy()`` loses), or of ``dtype``."""
-    copy: Array = xp_of(array).empty_like(
-        array if like is None else like, dtype=array.dtype if dtype is None else dtype
-    )
-    copy[...] = array
+    with on_device_of(array):
+        copy: Array = xp_of(array).empty_like(
+            array if like is None else like, dtype=array.dtype if dtype is None else dtype
+        )
+        copy[...] = array
     return copy
+
+
+def full_like(array: Array, value: float) -> Array:
+    """An array of one number beside another: its shape, dtype, device and memory order."""
+    with on_device_of(array):
+        full: Array = xp_of(array).empty_like(array)
+        full[...] = value
+    return full
 
 
 def new_zeros(shape: tuple[int, ...], dtype: Any, device: str) -> Array:
@@ -195,14 +215,15 @@ def thawed(array: Array) -> Array:
 
 @contextlib.contextmanager
 def writing(array: Array) -> Iterator[Array]:
-    """``with writing(array):`` marked as writable inside, and as read-only from then on.
+    """``with writing(array):`` marked as writable inside, on its device, and as read-only from then on.
 
     Raises
     ------
     ValueError : as `thawed` does.
     """
     try:
-        yield thawed(array)
+        with on_device_of(array):
+            yield thawed(array)
     finally:
         frozen(array)
 
@@ -247,6 +268,15 @@ def synchronize(device: str = "cpu") -> None:
         _cupy().cuda.Device(index).synchronize()
 
 
+def on_device_of(*arrays: Any) -> contextlib.AbstractContextManager[Any]:
+    """``with on_device_of(x, w):`` the device of the first, if CuPy's, is the current one, on which CuPy computes.
+
+    None among the arrays is passed over.
+    """
+    first = next((array for array in arrays if array is not None), None)
+    return _ANYWHERE if first is None or isinstance(first, np.ndarray) else first.device
+
+
 def same_device(*arrays: Any) -> str:
     """The one device that holds all ``arrays``.
 
@@ -278,10 +308,18 @@ def same_dtype(*arrays: Any) -> np.dtype[Any]:
     return dtypes[0]
 
 
-def check_operands(*arrays: Any) -> None:
-    """Raise DeviceError if the arrays are on different devices, DtypeError if float dtypes among them differ."""
-    if arrays:
-        same_device(*arrays)
-    floats = [array for array in arrays if array.dtype.kind in "fc"]
+def together(*arrays: Any) -> contextlib.AbstractContextManager[Any]:
+    """``with together(x, w):`` on the device of arrays that an operation combines; None among them is passed over.
+
+    Raises
+    ------
+    DeviceError : if they are on different devices.
+    DtypeError : if dtypes of floating-point numbers among them differ.
+    """
+    given = [array for array in arrays if array is not None]
+    floats = [array for array in given if array.dtype.kind in "fc"]
+    if given:
+        same_device(*given)
     if floats:
         same_dtype(*floats)
+    return on_device_of(*given)

@@ -143,8 +143,8 @@ def test_arrays_on_one_device_and_of_one_dtype_agree():
     a, b = np.ones(2), np.zeros(3)
     assert device.same_device(a, b) == "cpu"
     assert device.same_dtype(a, b) == np.float64
-    device.check_operands(a, b, np.ones(2, np.int64), np.ones(2, bool))  # labels and masks have dtypes of their own
-    device.check_operands()
+    device.together(a, None, b, np.ones(2, np.int64), np.ones(2, bool))  # labels and masks have dtypes of their own
+    device.together()
 
 
 def test_mixed_devices_and_dtypes_are_named_with_the_way_out():
@@ -152,11 +152,11 @@ def test_mixed_devices_and_dtypes_are_named_with_the_way_out():
     with pytest.raises(DeviceError, match=r"different devices: cpu, cuda:1; move one with \.to\(device\)"):
         device.same_device(a, gpu)
     with pytest.raises(DeviceError, match="different devices: cuda:1, cuda:0"):
-        device.check_operands(gpu, GpuArray(np.ones(2), 0))
+        device.together(gpu, GpuArray(np.ones(2), 0))
     with pytest.raises(DtypeError, match=r"different dtypes: float64, float32; convert one with \.to\(dtype\)"):
         device.same_dtype(a, np.ones(2, np.float32))
     with pytest.raises(DtypeError, match="float64, complex128"):
-        device.check_operands(a, np.ones(2, np.int64), np.ones(2, complex))
+        device.together(a, np.ones(2, np.int64), np.ones(2, complex))
 
 
 # Without CuPy, and with a double of it
@@ -165,7 +165,7 @@ def test_mixed_devices_and_dtypes_are_named_with_the_way_out():
 def test_without_cupy_a_cuda_device_is_refused_with_what_to_install(no_cupy):
     assert not device.available()
     for name in ("cuda", "cuda:1"):
-        with pytest.raises(DeviceError, match=f"(?i){name} {MISSING}"):
+        with pytest.raises(DeviceError, match=f"CUDA {MISSING}"):
             device.asarray(np.ones(2), name)
     for call in (lambda: device.xp_of(GpuArray(np.ones(2))), lambda: device.synchronize("cuda")):
         with pytest.raises(DeviceError, match=f"CUDA {MISSING}"):
@@ -178,7 +178,7 @@ def test_a_cupy_without_a_driver_is_no_device_either(cupy):
 
     cupy.cuda.runtime.getDeviceCount = broken
     assert not device.available("cuda")
-    with pytest.raises(DeviceError, match=MISSING):
+    with pytest.raises(DeviceError, match=f"CUDA {MISSING}"):
         device.asarray(np.ones(2), "cuda")
 
 
@@ -186,7 +186,7 @@ def test_arrays_go_to_the_gpu_that_was_asked_for_and_back(cupy):
     array = np.arange(3.0)
     assert device.available("cuda:1")
     assert not device.available("cuda:2")
-    with pytest.raises(DeviceError, match=f"cuda:2 {MISSING}"):
+    with pytest.raises(DeviceError, match="cuda:2 not available: the last CUDA device here is cuda:1"):
         device.asarray(array, "cuda:2")
     moved = device.asarray(array, "cuda:1")
     assert device.device_of(moved) == "cuda:1"

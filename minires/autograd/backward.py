@@ -7,7 +7,7 @@ from typing import Any
 
 from minires.autograd.op import Op, enable_grad, no_grad, recording
 from minires.autograd.tensor import Node, Tensor
-from minires.device import xp_of
+from minires.device import full_like
 from minires.errors import DeviceError, DtypeError, GraphError, ShapeError
 
 
@@ -104,7 +104,7 @@ def _initial(output: Tensor, gradient: Any) -> Tensor:
     """The gradient with which the walk starts at ``output``."""
     if gradient is None and output.size != 1:
         raise GraphError(f"the gradient of an output of shape {output.shape} must be given: it is not a scalar")
-    start = Tensor(xp_of(output._array).ones_like(output._array)) if gradient is None else gradient
+    start = Tensor(full_like(output._array, 1)) if gradient is None else gradient
     start = _checked(start, output._place("backward"), "the caller")
     return start if recording() else start.detach()
 

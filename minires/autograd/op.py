@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from minires.autograd.tensor import Node, Tensor, Version
-from minires.device import Array, check_operands
+from minires.device import Array, together
 from minires.errors import GraphError
 
 Tensors: TypeAlias = Sequence[Tensor | None]
@@ -147,10 +147,10 @@ class Op:
             if x is not None and not isinstance(x, Tensor):
                 raise TypeError(f"input {n} of {cls.__name__} is a {type(x).__name__}, not a Tensor: use mr.tensor(…)")
         given = [None if t is None else t.array for t in inputs]  # views: tensors that share an array stay apart
-        check_operands(*(array for array in given if array is not None))
         op = cls()
         op.needs_grad = tuple(recording() and t is not None and t.requires_grad for t in inputs)
-        results = op.run_forward(*given, **options)
+        with together(*given):
+            results = op.run_forward(*given, **options)
         outputs = op._wrapped(inputs, given, results if isinstance(results, tuple) else (results,))
         return outputs if isinstance(results, tuple) else outputs[0]
 

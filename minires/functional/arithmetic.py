@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minires.autograd.tensor import Tensor
-from minires.device import Array, xp_of
+from minires.device import Array, on_device_of, xp_of
 from minires.errors import DtypeError
 from minires.functional.elementary import log
 from minires.functional.kernel_op import KernelOp
@@ -150,8 +150,9 @@ def _lift(value: Any, like: Tensor) -> Tensor:
     if number is None or inexact:
         raise DtypeError(f"{value!r} would change the dtype of a {like.dtype} tensor; convert it with .to(dtype)")
     # Of the same kind, so that array doubles meet their own; and CuPy takes () for no shape at all.
-    made = xp_of(like.array).empty_like(like.array, shape=(1,)).reshape(())
-    made[...] = number
+    with on_device_of(like.array):
+        made = xp_of(like.array).empty_like(like.array, shape=(1,)).reshape(())
+        made[...] = number
     return Tensor(made)
 
 

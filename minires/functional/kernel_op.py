@@ -6,6 +6,7 @@ from typing import Any
 
 from minires import kernels
 from minires.autograd.op import Op
+from minires.device import on_device_of
 
 
 class KernelOp(Op):
@@ -34,6 +35,7 @@ class KernelOp(Op):
         return self.forward(*arrays, **options)
 
     def run_backward(self, *gradients: Any) -> Any:
-        """Call ``backward`` with the kernel set of the forward pass."""
-        with kernels.using(self.kernels.choice):
+        """Call ``backward`` with the kernel set of the forward pass, where the gradients are."""
+        arrays = (None if gradient is None else gradient.array for gradient in gradients)
+        with kernels.using(self.kernels.choice), on_device_of(*arrays):
             return self.backward(*gradients)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from minires.autograd.tensor import Tensor
-from minires.device import Array
+from minires.device import Array, copied
 from minires.errors import DtypeError, ShapeError
 from minires.functional.kernel_op import KernelOp
 
@@ -172,7 +172,7 @@ def getitem(a: Tensor, index: Any) -> Tensor:
 def _index_of_its_own(part: Any) -> Any:
     """A part of an index that nobody else can change before the backward pass."""
     if isinstance(part, Tensor):
-        return part.array.copy()
+        return copied(part.array)
     return np.array(part) if isinstance(part, list | np.ndarray) else part
 
 

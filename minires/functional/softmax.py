@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minires.autograd.tensor import Tensor
-from minires.device import Array, xp_of
+from minires.device import Array, full_like, xp_of
 from minires.errors import DtypeError
 from minires.functional.elementary import exp
 from minires.functional.kernel_op import KernelOp
@@ -74,7 +74,7 @@ class CrossEntropyGrad(KernelOp):
         (options,) = self.constants
         d_gy = d_logits = None
         if self.needs_grad[0]:
-            unit = Tensor(xp_of(gy.array).ones_like(gy.array))
+            unit = Tensor(full_like(gy.array, 1))
             per_unit = CrossEntropyGrad.apply(unit, logits, labels, **options)
             d_gy = (ggl * per_unit).sum(1 if gy.ndim else None)
         if self.needs_grad[1]:

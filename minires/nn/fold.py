@@ -23,7 +23,7 @@ import numpy as np
 
 from minires.autograd.op import no_grad
 from minires.autograd.tensor import Tensor, Version
-from minires.device import Array, xp_of
+from minires.device import Array, copied, on_device_of
 from minires.errors import ShapeError
 from minires.functional.creation import tensor
 from minires.nn.layers import BatchNorm2d, Conv2d, FoldedBatchNorm
@@ -101,11 +101,11 @@ def _fold(conv: Conv2d, norm: BatchNorm2d) -> None:
     """Replace the convolution's parameters. In double precision, so that float32 weights are rounded once."""
     w, b = conv.weight.array, conv.bias
     scale, shift = norm.scale_and_shift()  # (1)
-    weight = xp_of(w).empty_like(w)  # keeps the memory order
-    weight[...] = w * scale.reshape(-1, 1, 1, 1)  # (2)
-    bias = shift if b is None else shift + scale * b.array  # (2)
+    with on_device_of(w):
+        weight = copied(w * scale.reshape(-1, 1, 1, 1), w.dtype, like=w)  # (2)
+        bias = copied(shift if b is None else shift + scale * b.array, w.dtype)  # (2)
     learns = any(t is not None and t.requires_grad for t in (conv.weight, b, norm.weight, norm.bias))
-    conv.weight, conv.bias = Parameter(weight, learns), Parameter(bias.astype(w.dtype), learns)
+    conv.weight, conv.bias = Parameter(weight, learns), Parameter(bias, learns)
 
 
 def _replace(model: Module, replacements: Mapping[Any, Module]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from minires import functional as F
 from minires.autograd.tensor import Tensor
-from minires.device import Array
+from minires.device import Array, on_device_of
 from minires.errors import ShapeError
 from minires.functional.creation import tensor
 from minires.geometry import Geometry, pair
@@ -73,8 +73,9 @@ class Conv2d(Module):
         scale: Tensor | None = None
         bias: Tensor | None = self.bias
         if affine is not None:
-            shift = affine[1] if bias is None else affine[1] + affine[0] * bias.array
-            scale, bias = (Tensor(array.astype(x.dtype)) for array in (affine[0], shift))
+            with on_device_of(x.array):
+                shift = affine[1] if bias is None else affine[1] + affine[0] * bias.array
+                scale, bias = (Tensor(array.astype(x.dtype)) for array in (affine[0], shift))
         window = self.stride, self.padding, self.dilation, self.groups
         return F.conv2d_act(x, self.weight, bias, *window, scale=scale, shortcut=shortcut, relu=relu)
 
@@ -144,9 +145,10 @@ class BatchNorm2d(Module):
 
     def scale_and_shift(self) -> tuple[Array, Array]:
         """What evaluation by the running statistics comes to: y = scale · x + shift, (C,) each, in float64."""
-        mean, var = (t.array.astype(np.float64) for t in (self.running_mean, self.running_var))
-        scale = (1.0 if self.weight is None else self.weight.array) / (var + self.eps) ** 0.5
-        return scale, (0.0 if self.bias is None else self.bias.array) - scale * mean
+        with on_device_of(self.running_mean.array):
+            mean, var = (t.array.astype(np.float64) for t in (self.running_mean, self.running_var))
+            scale = (1.0 if self.weight is None else self.weight.array) / (var + self.eps) ** 0.5
+            return scale, (0.0 if self.bias is None else self.bias.array) - scale * mean
 
     def normalise(self, x: Tensor, shortcut: Tensor | None, relu: bool) -> Tensor:
         """The normalised x, with a shortcut added, rectified."""

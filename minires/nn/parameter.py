@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from minires.autograd.tensor import Tensor
-from minires.device import Array, asarray, copied, is_array, xp_of
+from minires.device import Array, asarray, copied, is_array, on_device_of, xp_of
 from minires.errors import CheckpointError
 from minires.functional.creation import tensor
 
@@ -84,10 +84,10 @@ def fitting(name: str, value: Any, own: Tensor) -> Array:
     if not np.can_cast(array.dtype, own.dtype, "same_kind"):
         raise CheckpointError(f"{name} has dtype {array.dtype}, but the module's is {own.dtype}")
     source = asarray(array, own.device)
-    with np.errstate(over="ignore"):  # what it would warn of is an error here
+    with np.errstate(over="ignore"), on_device_of(source):  # what it would warn of is an error here
         new = copied(source, own.dtype)
-    xp = xp_of(new)
-    lost = xp.isfinite(source) & ~xp.isfinite(new) if own.dtype.kind in "fc" else source != new
-    if lost.any():
-        raise CheckpointError(f"{name} holds {source[lost][0]}, which is out of range for the module's {own.dtype}")
+        xp = xp_of(new)
+        lost = xp.isfinite(source) & ~xp.isfinite(new) if own.dtype.kind in "fc" else source != new
+        if lost.any():
+            raise CheckpointError(f"{name} holds {source[lost][0]}, which is out of range for the module's {own.dtype}")
     return new

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minires import kernels
-from minires.device import Array
-from minires.optim.optimizer import Optimizer, Params, zeros_like
+from minires.device import Array, full_like
+from minires.optim.optimizer import Optimizer, Params
 from minires.optim.options import check_not_negative, check_number
 
 
@@ -55,7 +55,7 @@ class Adam(Optimizer):
     def update(self, ps: list[Array], gs: list[Array], group: dict[str, Any], states: list[dict[str, Any]]) -> None:
         """One step of `adam_`."""
         ms, vs = (
-            [state[name] if name in state else zeros_like(p) for p, state in zip(ps, states, strict=True)]
+            [state[name] if name in state else full_like(p, 0) for p, state in zip(ps, states, strict=True)]
             for name in ("m", "v")
         )
         step = self.stage(states[0]) + 1

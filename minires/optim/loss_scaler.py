@@ -12,7 +12,7 @@ import numpy as np
 
 from minires import kernels
 from minires.autograd.tensor import Tensor
-from minires.device import Array, wide_dtype
+from minires.device import Array, on_device_of, wide_dtype
 from minires.errors import CheckpointError, DtypeError
 from minires.optim.optimizer import Optimizer
 from minires.optim.options import check_count, check_number, check_positive
@@ -127,10 +127,11 @@ class LossScaler:
         flags: dict[str, Array] = {}
         for (device, _), parameters in alike.items():
             gs = [parameter.grad.array for parameter in parameters if parameter.grad is not None]
-            *unscaled, finite = kernels.choose(gs[0]).unscale(gs, 1 / self._scale)
+            with on_device_of(*gs):
+                *unscaled, finite = kernels.choose(gs[0]).unscale(gs, 1 / self._scale)
+                flags[device] = flags[device] & finite if device in flags else finite
             for parameter, g in zip(parameters, unscaled, strict=True):
                 parameter.grad = Tensor(g)
-            flags[device] = flags[device] & finite if device in flags else finite
         self._progress[optimizer] = _Progress(list(flags.values()))
 
     def step(self, optimizer: Optimizer) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from minires import kernels
 from minires.autograd.tensor import Tensor
-from minires.device import Array, copied, is_array, xp_of
+from minires.device import Array, copied, full_like, is_array, on_device_of
 from minires.errors import CheckpointError
 from minires.optim.checks import check_gradient, check_kept, check_parameter
 from minires.optim.options import check_not_negative
@@ -125,7 +125,7 @@ class Optimizer:
         """Set the gradients to None, or to new zeros where there are any."""
         for _, parameter, _ in self._every():
             zero = parameter.grad is not None and not set_to_none
-            parameter.grad = Tensor(zeros_like(parameter.array)) if zero else None
+            parameter.grad = Tensor(full_like(parameter.array, 0)) if zero else None
 
     def step(self) -> None:
         """Update every parameter that has a gradient, or, when a gradient or an option does not fit, none.
@@ -155,10 +155,9 @@ class Optimizer:
             for members in alike.values():
                 parameters, groups, states = (list(column) for column in zip(*members, strict=True))
                 ps, gs = [arrays[id(p)] for p in parameters], [p.grad.array for p in parameters]
-                if ps[0].dtype == np.float16:
-                    self._update_masters(ps, gs, groups[0], states)
-                else:
-                    self.update(ps, gs, groups[0], states)
+                update = self._update_masters if ps[0].dtype == np.float16 else self.update
+                with on_device_of(*ps):
+                    update(ps, gs, groups[0], states)
 
     def _update_masters(
         self, ps: list[Array], gs: list[Array], group: dict[str, Any], states: list[dict[str, Any]]
@@ -256,13 +255,6 @@ class Optimizer:
                 check_kept(name, value, None if name in self.counts else every[place], place)
             fitting[place] = {n: int(value) if n in self.counts else _copy(value) for n, value in kept.items()}
         return fitting
-
-
-def zeros_like(p: Array) -> Array:
-    """An array of zeros beside a parameter: its shape, dtype, device and memory order."""
-    zeros: Array = xp_of(p).empty_like(p)
-    zeros[...] = 0
-    return zeros
 
 
 def _place(index: int, group: int) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from minires import kernels
-from minires.device import Array
-from minires.optim.optimizer import Optimizer, Params, zeros_like
+from minires.device import Array, full_like
+from minires.optim.optimizer import Optimizer, Params
 from minires.optim.options import check_not_negative, check_number
 
 
@@ -61,7 +61,7 @@ class SGD(Optimizer):
         if not first:
             velocities = [state["velocity"] for state in states]
         elif group["momentum"]:
-            velocities = [zeros_like(p) for p in ps]
+            velocities = [full_like(p, 0) for p in ps]
         options = {k: v for k, v in group.items() if k != "params"}
         kernels.choose(ps[0]).sgd_(ps, gs, velocities, **options, first=first)
         for state, velocity in zip(states, velocities or (), strict=False):

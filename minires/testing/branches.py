@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from minires.autograd.backward import inputs_first
 from minires.autograd.tensor import Tensor
-from minires.device import asnumpy
+from minires.device import asnumpy, on_device_of
 from minires.functional.kernel_op import KernelOp
 
 
@@ -20,7 +20,10 @@ def fingerprint(outputs: Sequence[Tensor]) -> bytes | None:
     digest = hashlib.blake2b(digest_size=16)
     chose = False
     for op in inputs_first(list(outputs)):
-        for choice in op.branches() if isinstance(op, KernelOp) else ():
-            chose = True
-            digest.update(asnumpy(choice).tobytes())
+        if isinstance(op, KernelOp):
+            with on_device_of(*(saved.array for saved in op.saved)):
+                choices = op.branches()
+            chose = chose or bool(choices)
+            for choice in choices:
+                digest.update(asnumpy(choice).tobytes())
     return digest.digest() if chose else None

@@ -16,6 +16,7 @@ from minires.autograd.tensor import Tensor
 from minires.blas import single_threaded_blas
 from minires.checkpoint import StrPath
 from minires.data import DataLoader
+from minires.device import on_device_of
 from minires.errors import DataError
 from minires.nn import Module
 from minires.train import sources
@@ -120,4 +121,5 @@ def measure(
 
 def right_answers(logits: Tensor, labels: Tensor) -> int:
     """How many rows have their largest logit at their label."""
-    return int((logits.array.argmax(axis=1) == labels.array).sum())
+    with on_device_of(logits.array):
+        return int((logits.array.argmax(axis=1) == labels.array).sum())

@@ -9,7 +9,7 @@ import numpy as np
 
 from minires.autograd.op import no_grad
 from minires.autograd.tensor import Tensor
-from minires.device import xp_of
+from minires.device import on_device_of, xp_of
 from minires.errors import TrainingError
 from minires.nn import Module
 
@@ -62,4 +62,5 @@ def _blame(model: Module, images: Tensor) -> str:
 
 
 def _finite(value: Tensor) -> bool:
-    return bool(xp_of(value.array).isfinite(value.array).all())
+    with on_device_of(value.array):
+        return bool(xp_of(value.array).isfinite(value.array).all())

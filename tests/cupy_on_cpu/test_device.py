@@ -1,6 +1,7 @@
 """What the null device sees of a program, and what it refuses."""
 
 import gc
+import threading
 
 import cupy
 import numpy as np
@@ -181,11 +182,67 @@ def test_a_barrier_that_not_all_threads_reach_is_told(device):
 
 def test_an_error_lets_go_of_the_arrays_that_it_was_about(device):
     gc.collect()
-    before = len(device.live)
+    before = len(device.memory.live)
     with pytest.raises(DeviceFault):
         run("y[-1] = 1;")
     gc.collect()
-    assert len(device.live) == before
+    assert len(device.memory.live) == before
+
+
+def test_an_integer_divided_by_zero_is_told_and_the_process_lives(device):
+    body = "int i = blockIdx.x * 32 + threadIdx.x; y[i] = 64 / (i - 40);"
+    with pytest.raises(DeviceFault, match="k: an integer is divided by zero"):
+        run(body)
+    with device.watching_races(), pytest.raises(DeviceFault, match="k: an integer is divided by zero"):
+        run(body)
+    with pytest.raises(DeviceFault, match="divided by zero"):
+        run("__syncthreads();" + body)
+    assert run("y[threadIdx.x] = 1 / (n - 63);", n=64)[0] == 1
+
+
+def test_shared_memory_is_full_of_nan_in_every_block():
+    body = "__shared__ float s[32]; int t = threadIdx.x; y[blockIdx.x * 32 + t] = s[t]; s[t] = 1;"
+    assert np.isnan(run(body)).all()
+    assert np.isnan(run(body.replace("__shared__ float s[32]", "extern __shared__ float s[]"), shared_mem=128)).all()
+
+
+# Two devices
+
+
+def test_each_device_has_memory_of_its_own(device):
+    assert cupy.cuda.runtime.getDeviceCount() == device.devices == 2
+    with cupy.cuda.Device(1):
+        there = cupy.arange(64, dtype="f4")
+        twice = there * 2
+        assert (there.device.id, twice.device.id) == (1, 1)
+    here = cupy.asarray(there)
+    assert here.device.id == 0
+    assert np.array_equal(here.get() * 2, twice.get())
+    k = kernel("y[threadIdx.x] = x[threadIdx.x];")
+    with pytest.raises(DeviceFault, match="k was given memory of device 1 on device 0"):
+        k((1,), (32,), (there, cupy.zeros(64, "f4"), np.int32(64)))
+    with cupy.cuda.Device(1), pytest.raises(DeviceFault, match="k was given memory of device 0 on device 1"):
+        k((1,), (32,), (there, here, np.int32(64)))
+    with cupy.cuda.Device(1):
+        k((1,), (32,), (there, twice, np.int32(64)))
+    assert twice.get()[31] == 31
+
+
+def test_products_are_made_where_their_factors_are(device):
+    with cupy.cuda.Device(1):
+        a = cupy.eye(3, dtype="f4")
+        assert np.array_equal((a @ a).get(), np.eye(3))
+    with pytest.raises((DeviceFault, ValueError), match="device"):
+        a @ cupy.eye(3, dtype="f4")
+
+
+def test_a_thread_begins_with_the_first_device(device):
+    found = []
+    with cupy.cuda.Device(1):
+        thread = threading.Thread(target=lambda: found.append(cupy.cuda.runtime.getDevice()))
+        thread.start()
+        thread.join()
+        assert (found, device.current) == ([0], 1)
 
 
 def test_code_that_does_not_compile_is_told(device):

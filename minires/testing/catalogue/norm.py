@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from minires import functional as F
 from minires.autograd.tensor import Tensor
-from minires.device import Array, asarray, xp_of
+from minires.device import Array, asarray, on_device_of, xp_of
 from minires.testing import strategies
 from minires.testing.catalogue.entry import Case, Entry
 
@@ -77,8 +77,9 @@ def _parts(draw: st.DrawFn, x: tuple[int, int, int, int], act: bool) -> tuple[An
 
 def _like(x: Any, values: Array) -> Tensor:
     """Constants in the dtype, on the device and in the class of array of x."""
-    made = xp_of(x.array).empty_like(x.array, shape=values.shape)
-    made[...] = asarray(values, x.device)
+    with on_device_of(x.array):
+        made = xp_of(x.array).empty_like(x.array, shape=values.shape)
+        made[...] = asarray(values, x.device)
     return Tensor(made)
 
 

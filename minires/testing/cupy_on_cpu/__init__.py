@@ -14,16 +14,18 @@ Nothing of CuPy is replaced by a look-alike. Its dispatch, its rules of shapes, 
 its code generation and the CUDA code in its kernels and in yours are what they are; below them, three things stand in
 for a GPU:
 
-- a *null device* (null_device.py): the functions of CUDA's runtime and driver that CuPy calls, on host memory;
+- *null devices* (null_device.py): the functions of CUDA's runtime and driver that CuPy calls, on host memory
+  (memory.py);
 - *execution* (execution.py): the CUDA source of each kernel, compiled by g++ with a header that has threads take
   turns;
 - *cuBLAS* (cublas.py): its matrix products, by NumPy.
 
 **What it proves**: that kernels compile, that their results are right, with red zones around every allocation and
-fresh memory full of NaN (``check=True``), that results do not depend on which thread comes first and that no two
-threads (of kernels with barriers: blocks) write to the same byte without an atomic (``races=True``, or inside
-`NullDevice.watching_races`, slow), that grids, blocks and barriers are such as a device can do, and how many launches,
-copies, allocations and synchronisations a program makes.
+fresh memory, a block's shared memory too, full of NaN (``check=True``), that no integer is divided by zero, that a
+program computes with what is on its current device (``devices=2``), that results do not depend on which thread comes
+first and that no two threads (of kernels with barriers: blocks) write to the same byte without an atomic
+(``races=True``, or inside `NullDevice.watching_races`, slow), that grids, blocks and barriers are such as a device can
+do, and how many launches, copies, allocations and synchronisations a program makes.
 
 **What it does not prove**: speed, occupancy, how cuBLAS rounds, the order of events on several streams, behaviour when
 memory runs out, conversion of floats that do not fit an integer, races of threads that write what was there before.

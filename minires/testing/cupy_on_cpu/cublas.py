@@ -64,7 +64,7 @@ class Products:
 
     def replace(self, cublas: ModuleType) -> None:
         """Put them into CuPy's module."""
-        cublas.create = lambda: 1  # type: ignore[attr-defined]
+        cublas.create = lambda: 1 + self.device.current  # type: ignore[attr-defined]
         cublas.gemmEx = self.gemm  # type: ignore[attr-defined]
         cublas.gemmStridedBatchedEx = self.gemm_strided  # type: ignore[attr-defined]
         for letter, dtype in zip("sdcz", (0, 1, 4, 5), strict=True):
@@ -76,7 +76,7 @@ class Products:
     ) -> None:  # fmt: skip
         """cublasGemmEx."""
         self._need_wide(how)
-        self._note("cublasGemmEx", m, n, 1)
+        self._note("cublasGemmEx", handle, m, n, 1)
         factors = _factor(alpha, type_c), _factor(beta, type_c)
         self._multiply(ta, tb, m, n, k, (a, lda, type_a), (b, ldb, type_b), (c, ldc, type_c), factors)
 
@@ -87,7 +87,7 @@ class Products:
     ) -> None:  # fmt: skip
         """cublasGemmStridedBatchedEx."""
         self._need_wide(how)
-        self._note("cublasGemmStridedBatchedEx", m, n, count)
+        self._note("cublasGemmStridedBatchedEx", handle, m, n, count)
         factors = _factor(alpha, type_c), _factor(beta, type_c)
         for i in range(count):
             x, y, z = (
@@ -105,15 +105,16 @@ class Products:
             handle: int, ta: int, tb: int, m: int, n: int, k: int, alpha: int, a: int, lda: int, b: int, ldb: int,
             beta: int, c: int, ldc: int, count: int,
         ) -> None:  # fmt: skip
-            self._note(name, m, n, count)
+            self._note(name, handle, m, n, count)
             factors = _factor(alpha, dtype), _factor(beta, dtype)
             for x, y, z in zip(*(_addresses(start, count) for start in (a, b, c)), strict=True):
                 self._multiply(ta, tb, m, n, k, (x, lda, dtype), (y, ldb, dtype), (z, ldc, dtype), factors)
 
         return gemm
 
-    def _note(self, name: str, m: int, n: int, count: int) -> None:
+    def _note(self, name: str, handle: int, m: int, n: int, count: int) -> None:
         """A launch, with a block for each 128 × 128 piece of a result: cuBLAS's own choice is not known."""
+        self.device.need_current(f"{name} by the handle", handle - 1)
         grid = -(-m // 128), -(-n // 128), max(1, count)
         self.device.note(lambda record: record.launches.append(Launch(name, grid, (256, 1, 1), 0)))
 
@@ -129,6 +130,7 @@ class Products:
         for (_, leading, _), rows, name in ((a, k if ta else m, "A"), (b, n if tb else k, "B"), (c, m, "C")):
             if leading < max(1, rows):
                 raise DeviceFault(f"cuBLAS: the leading dimension of {name} is {leading}, less than its {rows} rows")
+        self.device.check_addresses("cuBLAS", np.array([a[0], b[0], c[0]], np.uintp))
         if self.device.execute is None or 0 in (m, n):
             return
         result = _matrix(c, m, n)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import itertools
 import os
 import pathlib
 import re
@@ -33,17 +34,18 @@ _KERNEL = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w
 _DYNAMIC = re.compile(r"extern\s+__shared__\s+([\w\s]+?)\s+(\w+)\s*\[\s*\]\s*;")
 _BARRIERS = ("__syncthreads", "__syncwarp", "__shfl")
 _ENTRY = """
-extern "C" bool run_%s(const on_cpu::Started *how, long first, long last, long only, bool backwards) {
-    return on_cpu::launch(%s, *how, first, last, only, backwards);
-}"""
+extern "C" int run_%(name)s(const on_cpu::Started *how, long first, long last, long only, bool backwards) {
+    return on_cpu::launch(%(kernel)s, *how, first, last, only, backwards);
+}
+extern "C" void sizes_%(name)s(size_t *bytes) { on_cpu::sizes(%(kernel)s, bytes); }"""
 _MOST_BYTES = 1 << 28  # to compare after all threads, or blocks, of a launch that is watched: 0.1 s
-_STUCK = "some threads wait at a barrier to which others do not come"
-_RACES = [  # by find_race's answer
-    "",
-    _STUCK,
-    "a race, {count} bytes are written by several {who}",
-    "a race, {count} bytes are otherwise if the threads take turns otherwise",
-]
+_FAULTS = {  # by what a kernel gives, and find_race
+    1: "some threads wait at a barrier to which others do not come",
+    2: "an integer is divided by zero",
+    -1: "a race, {count} bytes are written by several {who}",
+    -2: "a race, {count} bytes are otherwise if the threads take turns otherwise",
+}
+_MOST_PARAMETERS = 4096  # bytes of all of them
 _NO_BINARY = b"source "  # what stands for the binary of a program that NVRTC has not compiled
 
 
@@ -104,27 +106,24 @@ class Execution:
         source = self.sources.get(binary)
         if source is None:
             raise DeviceFault(f"{kernel} comes from a binary, not from source")
-        run = getattr(self._library(source), f"run_{kernel}")
+        library = self._library(source)
+        if self.device.devices > 1:
+            self.device.check_addresses(kernel, _words(getattr(library, f"sizes_{kernel}"), parameters))
+        run = getattr(library, f"run_{kernel}")
         barriers = any(word in source for word in _BARRIERS)
         how = _Started(parameters, launch.grid, launch.block, launch.shared_memory, _flushes(source), barriers)
         alone = 0 if barriers else int(np.prod(launch.block))
-        bytes_live = sum(size for _, size in self.device.live.values()) if self.device.races else 0
-        if self.device.races and launch.blocks * max(1, alone) * bytes_live <= _MOST_BYTES:
-            self._look_for_races(source, run, how, launch, alone)
-        elif not run(how, 0, launch.blocks, -1, False):
-            raise DeviceFault(f"{kernel}: {_STUCK}")
-
-    def _look_for_races(self, source: str, run: Any, how: _Started, launch: Launch, alone: int) -> None:
-        """Run a kernel as find_race of include/host.c does, by its threads, ``alone`` in a block, or by its blocks."""
-        self.device.note(_count_watched)
-        atomics = ctypes.c_long.in_dll(self._library(source), "on_cpu_atomics")
-        places = np.array([(address, size) for address, (_, size) in self.device.live.items()], np.uintp)
-        count = ctypes.c_long()
-        where = ctypes.cast(run, ctypes.c_void_p), ctypes.byref(how), launch.blocks, alone, ctypes.byref(atomics)
-        found = self._find_race(*where, places.ctypes.data, len(places), ctypes.byref(count))
+        places, count = self.device.memory.places, ctypes.c_long()
+        if self.device.races and launch.blocks * max(1, alone) * int(places[:, 1].sum()) <= _MOST_BYTES:
+            self.device.note(_count_watched)
+            atomics = ctypes.c_long.in_dll(library, "on_cpu_atomics")
+            where = ctypes.cast(run, ctypes.c_void_p), ctypes.byref(how), launch.blocks, alone, ctypes.byref(atomics)
+            found = self._find_race(*where, places.ctypes.data, len(places), ctypes.byref(count))
+        else:
+            found = run(how, 0, launch.blocks, -1, False)
         if found:
-            what, who = _RACES[found], "threads" if alone else "blocks"
-            raise DeviceFault(f"{launch.kernel}: {what.format(count=count.value, who=who)}")
+            fault = _FAULTS[found].format(count=count.value, who="threads" if alone else "blocks")
+            raise DeviceFault(f"{kernel}: {fault}")
 
     def _library(self, source: str) -> ctypes.CDLL:
         if source not in self._libraries:
@@ -134,7 +133,7 @@ class Execution:
     def _compiled(self, source: str) -> ctypes.CDLL:
         instances = self.instances.get(source) or {name: name for name in _KERNEL.findall(source)}
         text = _DYNAMIC.sub(r"\1 *\2 = (\1 *)on_cpu::dynamic_shared.data();", source)
-        text += "".join(_ENTRY % (name, expression) for name, expression in instances.items())
+        text += "".join(_ENTRY % {"name": name, "kernel": expression} for name, expression in instances.items())
         headers = self._headers()
         path = self.cache / f"{_hash(text, headers.name)}.so"
         if not path.exists():
@@ -143,7 +142,6 @@ class Execution:
         for name in instances:
             run = getattr(library, f"run_{name}")
             run.argtypes = [ctypes.POINTER(_Started), *[ctypes.c_long] * 3, ctypes.c_bool]
-            run.restype = ctypes.c_bool
         return library
 
     def _headers(self) -> pathlib.Path:
@@ -167,6 +165,17 @@ class Execution:
             if done.returncode:
                 raise DeviceFault(f"g++ does not compile this kernel:\n{done.stderr[:4000]}")
             os.replace(made, path)
+
+
+def _words(sizes: Any, parameters: int) -> Any:
+    """All that may be an address in the parameters whose addresses lie at ``parameters``: words of eight bytes."""
+    counts = (ctypes.c_size_t * _MOST_PARAMETERS)()
+    sizes(counts)
+    words = [
+        ctypes.string_at(ctypes.c_void_p.from_address(parameters + 8 * place).value or 0, count // 8 * 8)
+        for place, count in enumerate(itertools.takewhile(bool, counts))
+    ]
+    return np.frombuffer(b"".join(words), np.uintp)
 
 
 def _hash(*texts: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from minires.testing.cupy_on_cpu import cublas, tables
 from minires.testing.cupy_on_cpu.execution import INCLUDE, Execution
+from minires.testing.cupy_on_cpu.memory import Memory
 from minires.testing.cupy_on_cpu.null_device import NullDevice
 
 CUPY_VERSION = "14.2.0"
@@ -24,7 +25,13 @@ _installed: NullDevice | None = None
 
 
 def install(
-    *, execute: bool = True, check: bool = True, races: bool = False, nvrtc: bool = False, architecture: int = 80
+    *,
+    execute: bool = True,
+    check: bool = True,
+    races: bool = False,
+    nvrtc: bool = False,
+    architecture: int = 80,
+    devices: int = 1,
 ) -> NullDevice:
     """Let CuPy, which this process has not imported yet, compute on the CPU.
 
@@ -36,6 +43,7 @@ def install(
         what others write, without a barrier between; `NullDevice.watching_races` does so for a while
     nvrtc : whether NVRTC compiles every kernel, too; it needs nvidia-cuda-nvrtc-cu12 and nvidia-cuda-runtime-cu12
     architecture : the compute capability that the device says to have, times ten
+    devices : how many there are; kernels are refused memory that is not the current one's
 
     Raises
     ------
@@ -56,7 +64,7 @@ def install(
     os.environ["CUPY_ACCELERATORS"] = ""  # CUB and cuTENSOR bring a runtime of their own
     os.environ["CUPY_CACHE_IN_MEMORY"] = "1"  # or kernels would come from a disk, without their source
     host = _host(cache)
-    device = NullDevice(architecture, check, races, host)
+    device = NullDevice(architecture, check, races, devices, Memory(host))
     runtime = importlib.import_module("cupy_backends.cuda.api.runtime")
     driver = importlib.import_module("cupy_backends.cuda.api.driver")
     tables.replace(runtime, device.runtime())

@@ -1,4 +1,4 @@
-"""A CUDA device that is none: its memory is the host's, and what it is told to do is written down.
+"""CUDA devices that are none: their memory is the host's, and what they are told to do is written down.
 
 The functions here have the names and arguments of those in cupy_backends.cuda.api.runtime and .driver, and stand in
 their place. Everything is done at once, so streams and events have nothing to wait for; what would have waited on
@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import itertools
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
+from minires.testing.cupy_on_cpu.memory import Memory
 
 Three = tuple[int, int, int]
 
@@ -38,11 +39,6 @@ _MAJOR, _MINOR = 75, 76  # ComputeCapabilityMajor and Minor
 _MEMORY = 80 << 30  # bytes that it says to have
 _DRIVER = 12090  # the version of CUDA that it says to speak
 _ON_DEVICE = 2  # cudaMemoryTypeDevice
-_RED_ZONE = 512  # bytes on both sides of an allocation that nobody may touch
-# What red zones are full of, before and behind: NaN in float32 and float64, and another one everywhere, so that what
-# comes of reading one is not what is there already when it is written into another.
-_POISON = (np.uint32(0xFFFF0000) + np.arange(_RED_ZONE // 2, dtype=np.uint32)).tobytes()
-_FRESH = 0xFF  # of fresh memory: NaN in every float, −1 in every integer
 _COPIES = ("host to host", "host to device", "device to host", "device to device", "default")  # cudaMemcpyKind
 
 
@@ -92,7 +88,7 @@ class Record:
 
 
 class NullDevice:
-    """Device 0, and the only one.
+    """All devices there are. Each has memory and handles of its own, and is refused those of another.
 
     Parameters
     ----------
@@ -100,32 +96,23 @@ class NullDevice:
     check : whether to look at the red zones after every launch
     races : whether to look for races in every launch that is small enough: memory in use is compared after each of its
         threads (of kernels with barriers: blocks), some 1000 threads with 256 KiB
-    host : host.c, compiled
+    devices : how many there are
+    memory : what they have allocated
 
     Attributes
     ----------
     execute : called with (binary, kernel, address of its parameters, launch) to run a kernel; None to run none
-    live : allocations by address: the address that malloc gave, and bytes
     """
 
-    def __init__(self, architecture: int, check: bool, races: bool, host: ctypes.PyDLL) -> None:
-        self.check, self.races = check, races
-        self._damaged: Any = host.damaged
-        self._damaged.restype = ctypes.c_long
-        self._damaged.argtypes = [ctypes.c_long, *[ctypes.c_void_p] * 2, ctypes.c_size_t, ctypes.c_char_p]
-        self._places = np.zeros((2, 1024), np.uintp)  # addresses and sizes of what is live, 0 between them
-        self._free_places = list(range(1024))
-        self._place_of: dict[int, int] = {}
+    def __init__(self, architecture: int, check: bool, races: bool, devices: int, memory: Memory) -> None:
+        self.check, self.races, self.devices, self.memory = check, races, devices, memory
         self.execute: Callable[[bytes, str, int, Launch], None] | None = None
-        self.live: dict[int, tuple[int, int]] = {}
+        self._thread, self._lock = threading.local(), threading.RLock()
         self._records: list[Record] = []
         self._attributes = _ATTRIBUTES | {_MAJOR: architecture // 10, _MINOR: architecture % 10}
         self._handles = itertools.count(1000)
         self._binaries: dict[int, bytes] = {}
-        self._functions: dict[int, tuple[bytes, str]] = {}
-        self._c = ctypes.CDLL(None)
-        self._c.malloc.restype, self._c.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-        self._c.free.argtypes = [ctypes.c_void_p]
+        self._functions: dict[int, tuple[bytes, str, int]] = {}
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[Record]:
@@ -163,52 +150,41 @@ class NullDevice:
             )
         self.note(lambda record: record.launches.append(launch))
 
-    def check_red_zones(self, kernel: str) -> None:
-        """Raise DeviceFault if something was written beside an allocation."""
-        addresses, sizes = self._places
-        damage = []
-        while (
-            found := self._damaged(len(addresses), addresses.ctypes.data, sizes.ctypes.data, _RED_ZONE, _POISON)
-        ) >= 0:
-            number, behind = divmod(found, 2)
-            address, size = int(addresses[number]), int(sizes[number])
-            _poison(address, size)  # or else every launch from now on would be told of it
-            damage.append(f"{'behind' if behind else 'before'} an allocation of {size} bytes")
-        if damage:
-            raise DeviceFault(f"{kernel} wrote {' and '.join(damage)}")
+    # --- Which device ---
+
+    @property
+    def current(self) -> int:
+        """The number of the device that this thread speaks to."""
+        number: int = getattr(self._thread, "current", 0)
+        return number
+
+    def make_current(self, number: int) -> None:
+        """Speak to another from now on."""
+        self._thread.current = number
+
+    def need_current(self, what: str, owner: int) -> None:
+        """Raise DeviceFault unless that, which is a device's, is the current one's."""
+        if owner != self.current:
+            raise DeviceFault(f"{what} of device {owner} on device {self.current}")
+
+    def check_addresses(self, kernel: str, words: Any) -> None:
+        """Raise DeviceFault if there are addresses among ``words`` whose memory is another device's."""
+        if self.devices > 1:
+            for owner in self.memory.devices_of(words):
+                self.need_current(f"{kernel} was given memory", owner)
 
     # --- Memory ---
 
     def malloc(self, size: int) -> int:
-        """Memory full of NaN between two red zones, at a multiple of 512."""
-        raw = self._c.malloc(size + 4 * _RED_ZONE)
-        if not raw:
-            raise MemoryError(f"the host has no {size} bytes more")
-        address: int = -(-(raw + _RED_ZONE) // _RED_ZONE) * _RED_ZONE
-        ctypes.memset(address, _FRESH, size)
-        _poison(address, size)
-        self.live[address] = (raw, size)
-        if not self._free_places:
-            count = self._places.shape[1]
-            self._places = np.concatenate([self._places, np.zeros_like(self._places)], axis=1)
-            self._free_places = list(range(count, 2 * count))
-        place = self._place_of[address] = self._free_places.pop()
-        self._places[:, place] = address, size
+        """Memory of the current device."""
 
         def write(record: Record) -> None:
             record.allocations += 1
             record.allocated_bytes += size
 
-        self.note(write)
-        return address
-
-    def free(self, address: int) -> None:
-        """Give memory back; address 0 is nothing."""
-        if address in self.live:
-            place = self._place_of.pop(address)
-            self._places[:, place] = 0
-            self._free_places.append(place)
-            self._c.free(self.live.pop(address)[0])
+        with self._lock:
+            self.note(write)
+            return self.memory.allocate(size, self.current)
 
     def memset(self, address: int, value: int, size: int, *stream: int) -> None:
         """Fill memory with a byte."""
@@ -249,20 +225,22 @@ class NullDevice:
     def function(self, module: int, name: str | bytes) -> int:
         """The handle of a module's kernel."""
         handle = next(self._handles)
-        self._functions[handle] = self._binaries[module], name if isinstance(name, str) else name.decode()
+        self._functions[handle] = self._binaries[module], name if isinstance(name, str) else name.decode(), self.current
         return handle
 
     def launch(self, function: int, *arguments: int) -> BaseException | None:
         """Run a kernel. What it raises is returned: a callback from C cannot raise."""
         grid, block, (shared_memory, _, parameters, _) = arguments[:3], arguments[3:6], arguments[6:]
-        binary, kernel = self._functions[function]
+        binary, kernel, owner = self._functions[function]
         launch = Launch(kernel, tuple(grid), tuple(block), shared_memory)  # type: ignore[arg-type]
         try:
+            self.need_current(f"{kernel} was loaded for use", owner)
             self.note_launch(launch)
-            if self.execute is not None:
-                self.execute(binary, kernel, parameters, launch)
-                if self.check:
-                    self.check_red_zones(kernel)
+            with self._lock:
+                if self.execute is not None:
+                    self.execute(binary, kernel, parameters, launch)
+                    if self.check and (damage := self.memory.damage()):
+                        raise DeviceFault(f"{kernel} wrote {' and '.join(damage)}")
         except BaseException as error:
             return error
         return None
@@ -272,25 +250,27 @@ class NullDevice:
     def runtime(self) -> dict[str, Callable[..., Any]]:
         """The functions of cupy_backends.cuda.api.runtime, by name."""
         return {
-            **dict.fromkeys(("setDevice", "_ensure_context", "streamDestroy", "eventDestroy", "eventRecord"), _nothing),
+            **dict.fromkeys(("_ensure_context", "streamDestroy", "eventDestroy", "eventRecord"), _nothing),
             **dict.fromkeys(("streamWaitEvent",), _nothing),
-            **dict.fromkeys(("getDevice", "streamIsCapturing", "deviceCanAccessPeer"), _zero),
+            **dict.fromkeys(("streamIsCapturing", "deviceCanAccessPeer"), _zero),
             **dict.fromkeys(("streamQuery", "eventQuery"), _zero),  # done
             **dict.fromkeys(("deviceSynchronize", "streamSynchronize", "eventSynchronize"), self.synchronise),
             **dict.fromkeys(("eventCreate", "eventCreateWithFlags", "streamCreate"), self._new_handle),
             **dict.fromkeys(("streamCreateWithFlags", "streamCreateWithPriority"), self._new_handle),
             "deviceGetDefaultMemPool": self._new_handle,
             "driverGetVersion": lambda: _DRIVER,
-            "getDeviceCount": lambda: 1,
+            "getDevice": lambda: self.current,
+            "setDevice": self.make_current,
+            "getDeviceCount": lambda: self.devices,
             "getDeviceProperties": self._properties,
             "deviceGetAttribute": lambda attribute, _: self._attributes.get(attribute, 0),
             "pointerGetMemoryType": lambda _: _ON_DEVICE,
             "memGetInfo": lambda: (_MEMORY, _MEMORY),
             "eventElapsedTime": lambda *_: 0.0,
             **dict.fromkeys(("malloc", "mallocAsync"), lambda size, *_: self.malloc(size)),
-            **dict.fromkeys(("free", "freeAsync"), lambda address, *_: self.free(address)),
-            "hostAlloc": lambda size, *_: self._c.malloc(max(size, 1)),  # the host's own, which no kernel sees
-            "freeHost": lambda address, *_: self._c.free(address),
+            **dict.fromkeys(("free", "freeAsync"), lambda address, *_: self.memory.free(address)),
+            "hostAlloc": lambda size, *_: self.memory.allocate_of_host(size),
+            "freeHost": self.memory.free_of_host,
             **dict.fromkeys(("memset", "memsetAsync"), self.memset),
             **dict.fromkeys(("memcpy", "memcpyAsync"), self.memcpy),
         }
@@ -299,8 +279,9 @@ class NullDevice:
         """The functions of cupy_backends.cuda.api.driver, by name."""
         return {
             **dict.fromkeys(("ctxSetCurrent", "moduleUnload", "funcSetAttribute"), _nothing),
-            **dict.fromkeys(("ctxGetDevice", "funcGetAttribute"), _zero),
-            "ctxGetCurrent": lambda: 1,
+            "funcGetAttribute": _zero,
+            "ctxGetDevice": lambda: self.current,
+            "ctxGetCurrent": lambda: 1 + self.current,
             "occupancyMaxActiveBlocksPerMultiprocessor": lambda *_: 2,
             "moduleLoadData": self.load,
             "moduleGetFunction": self.function,
@@ -328,12 +309,6 @@ class NullDevice:
             "l2CacheSize": 40 << 20,
             "pciBusID": 0,
         }
-
-
-def _poison(address: int, size: int) -> None:
-    """Fill the red zones of an allocation."""
-    ctypes.memmove(address - _RED_ZONE, _POISON[:_RED_ZONE], _RED_ZONE)
-    ctypes.memmove(address + size, _POISON[_RED_ZONE:], _RED_ZONE)
 
 
 def _nothing(*_: Any) -> None:

@@ -4,7 +4,7 @@
 // each thread has a stack of its own, and runs until it comes to a barrier or to its end. Those at __syncwarp or a
 // shuffle go on when all threads of their warp are there, those at __syncthreads when all of the block are. Stacks come
 // from ucontext.h, and turns change by setjmp.h, which asks nothing of the system. Blocks run one after the other.
-// Shared memory is static memory: one block at a time has it.
+// Shared memory is static memory: one block at a time has it, full of NaN at first.
 //
 // Subnormal float32 numbers are flushed to zero, as NVRTC has it under CuPy. The processor knows one switch for both
 // precisions, so it is left off in kernels of float64 alone; where both are used, float64's are flushed, too.
@@ -21,6 +21,7 @@
 #include <vector>
 
 #include <setjmp.h>
+#include <signal.h>
 #include <ucontext.h>
 #include <xmmintrin.h>
 
@@ -28,7 +29,7 @@
 #define __device__
 #define __host__
 #define __constant__ static
-#define __shared__ static
+#define __shared__ static __attribute__((section("on_cpu_shared")))
 #define __forceinline__ inline
 #define __noinline__
 #define __restrict__
@@ -47,6 +48,9 @@ static unsigned present;          // the thread whose turn it is
 enum State : char { ready, at_warp, at_block, done };
 static std::vector<State> states;
 static std::vector<char> dynamic_shared;
+__attribute__((used)) __shared__ char some_shared; // or else there may be no such section
+extern "C" char __start_on_cpu_shared[], __stop_on_cpu_shared[];
+enum Outcome : int { well, stuck, divided }; // threads wait at a barrier to which others do not come; by zero
 
 inline unsigned lane() { return (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x; }
 
@@ -235,17 +239,37 @@ template <class... Parameters> struct Kernel {
 template <class... Parameters> void (*Kernel<Parameters...>::kernel)(Parameters...);
 template <class... Parameters> void **Kernel<Parameters...>::parameters;
 
+// The bytes of each parameter.
+template <class... Parameters> void sizes(void (*)(Parameters...), size_t *bytes) {
+    ((*bytes++ = sizeof(Parameters)), ...);
+}
+
 struct Started { // a launch
     void **parameters;
     unsigned grid[3], block[3], shared;
     bool flushes, barriers; // whether it flushes subnormal numbers, and whether its threads wait for each other
 };
 
+static sigjmp_buf before_division;
+static void divides(int) { siglongjmp(before_division, 1); }
+
+struct Divisions { // of integers by zero, which the system would end the process for: none, while this lives
+    struct sigaction before;
+    Divisions() {
+        struct sigaction here = {};
+        here.sa_handler = divides;
+        sigaction(SIGFPE, &here, &before);
+    }
+    ~Divisions() { sigaction(SIGFPE, &before, nullptr); }
+};
+
 // Run blocks ``first`` to ``last`` of a grid; of each only thread ``only``, if it is not negative. Backwards, the last
-// block and the last thread come first. False if threads wait at a barrier to which others do not come.
+// block and the last thread come first.
 template <class... Parameters>
-bool launch(void (*kernel)(Parameters...), const Started &how, long first, long last, long only, bool backwards) {
+Outcome launch(void (*kernel)(Parameters...), const Started &how, long first, long last, long only, bool backwards) {
     Subnormals subnormals(how.flushes);
+    Divisions divisions;
+    if (sigsetjmp(before_division, 1)) return divided;
     const unsigned *grid = how.grid, *block = how.block;
     gridDim = {grid[0], grid[1], grid[2]};
     blockDim = {block[0], block[1], block[2]};
@@ -257,13 +281,14 @@ bool launch(void (*kernel)(Parameters...), const Started &how, long first, long 
         const long b = turned(i, first, last, backwards);
         blockIdx = {unsigned(b % grid[0]), unsigned(b / grid[0] % grid[1]), unsigned(b / grid[0] / grid[1])};
         dynamic_shared.assign(how.shared, char(0xFF));
+        memset(__start_on_cpu_shared, 0xFF, __stop_on_cpu_shared - __start_on_cpu_shared);
         if (only >= 0) { begin(only); thread(); }
         else if (how.barriers) {
-            if (!run_by_turns(threads, backwards)) return false;
+            if (!run_by_turns(threads, backwards)) return stuck;
         }
         else for (unsigned t = 0; t < threads; t++) { begin(turned(t, 0, threads, backwards)); thread(); }
     }
-    return true;
+    return well;
 }
 
 } // namespace on_cpu

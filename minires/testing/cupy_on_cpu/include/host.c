@@ -31,19 +31,22 @@ object *guarded_launch(intptr_t function, unsigned gx, unsigned gy, unsigned gz,
     return 0;
 }
 
+typedef struct { uintptr_t address, size, device; } place; /* an allocation */
+
 /* The first allocation with red zones that are not as they were: 2 i before it, 2 i + 1 behind; or −1. ``poison`` is
-   what is in both, one behind the other. An address of 0 is no allocation. */
-long damaged(long count, const uintptr_t *addresses, const uintptr_t *sizes, size_t zone, const unsigned char *poison) {
+   what is in both, one behind the other. */
+long damaged(long count, const place *places, size_t zone, const unsigned char *poison) {
     for (long i = 0; i < count; i++)
-        for (int behind = 0; addresses[i] && behind < 2; behind++) {
-            const unsigned char *start = (const unsigned char *)addresses[i] + (behind ? sizes[i] : -zone);
+        for (int behind = 0; behind < 2; behind++) {
+            const unsigned char *start = (const unsigned char *)places[i].address + (behind ? places[i].size : -zone);
             if (memcmp(start, poison + (behind ? zone : 0), zone))
                 return 2 * i + behind;
         }
     return -1;
 }
 
-typedef bool run(const void *how, long first, long last, long only, bool backwards); /* a kernel of cuda_on_cpu.h */
+/* A kernel of cuda_on_cpu.h; 0 if all is well. */
+typedef int run(const void *how, long first, long last, long only, bool backwards);
 
 typedef struct { /* an allocation; behind ``before`` lie as many bytes each of ``after`` and ``writers`` */
     unsigned char *now, *before;
@@ -67,23 +70,23 @@ static void set_aside(const piece *p, bool counts) {
    write to the same byte, and not by atomics, are a race. Put together, that must be what comes of running all on one
    memory, forwards and backwards: or else one reads what another writes. That is not asked of kernels with atomics.
 
-   0: no race, and the launch is done; 1: threads are stuck at a barrier; 2: bytes have several writers; 3: bytes
-   depend on the order of turns. ``bytes`` says how many. Places are pairs of address and size. */
-int find_race(run *kernel, const void *how, long blocks, long alone, const long *atomics, const uintptr_t *places,
+   0: no race, and the launch is done; -1: bytes have several writers; -2: bytes depend on the order of turns, and
+   ``bytes`` says how many; otherwise what the kernel gave. */
+int find_race(run *kernel, const void *how, long blocks, long alone, const long *atomics, const place *places,
               long count, long *bytes) {
     piece *pieces = calloc(count + 1, sizeof *pieces);
     const long first_atomics = *atomics;
     int found = 0;
     for (long i = 0; i < count; i++) {
         piece *p = &pieces[i];
-        *p = (piece){(unsigned char *)places[2 * i], calloc(3, places[2 * i + 1] + 1), places[2 * i + 1]};
+        *p = (piece){(unsigned char *)places[i].address, calloc(3, places[i].size + 1), places[i].size};
         memcpy(p->before, p->now, p->size);
         memcpy(p->before + p->size, p->now, p->size);
     }
     for (long block = 0; !found && block < blocks; block++)
         for (long thread = 0; !found && thread < (alone ? alone : 1); thread++) {
             const long earlier = *atomics;
-            found = !kernel(how, block, block + 1, alone ? thread : -1, false);
+            found = kernel(how, block, block + 1, alone ? thread : -1, false);
             for (long i = 0; i < count; i++)
                 set_aside(&pieces[i], *atomics == earlier);
         }
@@ -92,10 +95,10 @@ int find_race(run *kernel, const void *how, long blocks, long alone, const long 
         for (size_t k = 0; k < pieces[i].size; k++)
             *bytes += pieces[i].before[2 * pieces[i].size + k] > 1;
     if (!found && *bytes)
-        found = 2;
+        found = -1;
     const bool compares = *atomics == first_atomics;
     for (int backwards = compares; !found && backwards >= 0; backwards--) { /* forwards at last: what a launch does */
-        found = !kernel(how, 0, blocks, -1, backwards);
+        found = kernel(how, 0, blocks, -1, backwards);
         for (long i = 0; compares && i < count; i++) {
             const piece *p = &pieces[i];
             for (size_t k = 0; k < p->size; k++)
@@ -104,7 +107,7 @@ int find_race(run *kernel, const void *how, long blocks, long alone, const long 
                 memcpy(p->now, p->before, p->size);
         }
         if (!found && *bytes)
-            found = 3;
+            found = -2;
     }
     for (long i = 0; i < count; i++)
         free(pieces[i].before);
