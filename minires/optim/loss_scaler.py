@@ -15,10 +15,10 @@ from minires.autograd.tensor import Tensor
 from minires.device import Array, on_device_of, wide_dtype
 from minires.errors import CheckpointError, DtypeError
 from minires.optim.optimizer import Optimizer
-from minires.optim.options import check_count, check_number, check_positive
+from minires.optim.options import check_integer, check_number
 
-# Of a scale that adapts: with its inverse it is a float32.
-_LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+# Of a scale: it and its inverse, which gradients are multiplied by, are normal numbers in float32.
+_LEAST, _MOST = float(np.finfo(np.float32).tiny), 1 / float(np.finfo(np.float32).tiny)
 
 
 @dataclass
@@ -38,20 +38,23 @@ class LossScaler:
     """Dynamic loss scaling: `torch.amp.GradScaler`, for parameters in float16 or any other dtype.
 
         scaler = optim.LossScaler()
-        scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
+        for images, labels in batches:
+            loss = F.cross_entropy(model(images).to("float32"), labels)
+            optimizer.zero_grad()
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
 
     A float16 below 6·10⁻⁸ is zero, as many gradients are. Those of a loss times ``scale`` are not; before the step they
     are divided by it, in float32. Where one is infinite or NaN the step is skipped, and the scale becomes smaller;
     after ``growth_interval`` steps without, it becomes larger.
 
-    The loss is best computed in float32, `F.cross_entropy(model(x).to("float32"), labels)`: the gradient of a loss in
-    float16 is the scale itself, which may then be no more than 65504.
+    The loss is best computed in float32, as above: the gradient of a loss in float16 is the scale itself, which may
+    then be no more than 65504.
 
     Parameters
     ----------
-    init_scale : the scale at first
+    init_scale : the scale at first, from 2⁻¹²⁶ to 2¹²⁶, as ever after
     growth_factor, backoff_factor : by which it is multiplied when it grows, and when a step is skipped
     growth_interval : how many steps without an infinite or NaN gradient let it grow
 
@@ -72,11 +75,11 @@ class LossScaler:
 
     def _take(self, scale: Any, growth_factor: Any, backoff_factor: Any, growth_interval: Any, tracker: Any) -> None:
         """Set everything, unless something is out of range."""
-        check_positive("init_scale", scale)
+        _check_scale("init_scale", scale)
         check_number("growth_factor", growth_factor, lambda x: 1 < x < math.inf, "a finite number above 1")
         check_number("backoff_factor", backoff_factor, lambda x: 0 < x < 1, "a number between 0 and 1")
-        check_count("growth_interval", growth_interval)
-        check_count("_growth_tracker", tracker, 0)
+        check_integer("growth_interval", growth_interval)
+        check_integer("_growth_tracker", tracker, 0)
         self.growth_factor, self.backoff_factor = float(growth_factor), float(backoff_factor)
         self.growth_interval = int(growth_interval)
         self._scale, self._growth_tracker = float(scale), int(tracker)
@@ -106,7 +109,8 @@ class LossScaler:
     def unscale_(self, optimizer: Optimizer) -> None:
         """Divide the gradients of an optimizer's parameters by the scale, to look at or to clip them before `step`.
 
-        Those of float16 parameters are in float32 afterwards, where nothing of them is lost.
+        Those of float16 parameters are in float32 afterwards, where nothing of them is lost. The next backward pass has
+        gradients in float16 and cannot add them to these: call `optimizer.zero_grad()` before.
 
         Raises
         ------
@@ -137,7 +141,8 @@ class LossScaler:
     def step(self, optimizer: Optimizer) -> bool:
         """Unscale the gradients, unless they are, and make a step, unless one is infinite or NaN.
 
-        It waits for the device, once, to know.
+        It waits for the device, once, to know. Before the next backward pass call `optimizer.zero_grad()`: what is
+        unscaled stays so, in float32 where the parameter is in float16.
 
         Returns
         -------
@@ -163,17 +168,18 @@ class LossScaler:
 
         Raises
         ------
-        RuntimeError : if there was no step since the last one, and no ``new_scale``.
-        ValueError : if ``new_scale`` is not a number above 0.
+        RuntimeError : if no gradients were unscaled since the last one, by `step` or by `unscale_` alone, which says as
+            much about the scale; not with ``new_scale``.
+        ValueError : if ``new_scale`` is out of range.
         """
         if new_scale is not None:
-            check_positive("new_scale", new_scale)
+            _check_scale("new_scale", new_scale)
             self._scale = float(new_scale)
         elif not self._progress:
             raise RuntimeError("update: no optimizer has stepped since the last update; call step(optimizer) before")
         elif all(progress.all_finite for progress in self._progress.values()):
             self._growth_tracker += 1
-            if self._growth_tracker == self.growth_interval:
+            if self._growth_tracker >= self.growth_interval:  # above, if the interval was set
                 grown = self._scale * self.growth_factor
                 self._scale, self._growth_tracker = grown if grown <= _MOST else self._scale, 0
         else:
@@ -202,5 +208,10 @@ class LossScaler:
             raise CheckpointError(f"a saved loss scaler does not fit: {error}") from error
 
 
+def _check_scale(name: str, scale: Any) -> None:
+    wanted = "a number from 2**-126 to 2**126, so that float32 holds it and its inverse"
+    check_number(name, scale, lambda x: _LEAST <= x <= _MOST, wanted)
+
+
 def _name(optimizer: Optimizer) -> str:
-    return f"the optimiser {type(optimizer).__name__}"
+    return f"the optimizer {type(optimizer).__name__}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from numbers import Integral, Real
@@ -15,21 +16,23 @@ def check_number(name: str, value: Any, fits: Callable[[float], bool], wanted: s
     ------
     ValueError : if it is not.
     """
-    if not (isinstance(value, Real) and fits(float(value))):
-        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+    with contextlib.suppress(OverflowError):  # of an integer that no float holds
+        if isinstance(value, Real) and fits(float(value)):
+            return
+    raise ValueError(f"{name} must be {wanted}, got {value!r}")
 
 
 def check_not_negative(name: str, value: Any) -> None:
-    """Make sure that ``value`` is a number from 0 on; raises ValueError if it is not."""
-    check_number(name, value, lambda number: number >= 0, "a number that is not negative")
+    """Make sure that ``value`` is a finite number from 0 on; raises ValueError if it is not."""
+    check_number(name, value, lambda number: 0 <= number < math.inf, "a finite number that is not negative")
 
 
 def check_positive(name: str, value: Any) -> None:
     """Make sure that ``value`` is a finite number above 0; raises ValueError if it is not."""
-    check_number(name, value, lambda number: 0 < number < math.inf, "a number above 0")
+    check_number(name, value, lambda number: 0 < number < math.inf, "a finite number above 0")
 
 
-def check_count(name: str, value: Any, least: int = 1) -> None:
+def check_integer(name: str, value: Any, least: int = 1) -> None:
     """Make sure that ``value`` is an integer from ``least`` on; raises ValueError if it is not."""
     if not (isinstance(value, Integral) and int(value) >= least):
         raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")

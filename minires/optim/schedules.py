@@ -8,7 +8,7 @@ from typing import Any
 
 from minires.errors import CheckpointError
 from minires.optim.optimizer import Optimizer
-from minires.optim.options import check_count, check_not_negative, check_number, check_positive
+from minires.optim.options import check_integer, check_not_negative, check_number, check_positive
 
 
 class Schedule:
@@ -38,7 +38,7 @@ class Schedule:
         raise TypeError(f"{type(self).__name__} does not define rate")
 
     def step(self) -> None:
-        """Go on by one step, after the optimiser's; a group added since begins with the rate it has."""
+        """Go on by one step, after the optimizer's; a group added since begins with the rate it has."""
         self._set(self.last_epoch + 1, self._bases())
 
     def get_last_lr(self) -> list[float]:
@@ -63,7 +63,7 @@ class Schedule:
         if not (isinstance(bases, list | tuple) and len(bases) == count):
             raise CheckpointError(f"saved base_lrs must be one rate for each of {count} groups, got {bases!r}")
         try:
-            check_count("last_epoch", step, least=0)
+            check_integer("last_epoch", step, least=0)
             for base in bases:
                 check_not_negative("each of base_lrs", base)
             self._set(int(step), [float(base) for base in bases])
@@ -90,13 +90,13 @@ class MultiStepLR(Schedule):
 
     Raises
     ------
-    ValueError : if a milestone is not an integer from 0 on, or gamma is negative.
+    ValueError : if a milestone is not an integer from 0 on, or gamma is negative or not finite.
     """
 
     def __init__(self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1) -> None:
         milestones = list(milestones)
         for milestone in milestones:
-            check_count("each milestone", milestone, least=0)
+            check_integer("each milestone", milestone, least=0)
         check_not_negative("gamma", gamma)
         self.milestones, self.gamma = sorted(milestones), gamma
         super().__init__(optimizer)
@@ -111,11 +111,11 @@ class StepLR(Schedule):
 
     Raises
     ------
-    ValueError : if step_size is not an integer from 1 on, or gamma is negative.
+    ValueError : if step_size is not an integer from 1 on, or gamma is negative or not finite.
     """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
-        check_count("step_size", step_size)
+        check_integer("step_size", step_size)
         check_not_negative("gamma", gamma)
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer)
@@ -130,7 +130,7 @@ class CosineAnnealingLR(Schedule):
 
     Raises
     ------
-    ValueError : if T_max is not above 0, or eta_min is negative.
+    ValueError : if T_max is not above 0, or eta_min is negative or not finite.
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
@@ -184,10 +184,10 @@ class OneCycleLR(Schedule):
                     "OneCycleLR needs total_steps, or epochs and steps_per_epoch; "
                     f"got epochs={epochs} and steps_per_epoch={steps_per_epoch}"
                 )
-            check_count("epochs", epochs)
-            check_count("steps_per_epoch", steps_per_epoch)
+            check_integer("epochs", epochs)
+            check_integer("steps_per_epoch", steps_per_epoch)
             total_steps = epochs * steps_per_epoch
-        check_count("total_steps", total_steps)
+        check_integer("total_steps", total_steps)
         check_number("pct_start", pct_start, lambda number: 0 <= number <= 1, "a number in [0, 1]")
         check_not_negative("max_lr", max_lr)
         check_positive("div_factor", div_factor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,7 +44,7 @@ class SGD(Optimizer):
         """Also momentum, and what Nesterov's needs."""
         super().check_options(group)
         check_not_negative("momentum", group["momentum"])
-        check_number("dampening", group["dampening"], lambda number: number == number, "a number")
+        check_number("dampening", group["dampening"], math.isfinite, "a finite number")
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             momentum, dampening = group["momentum"], group["dampening"]
             raise ValueError(

@@ -8,8 +8,9 @@ from minires import nn, optim
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"lr": -1}, "lr must be a number that is not negative, got -1"),
-        ({"eps": -1e-8}, "eps must be a number that is not negative, got -1e-08"),
+        ({"lr": -1}, "lr must be a finite number that is not negative, got -1"),
+        ({"eps": -1e-8}, "eps must be a finite number that is not negative, got -1e-08"),
+        ({"eps": float("inf")}, "eps must be a finite number that is not negative, got inf"),
         ({"betas": (0.9, 1.0)}, r"betas\[1\] must be a number in \[0, 1\), got 1.0"),
         ({"betas": 0.9}, r"betas must be two numbers in \[0, 1\), got 0.9"),
         ({"betas": (0.9,)}, r"betas must be two numbers in \[0, 1\), got \(0.9,\)"),

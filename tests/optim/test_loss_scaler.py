@@ -1,11 +1,17 @@
+import inspect
 import json
+import re
+import textwrap
 
 import numpy as np
 import pytest
 
 import minires as mr
+from minires import functional as F
 from minires import nn, optim
 from minires.errors import CheckpointError, DtypeError
+
+RANGE = r"must be a number from 2\*\*-126 to 2\*\*126, so that float32 holds it and its inverse"
 
 
 def parameter(*values, dtype=np.float32):
@@ -52,17 +58,53 @@ def test_the_scale_doubles_after_as_many_steps_without_an_overflow_in_between():
     assert scales == [8, 8, 16, 16, 16, 8, 8, 8, 16]
 
 
-def test_the_scale_and_its_inverse_stay_float32():
+def test_the_scale_and_its_inverse_stay_normal_numbers_in_float32():
     p = parameter(0.0)
     for scaler, gradient in (
-        (optim.LossScaler(2.0**127, growth_interval=1), 0),
+        (optim.LossScaler(2.0**126, growth_interval=1), 0),
         (optim.LossScaler(2.0**-126), np.inf),
     ):
         before = scaler.get_scale()
+        for x in (before, 1 / before):
+            assert np.finfo(np.float32).tiny <= np.float32(x) < np.inf
         p.grad = mr.tensor(np.array([gradient], np.float32))
         scaler.step(optim.SGD([p], lr=0))
         scaler.update()
         assert scaler.get_scale() == before
+
+
+@pytest.mark.parametrize("lower", ["set", "loaded"])
+def test_the_scale_grows_also_after_more_steps_than_a_lowered_interval(lower):
+    p, scaler = parameter(1.0), optim.LossScaler(8, growth_interval=9)
+    for _ in range(5):
+        scaled_step(scaler, p, optim.SGD([p], lr=0), 1)
+        scaler.update()
+    if lower == "set":
+        scaler.growth_interval = 3
+    else:
+        scaler.load_state_dict({**scaler.state_dict(), "growth_interval": 3})
+    scaled_step(scaler, p, optim.SGD([p], lr=0), 1)
+    scaler.update()
+    assert (scaler.get_scale(), scaler.state_dict()["_growth_tracker"]) == (16, 0)
+
+
+def test_an_update_needs_no_step_after_gradients_were_unscaled():
+    p, scaler = parameter(1.0), optim.LossScaler(8)
+    p.grad = mr.tensor(np.array([np.inf], np.float32))
+    scaler.unscale_(optim.SGD([p], lr=1))
+    scaler.update()
+    assert scaler.get_scale() == 4
+
+
+def test_the_loop_in_its_docstring_trains_in_float16():
+    loop = textwrap.dedent(inspect.getdoc(optim.LossScaler).split("\n\n")[1])
+    model = nn.Linear(3, 2).to(dtype="float16")
+    batch = mr.ones((4, 3), dtype="float16"), mr.tensor(np.array([0, 1, 1, 1]))
+    names = {"optim": optim, "F": F, "model": model, "batches": [batch] * 3}
+    names["optimizer"] = optimizer = optim.SGD(model.parameters(), lr=0.1)
+    exec(loop, names)
+    assert {p.grad.dtype for p in model.parameters()} == {np.dtype(np.float32)}
+    assert set(optimizer.state) == {0, 1}
 
 
 def test_gradients_that_float16_loses_arrive_in_float32():
@@ -110,8 +152,13 @@ def test_two_optimizers_share_a_scale_and_skip_each_for_itself():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"init_scale": 0}, "init_scale must be a number above 0, got 0"),
-        ({"init_scale": float("inf")}, "init_scale must be a number above 0, got inf"),
+        ({"init_scale": 0}, f"init_scale {RANGE}, got 0"),
+        ({"init_scale": float("inf")}, f"init_scale {RANGE}, got inf"),
+        ({"init_scale": float("nan")}, f"init_scale {RANGE}, got nan"),
+        ({"init_scale": "8"}, f"init_scale {RANGE}, got '8'"),
+        ({"init_scale": 1e300}, rf"init_scale {RANGE}, got 1e\+300"),
+        ({"init_scale": 1e-50}, f"init_scale {RANGE}, got 1e-50"),
+        ({"init_scale": 2**127}, f"init_scale {RANGE}, got {2**127}"),  # its inverse is subnormal
         ({"growth_factor": 1}, "growth_factor must be a finite number above 1, got 1"),
         ({"growth_factor": "2"}, "growth_factor must be a finite number above 1, got '2'"),
         ({"backoff_factor": 1}, "backoff_factor must be a number between 0 and 1, got 1"),
@@ -136,16 +183,16 @@ def test_calls_out_of_order_are_told():
     optimizer = optim.SGD([p], lr=1)
     with pytest.raises(RuntimeError, match="no optimizer has stepped since the last update"):
         scaler.update()
-    with pytest.raises(ValueError, match=r"no parameter of the optimiser SGD has a gradient: call scale\(loss\)"):
+    with pytest.raises(ValueError, match=r"no parameter of the optimizer SGD has a gradient: call scale\(loss\)"):
         scaler.step(optimizer)
     p.grad = mr.ones((1,))
     scaler.unscale_(optimizer)
-    with pytest.raises(RuntimeError, match="the optimiser SGD has unscaled gradients already"):
+    with pytest.raises(RuntimeError, match="the optimizer SGD has unscaled gradients already"):
         scaler.unscale_(optimizer)
     scaler.step(optimizer)
-    with pytest.raises(RuntimeError, match="unscale_: the optimiser SGD has stepped already"):
+    with pytest.raises(RuntimeError, match="unscale_: the optimizer SGD has stepped already"):
         scaler.unscale_(optimizer)
-    with pytest.raises(RuntimeError, match=r"step: the optimiser SGD has stepped already; call update\(\)"):
+    with pytest.raises(RuntimeError, match=r"step: the optimizer SGD has stepped already; call update\(\)"):
         scaler.step(optimizer)
     scaler.update()
     scaler.step(optimizer)
@@ -183,5 +230,7 @@ def test_a_scale_can_be_set():
     scaler = optim.LossScaler()
     scaler.update(new_scale=4)
     assert scaler.get_scale() == 4
-    with pytest.raises(ValueError, match="new_scale must be a number above 0, got -1"):
-        scaler.update(-1)
+    for value in (-1, 1e300, 1e-50):
+        with pytest.raises(ValueError, match=f"new_scale {RANGE}, got {re.escape(str(value))}"):
+            scaler.update(value)
+    assert scaler.get_scale() == 4

@@ -100,7 +100,7 @@ def test_a_group_can_be_added_and_begins_its_own_state(make):
         ([], TypeError, "group 1 is a list"),
         ({"lr": 1}, ValueError, 'group 1 has no "params"'),
         ({"params": [np.zeros(1)]}, TypeError, "parameter 0 of group 1"),
-        ({"params": [parameter(1.0)], "lr": -1}, ValueError, "lr must be a number that is not negative, got -1"),
+        ({"params": [parameter(1.0)], "lr": -1}, ValueError, "lr must be a finite number that is not negative, got -1"),
     ],
 )
 def test_a_group_that_does_not_fit_is_not_added(group, error, text):
@@ -193,7 +193,7 @@ def test_an_option_set_out_of_range_stops_the_step_before_it_begins():
     a, b = with_gradient(1.0), with_gradient(1.0)
     optimizer = optim.SGD([{"params": a}, {"params": b}], lr=0.1)
     optimizer.param_groups[1]["lr"] = None
-    with pytest.raises(ValueError, match="lr must be a number that is not negative, got None"):
+    with pytest.raises(ValueError, match="lr must be a finite number that is not negative, got None"):
         optimizer.step()
     assert a.item() == 1.0
 
@@ -253,8 +253,8 @@ def sgd_group(**options):
         (lambda saved: {**saved, "param_groups": 3}, "'param_groups' must be a list of dictionaries, got 3"),
         (lambda saved: {**saved, "param_groups": []}, "saved are 0 parameter groups, but here are 1"),
         (lambda saved: {**saved, "param_groups": [{"lr": 1}]}, r"saved group 0 has the options \['lr'\], but here are"),
-        (sgd_group(lr=-5), "saved group 0 does not fit: lr must be a number that is not negative, got -5"),
-        (sgd_group(lr="big"), "lr must be a number that is not negative, got 'big'"),
+        (sgd_group(lr=-5), "saved group 0 does not fit: lr must be a finite number that is not negative, got -5"),
+        (sgd_group(lr="big"), "lr must be a finite number that is not negative, got 'big'"),
         (sgd_group(momentum=0.0, nesterov=True), "Nesterov momentum needs a momentum above 0.* got momentum 0.0"),
         (lambda saved: {**saved, "state": []}, "saved 'state' must be a dictionary, got a list"),
         (sgd_state(np.zeros(2, np.float32), place=1), "a state of parameter 1, but here are 0 to 0"),
