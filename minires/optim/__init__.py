@@ -1,4 +1,4 @@
-"""Optimisers, learning-rate schedules and loss scaling, with PyTorch's names, argument orders and formulas.
+"""Optimizers, learning-rate schedules and loss scaling, with PyTorch's names, argument orders and formulas.
 
 Defaults are PyTorch's too, with one exception: `OneCycleLR` leaves the momentum alone, which in PyTorch is
 ``cycle_momentum=False`` and not the default.

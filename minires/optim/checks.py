@@ -31,7 +31,7 @@ def check_parameter(parameter: Any, where: str) -> None:
         raise GraphError(f"{where} is a view of another tensor; give that one, or a copy, mr.tensor(x)")
 
 
-def check_gradient(gradient: Any, parameter: Tensor, where: str) -> None:
+def check_parameter_gradient(gradient: Any, parameter: Tensor, where: str) -> None:
     """Make sure that nothing can fail once a step has begun."""
     if not isinstance(gradient, Tensor):
         raise TypeError(f"the gradient of {where} is a {type(gradient).__name__}; set .grad to a tensor, or None")
@@ -45,23 +45,24 @@ def check_gradient(gradient: Any, parameter: Tensor, where: str) -> None:
             found, expected = _look(g), _look(p)
             raise error(f"the gradient of {where} is {found}, but the parameter is {expected}; nothing was changed")
     if p.dtype.kind != "f":
-        raise DtypeError(f"{where} is {_look(p)}; optimisers update floating-point numbers")
+        raise DtypeError(f"{where} is {_look(p)}; optimizers update floating-point numbers")
     kernels.choose(g)  # raises DeviceError where `using` asks for a set that cannot compute this
 
 
 def check_kept(name: str, value: Any, parameter: Tensor | None, place: int) -> None:
-    """Make sure that a saved array looks like its ``parameter``; without one, that a saved count is one."""
+    """Make sure that a saved array is like its ``parameter``, on any device; without one, that a saved count is one."""
     if parameter is None:
         if not (isinstance(value, Integral) and int(value) >= 0):
             raise CheckpointError(f"the saved {name} of parameter {place} must be an integer from 0 on, got {value!r}")
         return
-    found, like = _look(value) if is_array(value) else f"a {type(value).__name__}", parameter.array
-    if found != _look(like, wide_dtype(like.dtype)):
+    like = parameter.array
+    if not (is_array(value) and (value.shape, value.dtype) == (like.shape, wide_dtype(like.dtype))):
+        found = _look(value) if is_array(value) else f"a {type(value).__name__}"
         wanted = f" and needs {wide_dtype(like.dtype)}" if like.dtype == np.float16 else ""
         raise CheckpointError(
             f"the saved {name} of parameter {place} is {found}, but the parameter is {_look(like)}{wanted}"
         )
 
 
-def _look(array: Array, dtype: Any = None) -> str:
-    return f"{array.dtype if dtype is None else dtype} of shape {array.shape} on {device_of(array)}"
+def _look(array: Array) -> str:
+    return f"{array.dtype} of shape {array.shape} on {device_of(array)}"

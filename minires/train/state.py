@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from minires import checkpoint, optim, random
-from minires.device import asarray
 from minires.errors import CheckpointError
 from minires.nn import Module
 from minires.train import sources
@@ -108,7 +107,7 @@ class Run:
         for name, value in tensors.items():
             if name.startswith(_OPTIMIZER):
                 _, place, key = name.split(".", 2)
-                kept.setdefault(int(place), {})[key] = asarray(value.array, self.settings.device)
+                kept.setdefault(int(place), {})[key] = value.array
         self.model.load_state_dict(_without_prefix(tensors))
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": kept})
         random.set_state(state)

@@ -3,10 +3,12 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 from half_training import half_is_close, training
 
 import minires as mr
 from minires import nn, optim
+from minires.device import asnumpy, device_of
 
 
 def parameters(*dtypes):
@@ -39,6 +41,22 @@ def test_updates_smaller_than_float16_sees_add_up():
     for _ in range(64):
         optimizer.step()
     assert (p.numpy() == 1 - 64 * 2.0**-14).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_state_saved_on_the_cpu_continues_there(dtype):
+    there, here = parameters(dtype)[0], nn.Parameter(mr.ones((3, 5), dtype=dtype))
+    here.grad = mr.ones((3, 5), dtype=dtype)
+    first, second = (optim.Adam([p], lr=2.0**-6) for p in (here, there))
+    first.step()
+    second.load_state_dict(first.state_dict())
+    arrays = {name: value for name, value in second.state[0].items() if name != "step"}
+    assert {device_of(array) for array in arrays.values()} == {"cuda:0"}
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(asnumpy(array), first.state[0][name])
+    second.step()
+    first.load_state_dict(second.state_dict())
+    assert {device_of(first.state[0][name]) for name in arrays} == {"cpu"}
 
 
 def test_a_scaled_step_waits_once_and_takes_few_launches(device):

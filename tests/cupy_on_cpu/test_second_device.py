@@ -147,6 +147,18 @@ def test_one_optimizer_and_its_scaler_serve_both_devices():
         assert (p.numpy() == -1).all()
 
 
+def test_an_optimizers_state_moves_there():
+    ps = [nn.Parameter(mr.ones((3, 5), device=f"cuda:{n}")) for n in (0, 1)]
+    first, second = (optim.SGD([p], lr=0.5, momentum=0.5) for p in ps)
+    for p, optimizer in zip(ps, (first, second), strict=True):
+        p.grad = mr.ones((3, 5), device=p.device)
+        if optimizer is second:
+            optimizer.load_state_dict(first.state_dict())
+        optimizer.step()
+    assert [device_of(optimizer.state[0]["velocity"]) for optimizer in (first, second)] == ["cuda:0", "cuda:1"]
+    assert (ps[1].numpy() == 1 - 0.5 * 1.5).all()
+
+
 def test_batches_are_sent_there():
     rng = np.random.default_rng(0)
     images = Dataset(rng.integers(0, 256, (11, 3, 4, 5), np.uint8), rng.integers(0, 2, 11), ("cat", "dog"))

@@ -91,18 +91,40 @@ def test_float16_and_float32_parameters_go_together():
 @pytest.mark.parametrize(
     ("kept", "text"),
     [
-        ({"velocity": np.zeros(3, np.float32)}, r"is \['velocity'\], but SGD keeps \['master', 'velocity'\]"),
+        ({"velocity": np.zeros(3, np.float16)}, "velocity of parameter 0 is float16 .* and needs float32"),
+        ({"master": np.zeros(3, np.float32), "m": 0}, r"is \['master', 'm'\], but SGD keeps \['velocity'\]"),
         ({"master": np.zeros(3, np.float16)}, "master of parameter 0 is float16 .* and needs float32"),
         ({"master": np.zeros(2, np.float32)}, r"master of parameter 0 is float32 of shape \(2,\)"),
     ],
 )
-def test_a_saved_state_without_a_fitting_master_is_refused(kept, text):
+def test_a_saved_state_that_float16_could_not_have_kept_is_refused(kept, text):
     optimizer = optim.SGD([parameter(np.float16)], lr=1)
     with pytest.raises(CheckpointError, match=text):
         optimizer.load_state_dict({**optimizer.state_dict(), "state": {0: kept}})
 
 
-def test_a_master_of_a_float32_parameter_is_refused():
-    optimizer = optim.SGD([parameter(np.float32)], lr=1)
-    with pytest.raises(CheckpointError, match=r"is \['master'\], but SGD keeps \['velocity'\]"):
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": {0: {"master": np.zeros(3, np.float32)}}})
+@makers
+def test_a_state_of_float32_continues_in_float16_by_masters_made_of_the_parameters(make):
+    _, optimizer = stepped(make, np.float32, 7)
+    p, q = parameter(np.float16), parameter(np.float32)
+    half, single = make([p]), make([q])
+    for other, x in ((half, p), (single, q)):
+        other.load_state_dict(optimizer.state_dict())
+        x.grad = mr.ones(3, dtype=x.dtype)
+        other.step()
+    assert (half.state[0].pop("master") == q.numpy()).all()
+    np.testing.assert_equal(half.state_dict(), single.state_dict())
+    assert (p.numpy() == q.numpy().astype(np.float16)).all()
+
+
+@makers
+def test_a_state_of_float16_continues_in_float32_without_its_masters(make):
+    _, half = stepped(make, np.float16, 7)
+    _, single = stepped(make, np.float32, 7)
+    p = parameter(np.float32)
+    optimizer = make([p])
+    optimizer.load_state_dict(half.state_dict())
+    np.testing.assert_equal(optimizer.state_dict(), {**single.state_dict(), "state": {0: dict(single.state[0])}})
+    p.grad = mr.ones(3)
+    optimizer.step()
+    assert "master" not in optimizer.state[0]
