@@ -6,6 +6,7 @@ broadcast is summed back to its shape.
 
 from __future__ import annotations
 
+import cmath
 import numbers
 from typing import Any
 
@@ -149,6 +150,8 @@ def _lift(value: Any, like: Tensor) -> Tensor:
     inexact = kind in "biu" and (number is None or number != value or (kind == "b" and not _is_bool(value)))
     if number is None or inexact:
         raise DtypeError(f"{value!r} would change the dtype of a {like.dtype} tensor; convert it with .to(dtype)")
+    if (np.isinf(number) and not cmath.isinf(complex(value))) or (number == 0 and value != 0):  # type: ignore[arg-type]
+        raise DtypeError(f"{value!r} is {number} in {like.dtype}; convert the tensor with .to(dtype)")
     # Of the same kind, so that array doubles meet their own; and CuPy takes () for no shape at all.
     with on_device_of(like.array):
         made = xp_of(like.array).empty_like(like.array, shape=(1,)).reshape(())

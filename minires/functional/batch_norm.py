@@ -11,7 +11,7 @@ from minires import kernels
 from minires.autograd.backward import grad
 from minires.autograd.op import recording
 from minires.autograd.tensor import Tensor
-from minires.device import Array, asarray, same_device, same_dtype, xp_of
+from minires.device import Array, asarray, same_device, wide_dtype, xp_of
 from minires.errors import DtypeError, GraphError, ShapeError
 from minires.functional.activation import Rectified
 from minires.functional.kernel_op import KernelOp
@@ -85,13 +85,14 @@ class BatchNormGrads(KernelOp):
 
 def _grads(gy: Tensor, x: Tensor, gamma: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """What `BatchNormGrads` computes, as a composition that can be differentiated to any order."""
-    M, axes = x.size // x.shape[1], (0, 2, 3)
-    centred = x - x.mean(axes, keepdim=True)
-    inv_std = ((centred * centred).mean(axes, keepdim=True) + eps) ** -0.5
+    M, own = x.size // x.shape[1], x.dtype
+    gy, x, gamma = (t.to(wide_dtype(own)) for t in (gy, x, gamma))
+    centred = x - x.mean(_AXES, keepdim=True)
+    inv_std = ((centred * centred).mean(_AXES, keepdim=True) + eps) ** -0.5
     x_hat = centred * inv_std
-    gbeta, ggamma = gy.sum(axes, keepdim=True), (gy * x_hat).sum(axes, keepdim=True)
+    gbeta, ggamma = gy.sum(_AXES, keepdim=True), (gy * x_hat).sum(_AXES, keepdim=True)
     gx = gamma.reshape(1, -1, 1, 1) * inv_std * (gy - gbeta / M - x_hat * ggamma / M)
-    return gx, ggamma.reshape(-1), gbeta.reshape(-1)
+    return gx.to(own), ggamma.reshape(-1).to(own), gbeta.reshape(-1).to(own)
 
 
 class BatchNormActInference(Rectified):
@@ -125,8 +126,10 @@ class BatchNormActInference(Rectified):
             found = self.kernels.batch_norm_inference_grads(gz.array, x.array, gamma.array, mean, inv_std)
             return *(Tensor(a) for a in found), gz
         scale = Tensor(inv_std).reshape(1, -1, 1, 1)
+        g, x, gamma = (t.to(scale.dtype) for t in (gz, x, gamma))
         x_hat = (x - Tensor(mean).reshape(1, -1, 1, 1)) * scale
-        return gz * (gamma.reshape(1, -1, 1, 1) * scale), (gz * x_hat).sum(_AXES), gz.sum(_AXES), gz
+        found = g * (gamma.reshape(1, -1, 1, 1) * scale), (g * x_hat).sum(_AXES), g.sum(_AXES)
+        return *(t.to(gz.dtype) for t in found), gz
 
 
 def batch_norm(
@@ -148,7 +151,7 @@ def batch_norm(
     Parameters
     ----------
     x : (N, C, H, W)
-    running_mean, running_var : (C,); None only when training
+    running_mean, running_var : (C,), in float32 for an x in float16; None only when training
     weight, bias : gamma and beta, (C,); None for ones and zeros
     training : by the batch's statistics
     momentum : the weight of the batch in the running tensors
@@ -213,7 +216,9 @@ def batch_norm_act(
             if tensor.shape != (C,):
                 raise ShapeError(f"{name} has shape {tensor.shape}, but an input of shape {x.shape} needs ({C},)")
             same_device(x.array, tensor.array)
-            same_dtype(x.array, tensor.array)
+            wanted = wide_dtype(x.dtype) if name.startswith("running") else x.dtype
+            if tensor.dtype != wanted:
+                raise DtypeError(f"{name} is in {tensor.dtype}, but an input in {x.dtype} needs {wanted}")
     gamma = weight if weight is not None else _constant(1.0, x)
     beta = bias if bias is not None else _constant(0.0, x)
     if not training:

@@ -11,7 +11,7 @@ import operator
 from typing import Any, NamedTuple
 
 from minires.autograd.tensor import Tensor
-from minires.device import Array
+from minires.device import Array, wide_dtype
 from minires.errors import ShapeError
 from minires.functional.kernel_op import KernelOp
 from minires.functional.shape import broadcast_to
@@ -42,6 +42,22 @@ class Sum(_Reduction):
         return broadcast_to(gy.reshape(self.kept), self.shape)
 
 
+class Mean(_Reduction):
+    """The mean over some axes."""
+
+    def forward(self, a: Array, *, dim: Any, keepdim: bool) -> Any:
+        """Average."""
+        y = self.kernels.mean(a, dim, keepdim)
+        self.remember(a, dim)
+        self.save_constant(a.size / y.size if y.size and a.size else float("nan"))
+        return y
+
+    def backward(self, gy: Tensor) -> Any:
+        """Every element gets its share of gy; halves may hold that, but not the number of elements."""
+        share = gy.to(wide_dtype(gy.dtype)) / self.constants[0]
+        return broadcast_to(share.to(gy.dtype).reshape(self.kept), self.shape)
+
+
 class Var(_Reduction):
     """The variance over some axes."""
 
@@ -57,7 +73,8 @@ class Var(_Reduction):
         """gy · 2 (a − mean) / (M − correction). What the mean owes to a cancels: distances from it sum to 0."""
         (a,), (dim, degrees) = self.saved, self.constants
         scale = 2.0 / degrees if degrees else float("nan")
-        return (a - mean(a, dim, keepdim=True)) * (gy.reshape(self.kept) * scale)
+        x, g = (t.to(wide_dtype(a.dtype)) for t in (a, gy))
+        return ((x - mean(x, dim, keepdim=True)) * (g.reshape(self.kept) * scale)).to(a.dtype)
 
 
 class Extremum(_Reduction):
@@ -104,9 +121,9 @@ def mean(a: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     Raises
     ------
     ShapeError : if there is no such axis.
+    DtypeError : for integers.
     """
-    total = sum(a, dim, keepdim)
-    return total / (a.size / total.size if total.size and a.size else float("nan"))
+    return Mean.apply(a, dim=_dims(dim), keepdim=keepdim)  # type: ignore[no-any-return]
 
 
 def var(

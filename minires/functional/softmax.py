@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minires.autograd.tensor import Tensor
-from minires.device import Array, full_like, xp_of
+from minires.device import Array, full_like, wide_dtype, xp_of
 from minires.errors import DtypeError
 from minires.functional.elementary import exp
 from minires.functional.kernel_op import KernelOp
@@ -86,11 +86,11 @@ class CrossEntropyGrad(KernelOp):
 def _weights(gy: Tensor, labels: Array, *, ignore_index: int, reduction: str, **_: Any) -> Tensor:
     """(N, 1): what the loss's gradient gives to each row; 0 where the row does not count."""
     xp = xp_of(labels)
-    counts = xp.empty_like(gy.array, shape=labels.shape)
+    counts = xp.empty_like(gy.array, shape=labels.shape, dtype=wide_dtype(gy.dtype))
     counts[...] = labels != ignore_index
     if reduction == "mean":
         counts = counts / xp.maximum(counts.sum(), 1)
-    return (gy * Tensor(counts)).reshape(-1, 1)
+    return (gy.to(counts.dtype) * Tensor(counts)).to(gy.dtype).reshape(-1, 1)
 
 
 def softmax(x: Tensor, dim: int = -1) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minires.device import Array, Size, same_dtype
+from minires.device import Array, Size, same_dtype, wide_dtype
 from minires.errors import DtypeError, ShapeError
 from minires.geometry import Geometry, Window, adaptive_windows
 
@@ -27,6 +27,13 @@ def check_batch_norm(x: Array, *per_channel: Array) -> int:
         if array.shape != (x.shape[1],):
             raise ShapeError(f"an input of shape {x.shape} needs ({x.shape[1]},) values per channel, got {array.shape}")
     return int(x.shape[0] * x.shape[2] * x.shape[3])
+
+
+def check_statistics(dtype: Any, *statistics: Array) -> None:
+    """Raise DtypeError unless a batch norm's statistics are as wide as those of images of this dtype."""
+    for array in statistics:
+        if array.dtype != wide_dtype(dtype):
+            raise DtypeError(f"statistics of images in {dtype} are in {wide_dtype(dtype)}, not in {array.dtype}")
 
 
 def check_per_channel(name: str, numbers: Array | None, y: Array) -> None:

@@ -121,6 +121,8 @@ class BatchNorm2d(Module):
     ShapeError : if num_features is not positive.
     """
 
+    statistics = ("running_mean", "running_var")
+
     def __init__(
         self,
         num_features: int,

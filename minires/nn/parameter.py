@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from minires.autograd.tensor import Tensor
-from minires.device import Array, asarray, copied, is_array, on_device_of, xp_of
+from minires.device import Array, asarray, copied, is_array, on_device_of, wide_dtype, xp_of
 from minires.errors import CheckpointError
 from minires.functional.creation import tensor
 
@@ -40,16 +40,22 @@ def each_once(named: Iterable[tuple[str, T]]) -> Iterator[tuple[str, T]]:
             yield name, value
 
 
-def converted(value: Tensor, wanted: tuple[Any, ...], device: str | None, dtype: Any) -> Tensor:
+def converted(value: Tensor, wanted: tuple[Any, ...], device: str | None, dtype: Any, statistic: bool) -> Tensor:
     """``value`` as `Tensor.to` converts it, as a leaf of the same class; ``value`` itself where nothing changes.
 
     Integers keep their dtype. A frozen parameter stays frozen, and hooks on a parameter's gradient stay in place.
+
+    Parameters
+    ----------
+    value : a parameter or buffer
+    wanted, device : as those of `Module.to`
+    dtype : the one that is wanted; None for the value's own
+    statistic : whether it becomes no less than float32
     """
-    plain = value.detach()
-    if value.dtype.kind in "fc":
-        new = plain.to(*wanted, device=device, dtype=dtype)
-    else:
-        new = plain.to(*wanted, value.dtype, device=device)  # the dtype named last counts
+    plain, own = value.detach(), value.dtype
+    if dtype is not None and own.kind in "fc":
+        own = wide_dtype(dtype) if statistic else dtype
+    new = plain.to(*wanted, own, device=device)  # the dtype named last counts
     if new is plain:
         return value
     if not isinstance(value, Parameter):

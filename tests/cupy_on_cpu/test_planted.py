@@ -91,7 +91,7 @@ SOURCES = [  # mistake, kernel; text of the kernel's source, text instead; what 
     ("one window too many", "conv2d_input_grad", "p >= P)", "p > P)", *WRONG),
     ("a pixel beside the image", "conv2d", "w < W", "w <= W", *WRONG),
     ("R and S confused", "conv2d_weight_grad", "s = rest % S; rest /= S;", "s = rest % R; rest /= R;", *WRONG),
-    ("a term forgotten", "batch_norm_grads", " - gbeta * Wide(share)", "", *WRONG),
+    ("a term forgotten", "batch_norm_grads", " - Wide(of_beta)", "", *WRONG),
     ("the last of equal maxima", "max_pool2d_winners", "value > y", "value >= y", *WRONG),
     ("pixels never written", "conv2d_input_grad", "        gx[((", "        if (w) gx[((", *NAN),
     ("a channel never written", "batch_norm", DONE, "if (c >= C - 1) return;", *NAN),

@@ -10,6 +10,7 @@ from minires.kernels.cuda.batch_norm import (
 )
 from minires.kernels.cuda.conv import conv2d, conv2d_act, conv2d_grads, conv2d_input_grad, conv2d_weight_grad
 from minires.kernels.cuda.elementwise import blend_, dropout
+from minires.kernels.cuda.linear import linear, linear_grads
 from minires.kernels.cuda.masters import follow_, narrow_, unscale
 from minires.kernels.cuda.optim import adam_, sgd_
 from minires.kernels.cuda.pooling import max_pool2d, max_pool2d_grad, max_pool2d_winners
@@ -43,6 +44,8 @@ __all__ = [
     "cross_entropy_grad",
     "dropout",
     "follow_",
+    "linear",
+    "linear_grads",
     "max_pool2d",
     "max_pool2d_grad",
     "max_pool2d_winners",

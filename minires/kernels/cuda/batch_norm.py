@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from minires.device import Array, same_dtype, xp_of
+from minires.device import Array, same_dtype, wide_dtype, xp_of
 from minires.errors import ShapeError
-from minires.kernels.checks import check_batch_norm, check_gradient, check_shortcut
+from minires.kernels.checks import check_batch_norm, check_gradient, check_shortcut, check_statistics
 from minires.kernels.cuda.layout import cnhw, nchw_view
 from minires.kernels.cuda.raw import THREADS, element_kernel, launch
 
@@ -43,7 +43,7 @@ def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, 
     Returns
     -------
     y : (N, C, H, W), dtype of x
-    mean, var, inv_std : (C,); var is the biased variance
+    mean, var, inv_std : (C,), of halves in float32; var is the biased variance
 
     Raises
     ------
@@ -61,7 +61,8 @@ def batch_norm_inference(x: Array, gamma: Array, beta: Array, mean: Array, var: 
     Parameters
     ----------
     x : (N, C, H, W) float array
-    gamma, beta, mean, var : (C,) arrays of the same dtype
+    gamma, beta : (C,) arrays of the same dtype
+    mean, var : (C,) arrays of the same dtype, of halves in float32
     eps : keeps the root away from zero
 
     Returns
@@ -114,7 +115,7 @@ def batch_norm_act(
     Returns
     -------
     y : (N, C, H, W), dtype of x
-    mean, var, inv_std : (C,)
+    mean, var, inv_std : (C,), of halves in float32
 
     Raises
     ------
@@ -129,7 +130,7 @@ def batch_norm_act(
         raise ShapeError(f"batch norm needs more than one value per channel when training, got shape {x.shape}")
     dtype, xp, C = same_dtype(x, gamma, beta), xp_of(x), x.shape[1]
     image = cnhw(x)
-    mean, var, inv_std = (xp.empty(C, dtype) for _ in range(3))
+    mean, var, inv_std = (xp.empty(C, wide_dtype(dtype)) for _ in range(3))
     parts, found = _parts(C, M), xp.empty((C, _parts(C, M), 2))
     long, blocks = np.int64(M), (-(-C // THREADS),)
     launch(_REDUCTIONS, "statistics", dtype, (C, parts), (image, found, long))
@@ -146,7 +147,8 @@ def batch_norm_act_inference(
     Parameters
     ----------
     x : (N, C, H, W) array
-    gamma, beta, mean, var : (C,) arrays of the same dtype
+    gamma, beta : (C,) arrays of the same dtype
+    mean, var : (C,) arrays of the same dtype, of halves in float32
     shortcut, relu, eps : as in `batch_norm_act`
 
     Returns
@@ -161,7 +163,7 @@ def batch_norm_act_inference(
     """
     check_shortcut(shortcut, x)
     check_batch_norm(x, gamma, beta, mean, var)
-    same_dtype(x, gamma, beta, mean, var)
+    check_statistics(same_dtype(x, gamma, beta), mean, var)
     inv_std = 1 / xp_of(x).sqrt(var + eps)
     return _apply(cnhw(x), gamma, beta, mean, inv_std, shortcut, relu)
 
@@ -202,22 +204,24 @@ def batch_norm_act_grads(
     if relu:
         check_gradient(gy, y, "output")
     check_gradient(gy, x, "input")
-    dtype, xp, C = same_dtype(gy, x, gamma, mean, inv_std), xp_of(x), x.shape[1]
+    dtype, xp, C = same_dtype(gy, x, gamma), xp_of(x), x.shape[1]
+    check_statistics(dtype, mean, inv_std)
     gradient, image, outputs = cnhw(gy), cnhw(x), cnhw(y)
     mean, inv_std = xp.ascontiguousarray(mean), xp.ascontiguousarray(inv_std)
     ggamma, gbeta, gx = xp.empty(C, dtype), xp.empty(C, dtype), xp.empty_like(image)
+    shares = xp.empty((2, C))
     parts, found = _parts(C, M), xp.empty((C, _parts(C, M), 2))
     if M:
         numbers = np.int64(M), np.int32(relu)
         launch(_REDUCTIONS, "gradient_sums", dtype, (C, parts), (gradient, outputs, image, mean, found, *numbers))
     else:
         found.fill(0)
-    sizes = np.int32(C), np.int32(parts)
-    launch(_REDUCTIONS, "sums_of_parts", dtype, (-(-C // THREADS),), (found, inv_std, gbeta, ggamma, *sizes))
-    channels = [a.reshape(-1, 1, 1, 1) for a in (gamma, mean, inv_std, gbeta, ggamma)]
+    sizes = np.int32(C), np.int32(parts), np.float64(max(M, 1))
+    launch(_REDUCTIONS, "sums_of_parts", dtype, (-(-C // THREADS),), (found, inv_std, gbeta, ggamma, shares, *sizes))
+    channels = [a.reshape(-1, 1, 1, 1) for a in (gamma, mean, inv_std, *shares)]
     kept = relu and wants_shortcut
     gz = [xp.empty_like(image)] if kept else []
-    _input_gradient(relu, kept)(gradient, outputs, image, *channels, 1 / max(M, 1), gx, *gz)
+    _input_gradient(relu, kept)(gradient, outputs, image, *channels, gx, *gz)
     gshortcut = None if not wants_shortcut else nchw_view(gz[0]) if kept else gy
     return nchw_view(gx), ggamma, gbeta, gshortcut
 
@@ -259,7 +263,7 @@ extern "C" __global__ void statistics(const T *x, double *found, long long M) {
 
 // Thread c: (3).
 extern "C" __global__ void mean_and_variance(
-    const double *found, T *mean, T *var, T *inv_std, int C, int parts, long long M, double eps) {
+    const double *found, Wide *mean, Wide *var, Wide *inv_std, int C, int parts, long long M, double eps) {
     const int c = blockIdx.x * blockDim.x + threadIdx.x;
     if (c >= C) return;
     found += 2 * (long long)c * parts;
@@ -277,10 +281,10 @@ extern "C" __global__ void mean_and_variance(
 
 // Block (c, part): sums of gz and gz · (x − mean) over a part of channel c.
 extern "C" __global__ void gradient_sums(
-    const T *gy, const T *y, const T *x, const T *means, double *found, long long M, int relu) {
+    const T *gy, const T *y, const T *x, const Wide *means, double *found, long long M, int relu) {
     const long long start = M * blockIdx.y / gridDim.y, stop = M * (blockIdx.y + 1) / gridDim.y;
     const long long channel = blockIdx.x * M;
-    const T mean = means[blockIdx.x];
+    const Wide mean = means[blockIdx.x];
     double sum = 0, products = 0;
     for (long long i = channel + start + threadIdx.x; i < channel + stop; i += THREADS) {
         const T gz = relu && !(y[i] > 0) ? T(0) : gy[i];
@@ -296,9 +300,9 @@ extern "C" __global__ void gradient_sums(
     }
 }
 
-// Thread c: gbeta and ggamma.
+// Thread c: gbeta and ggamma, and what they share out to each of M pixels, none of it rounded to halves.
 extern "C" __global__ void sums_of_parts(
-    const double *found, const T *inv_std, T *gbeta, T *ggamma, int C, int parts) {
+    const double *found, const Wide *inv_std, T *gbeta, T *ggamma, double *shares, int C, int parts, double M) {
     const int c = blockIdx.x * blockDim.x + threadIdx.x;
     if (c >= C) return;
     found += 2 * (long long)c * parts;
@@ -309,6 +313,8 @@ extern "C" __global__ void sums_of_parts(
     }
     gbeta[c] = sum;
     ggamma[c] = products * inv_std[c];
+    shares[c] = sum / M;
+    shares[C + c] = products * inv_std[c] / M;
 }
 """
 
@@ -318,7 +324,7 @@ def _normalised(shortcut: bool, relu: bool) -> Any:
     """(1)."""
     code = "Wide z = (x - mean) * (gamma * inv_std) + beta" + (" + shortcut;" if shortcut else ";")
     code += "y = z < 0 ? Wide(0) : z;" if relu else "y = z;"
-    inputs = "T x, T gamma, T beta, T mean, T inv_std" + ", T shortcut" * shortcut
+    inputs = "T x, T gamma, T beta, U mean, U inv_std" + ", T shortcut" * shortcut
     return element_kernel(inputs, "T y", code, f"minires_batch_norm{'_add' * shortcut}{'_relu' * relu}")
 
 
@@ -326,8 +332,8 @@ def _normalised(shortcut: bool, relu: bool) -> Any:
 def _input_gradient(relu: bool, keeps_gz: bool) -> Any:
     """(2), and gz."""
     code = "T masked = y > T(0) ? gy : T(0);" if relu else "T masked = gy;"
-    code += "gx = gamma * inv_std * (masked - gbeta * Wide(share) - (x - mean) * inv_std * ggamma * Wide(share));"
+    code += "gx = gamma * inv_std * (masked - Wide(of_beta) - (x - mean) * inv_std * Wide(of_gamma));"
     code += "gz = masked;" * keeps_gz
-    inputs = "T gy, T y, T x, T gamma, T mean, T inv_std, T gbeta, T ggamma, float64 share"
+    inputs = "T gy, T y, T x, T gamma, U mean, U inv_std, float64 of_beta, float64 of_gamma"
     name = f"minires_batch_norm_grad{'_relu' * relu}{'_kept' * keeps_gz}"
     return element_kernel(inputs, "T gx" + ", T gz" * keeps_gz, code, name)

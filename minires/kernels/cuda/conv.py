@@ -24,12 +24,13 @@ from typing import Any
 
 import numpy as np
 
-from minires.device import Array, Size, same_dtype, xp_of
+from minires.device import Array, Size, same_dtype, wide_dtype, xp_of
 from minires.errors import ShapeError
 from minires.geometry import Geometry
 from minires.kernels.checks import check_per_channel, check_shortcut
 from minires.kernels.cuda.layout import cnhw, kcrs_view, nchw_view, rsck
-from minires.kernels.cuda.raw import element_kernel, wide
+from minires.kernels.cuda.product import multiply
+from minires.kernels.cuda.raw import element_kernel
 from minires.kernels.cuda.window import each_window, window_kernel, window_numbers
 
 _COLUMNS = 256 << 20  # bytes of columns at once
@@ -57,15 +58,7 @@ def conv2d(x: Array, w: Array, geometry: Geometry) -> Array:
     """
     N, K, P, Q = geometry.check_conv(x.shape, w.shape)
     y: Array = xp_of(x).empty((K, N, P, Q), same_dtype(x, w))
-    if 0 in (x.size, w.size):
-        y.fill(0)
-        return nchw_view(y)
-    filters = _filters(w, geometry.groups)
-    for images, columns in _Columns(x, geometry, (P, Q)).parts():
-        target = _whole(y, images)
-        _multiply(filters.swapaxes(1, 2), columns, target.reshape(len(columns), -1, columns.shape[2]))  # (1)
-        if target is not y:
-            y[:, images] = target
+    _convolve(x, w, geometry, y)
     return nchw_view(y)
 
 
@@ -100,19 +93,21 @@ def conv2d_act(
 
     Identity that tests it: equal to the reference, within the rounding of its sums.
     """
-    result = conv2d(x, w, geometry)
-    check_per_channel("scale", scale, result)
-    check_per_channel("bias", bias, result)
-    check_shortcut(shortcut, result)
-    y = cnhw(result)
+    N, K, P, Q = geometry.check_conv(x.shape, w.shape)
+    y: Array = xp_of(x).empty((K, N, P, Q), same_dtype(x, w))
+    check_per_channel("scale", scale, nchw_view(y))
+    check_per_channel("bias", bias, nchw_view(y))
+    check_shortcut(shortcut, nchw_view(y))
     parts = {
         "scale": None if scale is None else scale.reshape(-1, 1, 1, 1),
         "bias": None if bias is None else bias.reshape(-1, 1, 1, 1),
         "shortcut": None if shortcut is None else shortcut.transpose(1, 0, 2, 3),
     }
     given = {name: part for name, part in parts.items() if part is not None}
+    z = xp_of(x).empty_like(y, dtype=wide_dtype(y.dtype)) if given and y.dtype == np.float16 else y
+    _convolve(x, w, geometry, z)
     if given or relu:
-        _finish(tuple(given), relu)(y, *given.values(), y)
+        _finish(tuple(given), relu)(z, *given.values(), y)
     return nchw_view(y)
 
 
@@ -203,6 +198,19 @@ def conv2d_grads(
     return _grads(gy, x if wants[1] else None, w if wants[0] else None, geometry, x.shape, w.shape)
 
 
+def _convolve(x: Array, w: Array, geometry: Geometry, y: Array) -> None:
+    """y (K, N, P, Q) by (1), whose shapes are checked; of halves, it may be in float32."""
+    if 0 in (x.size, w.size):
+        y.fill(0)
+        return
+    filters = _filters(w, geometry.groups)
+    for images, columns in _Columns(x, geometry, (y.shape[2], y.shape[3])).parts():
+        target = _whole(y, images)
+        multiply(filters.swapaxes(1, 2), columns, target.reshape(len(columns), -1, columns.shape[2]))  # (1)
+        if target is not y:
+            y[:, images] = target
+
+
 def _grads(
     gy: Array, x: Array | None, w: Array | None, geometry: Geometry, shape_x: tuple[int, ...], shape_w: tuple[int, ...]
 ) -> tuple[Array | None, Array | None]:
@@ -210,7 +218,7 @@ def _grads(
     xp, dtype = xp_of(gy), same_dtype(*(array for array in (gy, x, w) if array is not None))
     (N, C, *size), (K, _, R, S), G = shape_x, shape_w, geometry.groups
     gx: Any = None if w is None else xp.empty((C, N, *size), dtype)
-    gw: Any = None if x is None else xp.empty((G, R * S * C // G, K // G), dtype)
+    gw: Any = None if x is None else xp.empty((G, R * S * C // G, K // G), wide_dtype(dtype))
     if 0 in (*shape_x, *shape_w):
         for array in (gx, gw):
             if array is not None:
@@ -222,10 +230,9 @@ def _grads(
         if x is not None:
             for images, columns in _Columns(x, geometry, (gy.shape[2], gy.shape[3])).parts():
                 part = _whole(gradients, images, copy=True).reshape(G, K // G, columns.shape[2])
-                target = gw if images.start == 0 else xp.empty_like(gw, dtype)
-                _multiply(columns, part.swapaxes(1, 2), target)  # (2)
+                target = gw if images.start == 0 else xp.empty_like(gw)
+                multiply(columns, part.swapaxes(1, 2), target)  # (2)
                 if target is not gw:
-                    gw = gw.astype(wide(dtype), copy=False)
                     gw += target
     if gw is not None:  # (G, (R, S, C), K) -> (R, S, C, (G, K))
         gw = gw.astype(dtype, copy=False).reshape(G, R, S, C // G, K // G)
@@ -235,12 +242,12 @@ def _grads(
 
 def _input_grad(gy: Array, filters: Array, geometry: Geometry, gx: Array) -> None:
     """gx (C, N, H, W) by (3) and (4), from gy (K, N, P, Q)."""
-    xp, (G, rows, _), (_, N, P, Q) = xp_of(gy), filters.shape, gy.shape
-    for images in _parts(N, G * rows * P * Q * gx.itemsize):
+    xp, (G, rows, _), (_, N, P, Q), wide = xp_of(gy), filters.shape, gy.shape, wide_dtype(gy.dtype)
+    for images in _parts(N, G * rows * P * Q * wide.itemsize):
         part = _whole(gy, images, copy=True)
         count = part.shape[1]
-        columns = _whole(gx, images) if _is_pointwise(geometry) else xp.empty((G * rows, count, P, Q), gx.dtype)
-        _multiply(filters, part.reshape(G, -1, count * P * Q), columns.reshape(G, rows, -1))  # (3)
+        columns = _whole(gx, images) if _is_pointwise(geometry) else xp.empty((G * rows, count, P, Q), wide)
+        multiply(filters, part.reshape(G, -1, count * P * Q), columns.reshape(G, rows, -1))  # (3)
         if not _is_pointwise(geometry):
             numbers = _numbers(geometry, gx.shape, (P, Q), images)
             _gather()(columns, *numbers, gx, size=gx.size // N * count)  # (4)
@@ -298,14 +305,6 @@ def _filters(w: Array, G: int) -> Array:
     return grouped.reshape(G, R * S * C, K // G)
 
 
-def _multiply(a: Array, b: Array, out: Array) -> None:
-    """out = a · b for each group; of a single one, transposed matrices are not copied."""
-    if len(a) == 1:
-        xp_of(a).matmul(a[0], b[0], out=out[0])
-    else:
-        xp_of(a).matmul(a, b, out=out)
-
-
 # --- Kernels -------------------------------------------------------------------------------------------------
 
 # Beside the window: channels of a group, images of all, the first that is meant and how many are.
@@ -345,7 +344,7 @@ def _spread() -> Any:
 def _gather() -> Any:
     """(4), for each pixel of gx (C, N, H, W)."""
     return window_kernel(
-        f"raw T columns, {_SIZES}",
+        f"raw U columns, {_SIZES}",
         "raw T gx",
         """
         int rest = i;
@@ -368,5 +367,5 @@ def _finish(given: tuple[str, ...], relu: bool) -> Any:
     """y = relu(scale · z + bias + shortcut), of which some are given."""
     terms = ("z * scale" if "scale" in given else "z", *(name for name in given if name != "scale"))
     code = f"Wide sum = {' + '.join(terms)}; y = " + ("sum < 0 ? Wide(0) : sum;" if relu else "sum;")
-    inputs = ", ".join(f"T {name}" for name in ("z", *given))
+    inputs = ", ".join(["U z", *(f"T {name}" for name in given)])
     return element_kernel(inputs, "T y", code, f"minires_finish_{'_'.join(given)}{'_relu' * relu}")

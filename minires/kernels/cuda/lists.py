@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from minires.device import Array, is_array, is_dense, xp_of
-from minires.kernels.cuda.raw import launch
+from minires.kernels.cuda.raw import address, launch
 
 _MOST = 80  # parameters of one launch, whose arguments may take 4096 bytes
 _CHUNK = 4096  # numbers of one block of threads
@@ -83,15 +83,11 @@ def _table(members: list[tuple[Array, ...]]) -> tuple[Any, int]:
     """What a launch is told of some parameters, and how many blocks it needs."""
     table = np.zeros((), _TABLE)
     for place, arrays in enumerate(members):
-        table["arrays"][: len(arrays), place] = [_address(array) for array in arrays]
+        table["arrays"][: len(arrays), place] = [address(array) for array in arrays]
     sizes = [arrays[0].size for arrays in members]
     ends = list(itertools.accumulate(-(-size // _CHUNK) for size in sizes))
     table["sizes"][: len(sizes)], table["blocks"][: len(ends)], table["count"] = sizes, ends, len(members)
     return table, ends[-1]
-
-
-def _address(array: Any) -> int:
-    return array.data.ptr  # type: ignore[no-any-return]
 
 
 # ``blocks`` tells behind which block each parameter ends.

@@ -48,6 +48,11 @@ def element_kernel(inputs: str, outputs: str, code: str, name: str, preamble: st
     return cupy.ElementwiseKernel(inputs, outputs, code, name, preamble=_WIDE + preamble)
 
 
+def address(array: Any) -> int:
+    """Where an array of CuPy begins."""
+    return array.data.ptr  # type: ignore[no-any-return]
+
+
 def launch(source: str, name: str, dtype: Any, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
     """Start a kernel of ``source`` on a grid of blocks, unless that is empty."""
     if 0 not in grid:

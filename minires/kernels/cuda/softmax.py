@@ -34,12 +34,12 @@ def cross_entropy(logits: Array, labels: Array, label_smoothing: float, ignore_i
     """
     check_labels(logits, labels, label_smoothing, reduction)
     xp, (N, K), labels = xp_of(logits), logits.shape, xp_of(labels).ascontiguousarray(labels)
-    losses: Array = xp.full(N, np.nan, logits.dtype) if not K else xp.empty(N, logits.dtype)
+    losses: Array = xp.empty(N) if K else xp.full(N, np.nan)  # rounded when they are added
     if N and K:
         numbers = np.int32(K), np.float64(label_smoothing), np.int64(ignore_index)
         launch(_CODE, "losses", logits.dtype, (N,), (xp.ascontiguousarray(logits), labels, losses, *numbers))
     if reduction == "none":
-        return losses
+        return losses.astype(logits.dtype)
     loss: Array = xp.empty((), logits.dtype)
     how = np.int32(N), np.int64(ignore_index), np.int32(reduction == "mean")
     launch(_CODE, "total_loss", logits.dtype, (1,), (losses, labels, loss, *how))
@@ -102,7 +102,7 @@ __device__ double largest(const T *row, int K) {
 
 // Block n: the loss of row n.
 extern "C" __global__ void losses(
-    const T *logits, const long long *labels, T *loss, int K, double smoothing, long long ignored) {
+    const T *logits, const long long *labels, double *loss, int K, double smoothing, long long ignored) {
     const T *row = logits + (long long)blockIdx.x * K;
     const long long label = labels[blockIdx.x];
     const double most = largest(row, K);
@@ -128,7 +128,7 @@ __device__ double counted(const long long *labels, int N, long long ignored) {
 
 // One block: the sum, or the mean over the rows that count.
 extern "C" __global__ void total_loss(
-    const T *losses, const long long *labels, T *loss, int N, long long ignored, int mean) {
+    const double *losses, const long long *labels, T *loss, int N, long long ignored, int mean) {
     double sum = 0;
     for (int n = threadIdx.x; n < N; n += THREADS) sum += losses[n];
     sum = total(sum);

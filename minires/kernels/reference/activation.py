@@ -5,6 +5,7 @@ from __future__ import annotations
 from minires.device import Array, xp_of
 from minires.errors import DtypeError
 from minires.kernels.checks import check_gradient
+from minires.kernels.halves import in_float32
 
 
 def relu(x: Array) -> Array:
@@ -54,6 +55,7 @@ def relu_grad(gy: Array, y: Array) -> Array:
     return gx
 
 
+@in_float32()
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(−x)), element by element.
 

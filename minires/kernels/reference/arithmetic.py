@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from minires.device import Array, same_dtype, xp_of
+from minires.device import Array, same_dtype, wide_dtype, xp_of
 from minires.errors import DtypeError
 from minires.kernels.checks import check_alike
 from minires.kernels.reference.shape import result_shape
@@ -63,8 +63,8 @@ def blend_(a: Array, b: Array, keep: float, share: float) -> None:
     ShapeError, DtypeError : if shapes or dtypes differ.
     """
     check_alike("blend_", a, b)
-    a *= float(keep)
-    a += float(share) * b
+    x, y = (array.astype(wide_dtype(array.dtype), copy=False) for array in (a, b))
+    a[...] = float(keep) * x + float(share) * y
 
 
 def subtract(a: Operand, b: Operand) -> Array:

@@ -8,19 +8,22 @@ Everything here is built from one projection. For a channel with M = N·H·W val
 P takes out of ``a`` what a shift and a stretch of x could have produced, which is what normalisation undoes.
 It is its own transpose, and the derivative of x_hat by x is inv_std · P, exactly, whatever eps is.
 
-Sums over a channel's pixels are `reduction.sum`'s, which are as good in one memory order as in another.
+Sums over a channel's pixels are `reduction.sum`'s, which are as good in one memory order as in another. Statistics of
+images in float16 are in float32: running ones would stand still, and a variance be infinite.
 """
 
 from __future__ import annotations
 
-from minires.device import Array, same_dtype, wide_dtype, xp_of
+from minires.device import Array, same_dtype, xp_of
 from minires.errors import ShapeError
 from minires.kernels.checks import check_batch_norm, check_gradient
+from minires.kernels.halves import in_float32
 from minires.kernels.reference import reduction
 
 AXES = (0, 2, 3)
 
 
+@in_float32(1, 2, 3)
 def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array, Array]:
     """Normalise each channel by the statistics of the batch, then scale and shift it.
 
@@ -55,14 +58,15 @@ def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, 
         raise ShapeError(f"batch norm needs more than one value per channel when training, got shape {x.shape}")
     same_dtype(x, gamma, beta)
     xp = xp_of(x)
-    mean = reduction.mean(x, AXES)  # of halves, Σ x may be infinite, and M too
-    centred = x - _wide(mean)
+    mean = reduction.mean(x, AXES)
+    centred = x - _spread(mean)
     var = reduction.mean(centred * centred, AXES)  # (1)
     inv_std = 1 / xp.sqrt(var + eps)
-    y = xp.add(centred * _wide(gamma * inv_std), _wide(beta), out=xp.empty_like(x))  # (2)
+    y = xp.add(centred * _spread(gamma * inv_std), _spread(beta), out=xp.empty_like(x))  # (2)
     return y, mean, var, inv_std
 
 
+@in_float32()
 def batch_norm_grads(gy: Array, x: Array, gamma: Array, mean: Array, inv_std: Array) -> tuple[Array, Array, Array]:
     """Gradients of the loss with respect to the input, scale and shift of a training-mode batch norm.
 
@@ -96,14 +100,15 @@ def batch_norm_grads(gy: Array, x: Array, gamma: Array, mean: Array, inv_std: Ar
     M = check_batch_norm(x, gamma, mean, inv_std)
     check_gradient(gy, x, "input")
     same_dtype(gy, x, gamma, mean, inv_std)
-    x_hat = (x - _wide(mean)) * _wide(inv_std)
+    x_hat = (x - _spread(mean)) * _spread(inv_std)
     gbeta = _total(gy)  # (1)
     ggamma = _total(gy * x_hat)  # (2)
-    projected = gy - _wide(_share(gbeta, M)) - x_hat * _wide(_share(ggamma, M))
+    projected = gy - _spread(gbeta / M) - x_hat * _spread(ggamma / M)
     xp = xp_of(x)
-    return xp.multiply(projected, _wide(gamma * inv_std), out=xp.empty_like(x)), ggamma, gbeta  # (3)
+    return xp.multiply(projected, _spread(gamma * inv_std), out=xp.empty_like(x)), ggamma, gbeta  # (3)
 
 
+@in_float32()
 def batch_norm_grads_grads(
     ggx: Array, gggamma: Array, ggbeta: Array, gy: Array, x: Array, gamma: Array, mean: Array, inv_std: Array
 ) -> tuple[Array, Array, Array]:
@@ -139,23 +144,24 @@ def batch_norm_grads_grads(
     check_gradient(ggx, x, "input")
     same_dtype(ggx, gggamma, ggbeta, gy, x, gamma, mean, inv_std)
     xp = xp_of(x)
-    x_hat = (x - _wide(mean)) * _wide(inv_std)
+    x_hat = (x - _spread(mean)) * _spread(inv_std)
 
     def project(v: Array) -> Array:
-        projected: Array = v - _wide(_total(v) / M) - x_hat * _wide(_total(v * x_hat) / M)  # (P)
+        projected: Array = v - _spread(_total(v) / M) - x_hat * _spread(_total(v * x_hat) / M)  # (P)
         return projected
 
     scale, A = gamma * inv_std, _total(ggx * project(gy))
     a, b = _total(ggx * x_hat), _total(gy * x_hat)
-    direct = project(ggx) * _wide(scale) + x_hat * _wide(gggamma)
-    d_gy = xp.add(direct, _wide(ggbeta), out=xp.empty_like(x))  # (1)
+    direct = project(ggx) * _spread(scale) + x_hat * _spread(gggamma)
+    d_gy = xp.add(direct, _spread(ggbeta), out=xp.empty_like(x))  # (1)
     d_gamma = inv_std * A  # (2)
-    q = gy * _wide(gggamma) - (ggx * _wide(b) + gy * _wide(a)) * _wide(scale / M)  # (3)
-    through_std = x_hat * _wide(gamma * A * inv_std * inv_std / M)
-    d_x = xp.subtract(project(q) * _wide(inv_std), through_std, out=xp.empty_like(x))  # (4)
+    q = gy * _spread(gggamma) - (ggx * _spread(b) + gy * _spread(a)) * _spread(scale / M)  # (3)
+    through_std = x_hat * _spread(gamma * A * inv_std * inv_std / M)
+    d_x = xp.subtract(project(q) * _spread(inv_std), through_std, out=xp.empty_like(x))  # (4)
     return d_gy, d_x, d_gamma
 
 
+@in_float32()
 def batch_norm_inference(x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float) -> Array:
     """Scale and shift each channel by statistics that are given, not taken from x.
 
@@ -183,10 +189,11 @@ def batch_norm_inference(x: Array, gamma: Array, beta: Array, mean: Array, var: 
     same_dtype(x, gamma, beta, mean, var)
     xp = xp_of(x)
     scale = gamma / xp.sqrt(var + eps)
-    y: Array = xp.add((x - _wide(mean)) * _wide(scale), _wide(beta), out=xp.empty_like(x))  # (1)
+    y: Array = xp.add((x - _spread(mean)) * _spread(scale), _spread(beta), out=xp.empty_like(x))  # (1)
     return y
 
 
+@in_float32()
 def batch_norm_inference_grads(
     gy: Array, x: Array, gamma: Array, mean: Array, inv_std: Array
 ) -> tuple[Array, Array, Array]:
@@ -218,8 +225,8 @@ def batch_norm_inference_grads(
     check_gradient(gy, x, "input")
     same_dtype(gy, x, gamma, mean, inv_std)
     xp = xp_of(x)
-    x_hat = (x - _wide(mean)) * _wide(inv_std)
-    gx: Array = xp.multiply(gy, _wide(gamma * inv_std), out=xp.empty_like(x))  # (3)
+    x_hat = (x - _spread(mean)) * _spread(inv_std)
+    gx: Array = xp.multiply(gy, _spread(gamma * inv_std), out=xp.empty_like(x))  # (3)
     return gx, _total(gy * x_hat), _total(gy)  # (2), (1)
 
 
@@ -228,11 +235,6 @@ def _total(a: Array) -> Array:
     return reduction.sum(a, AXES)
 
 
-def _share(total: Array, M: int) -> Array:
-    """total / M; of halves in float32, as float16 may hold neither M nor the share."""
-    return total.astype(wide_dtype(total.dtype), copy=False) / M
-
-
-def _wide(per_channel: Array) -> Array:
+def _spread(per_channel: Array) -> Array:
     """(C,) -> (1, C, 1, 1)."""
     return per_channel.reshape(1, -1, 1, 1)

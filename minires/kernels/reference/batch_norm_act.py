@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from minires.device import Array
 from minires.kernels.checks import check_shortcut
+from minires.kernels.halves import in_float32
 from minires.kernels.reference import activation
 from minires.kernels.reference.arithmetic import add
 from minires.kernels.reference.batch_norm import batch_norm, batch_norm_grads, batch_norm_inference
 
 
+@in_float32(1, 2, 3)
 def batch_norm_act(
     x: Array, gamma: Array, beta: Array, shortcut: Array | None, relu: bool, eps: float
 ) -> tuple[Array, Array, Array, Array]:
@@ -48,6 +50,7 @@ def batch_norm_act(
     return _finish(y, shortcut, relu), mean, var, inv_std
 
 
+@in_float32()
 def batch_norm_act_inference(
     x: Array, gamma: Array, beta: Array, mean: Array, var: Array, shortcut: Array | None, relu: bool, eps: float
 ) -> Array:
@@ -73,6 +76,7 @@ def batch_norm_act_inference(
     return _finish(batch_norm_inference(x, gamma, beta, mean, var, eps), shortcut, relu)
 
 
+@in_float32()
 def batch_norm_act_grads(
     gy: Array,
     y: Array,

@@ -23,8 +23,10 @@ from minires.blas import single_threaded_blas
 from minires.device import Array, Size, same_dtype, xp_of
 from minires.errors import ShapeError
 from minires.geometry import Geometry
+from minires.kernels.halves import in_float32
 
 
+@in_float32()
 @single_threaded_blas()
 def conv2d(x: Array, w: Array, geometry: Geometry) -> Array:
     """Convolution (in the sense of neural networks: cross-correlation) of images with filters.
@@ -61,6 +63,7 @@ def conv2d(x: Array, w: Array, geometry: Geometry) -> Array:
     return y.reshape(N, K, P, Q)
 
 
+@in_float32()
 @single_threaded_blas()
 def conv2d_input_grad(gy: Array, w: Array, geometry: Geometry, size: Size) -> Array:
     """Gradient of the loss with respect to the input of `conv2d`.
@@ -99,6 +102,7 @@ def conv2d_input_grad(gy: Array, w: Array, geometry: Geometry, size: Size) -> Ar
     return gx.reshape(gx.shape[0], C, *size)
 
 
+@in_float32()
 @single_threaded_blas()
 def conv2d_weight_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
     """Gradient of the loss with respect to the filters of `conv2d`.

@@ -11,11 +11,13 @@ from __future__ import annotations
 from minires.device import Array
 from minires.geometry import Geometry
 from minires.kernels.checks import check_per_channel, check_shortcut
+from minires.kernels.halves import in_float32
 from minires.kernels.reference import activation
 from minires.kernels.reference.arithmetic import add, multiply
 from minires.kernels.reference.conv import conv2d
 
 
+@in_float32()
 def conv2d_act(
     x: Array,
     w: Array,

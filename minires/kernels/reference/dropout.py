@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from minires.device import Array, xp_of
 from minires.kernels.checks import check_dropout
+from minires.kernels.halves import in_float32
 
 
+@in_float32()
 def dropout(x: Array, mask: Array, p: float) -> Array:
     """Keep the elements that ``mask`` marks, enlarged so that the expected value stays; the rest become 0.
 

@@ -7,8 +7,10 @@ import math
 from minires.blas import single_threaded_blas
 from minires.device import Array
 from minires.kernels.checks import check_linear, check_linear_grads
+from minires.kernels.halves import in_float32
 
 
+@in_float32()
 @single_threaded_blas()
 def linear(x: Array, weight: Array) -> Array:
     """Multiply the last axis of x by a matrix.
@@ -36,6 +38,7 @@ def linear(x: Array, weight: Array) -> Array:
     return x @ weight.T  # (1)
 
 
+@in_float32()
 @single_threaded_blas()
 def linear_grads(
     gy: Array, x: Array, weight: Array, wants: tuple[bool, bool] = (True, True)

@@ -12,9 +12,11 @@ from __future__ import annotations
 from minires.blas import single_threaded_blas
 from minires.device import Array, same_dtype, xp_of
 from minires.errors import ShapeError
+from minires.kernels.halves import in_float32
 from minires.kernels.reference.shape import result_shape
 
 
+@in_float32()
 @single_threaded_blas()
 def matmul(a: Array, b: Array) -> Array:
     """The matrix product of the last two axes, for every index of the axes before them.

@@ -17,6 +17,7 @@ from minires.kernels.checks import (
     check_winners,
     winners_dtype,
 )
+from minires.kernels.halves import in_float32
 from minires.kernels.reference import reduction
 
 
@@ -77,6 +78,7 @@ def max_pool2d_winners(x: Array, geometry: Geometry) -> tuple[Array, Array]:
     return y, winners
 
 
+@in_float32()
 def max_pool2d_grad(gy: Array, winners: Array, geometry: Geometry, size: Size) -> Array:
     """Gradient of the loss with respect to the input of `max_pool2d`.
 
@@ -138,6 +140,7 @@ def max_pool2d_gather(v: Array, winners: Array, geometry: Geometry) -> Array:
     return y
 
 
+@in_float32()
 def avg_pool2d(x: Array, geometry: Geometry) -> Array:
     """The mean of each window, padding counted as zeros.
 
@@ -167,6 +170,7 @@ def avg_pool2d(x: Array, geometry: Geometry) -> Array:
     return y
 
 
+@in_float32()
 def avg_pool2d_grad(gy: Array, geometry: Geometry, size: Size) -> Array:
     """Gradient of the loss with respect to the input of `avg_pool2d`: each window hands out equal shares.
 
@@ -198,6 +202,7 @@ def avg_pool2d_grad(gy: Array, geometry: Geometry, size: Size) -> Array:
     return gx
 
 
+@in_float32()
 def adaptive_avg_pool2d(x: Array, grid: Size) -> Array:
     """Means over a grid of P × Q windows that cover the image, whatever its size.
 
@@ -230,6 +235,7 @@ def adaptive_avg_pool2d(x: Array, grid: Size) -> Array:
     return y
 
 
+@in_float32()
 def adaptive_avg_pool2d_grad(gy: Array, size: Size) -> Array:
     """Gradient of the loss with respect to the input of `adaptive_avg_pool2d`.
 

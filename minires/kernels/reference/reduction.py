@@ -10,6 +10,7 @@ digits in one memory order and to two in another.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from minires.device import Array, xp_of
 from minires.errors import DtypeError, ShapeError
+from minires.kernels.halves import in_float32
 from minires.kernels.reference.arithmetic import equal, not_equal, subtract
 from minires.kernels.reference.shape import Shape, broadcast_to, normalized_axis, reshape
 
@@ -58,9 +60,10 @@ def mean(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """
     axes = _axes("mean", a, axis)
     _need_float("mean", a)
-    return _as_array(_wide_sum(a, axes, keepdims) / _count(a, axes), a, a.dtype)
+    return _as_array(_wide_sum(a, axes, keepdims) / (_count(a, axes) or math.nan), a, a.dtype)
 
 
+@in_float32()
 def var(a: Array, axis: Axis = None, keepdims: bool = False, correction: float = 1) -> Array:
     """Variance over axes: the squared distances from the mean, summed and divided by M − correction.
 
@@ -149,6 +152,7 @@ def argmin(a: Array, axis: int | None = None, keepdims: bool = False) -> Array:
     return _as_array(xp_of(a).argmin(a, axis=axis, keepdims=keepdims), a, np.int64)
 
 
+@in_float32()
 def amax_share(a: Array, axis: int | None = None) -> Array:
     """The derivative of `amax` with respect to each element: who gets how much of the gradient.
 
@@ -169,6 +173,7 @@ def amax_share(a: Array, axis: int | None = None) -> Array:
     return _share(a, amax(a) if axis is None else argmax(a, axis, keepdims=True), axis)
 
 
+@in_float32()
 def amin_share(a: Array, axis: int | None = None) -> Array:
     """The derivative of `amin` with respect to each element; see `amax_share`.
 

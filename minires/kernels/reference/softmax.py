@@ -11,9 +11,11 @@ from typing import Any
 from minires.device import Array, xp_of
 from minires.errors import DataError, DtypeError, ShapeError
 from minires.kernels.checks import check_labels, check_loss_grad
+from minires.kernels.halves import in_float32
 from minires.kernels.reference.reduction import sum as sum_over
 
 
+@in_float32()
 def softmax(x: Array, dim: int) -> Array:
     """Positive numbers that add up to 1 along one axis.
 
@@ -40,6 +42,7 @@ def softmax(x: Array, dim: int) -> Array:
     return y
 
 
+@in_float32()
 def log_softmax(x: Array, dim: int) -> Array:
     """Logarithm of the softmax along one axis.
 
@@ -66,6 +69,7 @@ def log_softmax(x: Array, dim: int) -> Array:
     return y
 
 
+@in_float32()
 def cross_entropy(logits: Array, labels: Array, label_smoothing: float, ignore_index: int, reduction: str) -> Array:
     """How unlikely softmax(logits) holds the labels to be, in nats.
 
@@ -115,6 +119,7 @@ def cross_entropy(logits: Array, labels: Array, label_smoothing: float, ignore_i
     return xp.where(rows > 0, total / xp.maximum(rows, 1), logits.dtype.type("nan"))  # type: ignore[no-any-return]
 
 
+@in_float32()
 def cross_entropy_grad(
     gy: Array, logits: Array, labels: Array, label_smoothing: float, ignore_index: int, reduction: str
 ) -> Array:

@@ -46,6 +46,7 @@ _FAULTS = {  # by what a kernel gives, and find_race
     -2: "a race, {count} bytes are otherwise if the threads take turns otherwise",
 }
 _MOST_PARAMETERS = 4096  # bytes of all of them
+_LAST = ctypes.c_size_t(-1).value  # what stands behind the sizes of a kernel's parameters
 _NO_BINARY = b"source "  # what stands for the binary of a program that NVRTC has not compiled
 
 
@@ -173,7 +174,7 @@ def _words(sizes: Any, parameters: int) -> Any:
     sizes(counts)
     words = [
         ctypes.string_at(ctypes.c_void_p.from_address(parameters + 8 * place).value or 0, count // 8 * 8)
-        for place, count in enumerate(itertools.takewhile(bool, counts))
+        for place, count in enumerate(itertools.takewhile(lambda count: count != _LAST, counts))
     ]
     return np.frombuffer(b"".join(words), np.uintp)
 

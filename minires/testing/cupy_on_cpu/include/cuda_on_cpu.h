@@ -155,6 +155,8 @@ template <class Half> unsigned short __half_as_ushort(const Half &x) { return on
 
 // --- Launches -------------------------------------------------------------------------------------------
 
+template <int ndim, bool narrow> class CIndexer; // of CuPy's; what it is given are sizes, and words that nobody has set
+
 namespace on_cpu {
 
 template <class... Parameters, size_t... I>
@@ -239,9 +241,12 @@ template <class... Parameters> struct Kernel {
 template <class... Parameters> void (*Kernel<Parameters...>::kernel)(Parameters...);
 template <class... Parameters> void **Kernel<Parameters...>::parameters;
 
-// The bytes of each parameter.
+// The bytes of each parameter in which there may be an address, and −1 behind the last.
+template <class Parameter> constexpr size_t with_addresses = sizeof(Parameter);
+template <int ndim, bool narrow> constexpr size_t with_addresses<CIndexer<ndim, narrow>> = 0;
 template <class... Parameters> void sizes(void (*)(Parameters...), size_t *bytes) {
-    ((*bytes++ = sizeof(Parameters)), ...);
+    ((*bytes++ = with_addresses<Parameters>), ...);
+    *bytes = -1;
 }
 
 struct Started { // a launch

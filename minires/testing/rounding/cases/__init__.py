@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import math
 import statistics
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +22,9 @@ from minires.testing.rounding.cases.case import Cases, KernelCase
 from minires.testing.rounding.check import RoundingReport, check_rounding
 
 CASES: dict[str, Cases] = {**elements.CASES, **layers.CASES}
+_STATISTICS = ("mean", "var", "inv_std")  # of a batch norm
 
-__all__ = ["CASES", "KernelCase", "Survey", "cases", "check_kernel", "survey", "table"]
+__all__ = ["CASES", "KernelCase", "Survey", "all_in_halves", "cases", "check_kernel", "survey", "table"]
 
 
 def cases(kernel: str) -> st.SearchStrategy[KernelCase]:
@@ -38,9 +41,9 @@ def check_kernel(
     ------
     RoundingError : if the kernel is farther from the reference than rounding explains.
     """
-    algorithm = algorithm_of(kernel_set, kernel)
+    algorithm, function = algorithm_of(kernel_set, kernel), getattr(kernels.KernelSet(kernel_set), kernel)
     return check_rounding(
-        case.function(getattr(kernels.KernelSet(kernel_set), kernel)),
+        case.function(all_in_halves(function) if np.dtype(dtype) == np.float16 else function),
         case.function(getattr(reference, kernel)),
         *(_moved(argument, device) for argument in case.arguments),
         dtype=dtype,
@@ -96,6 +99,21 @@ def table(kernel_sets: tuple[str, ...] = ("reference", "fast"), examples: int = 
         for kernel in kernels.names_of(importlib.import_module(f"minires.kernels.{name}")):
             rows.append(str(survey(name, kernel, examples, device)))
     return "\n".join(rows)
+
+
+def all_in_halves(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """A kernel that takes and gives halves alone: statistics beside them, which are in float32, are rounded too."""
+    names = inspect.signature(kernel).parameters
+
+    def rounded(result: Any) -> Any:
+        return result.astype(np.float16) if is_array(result) and result.dtype == np.float32 else result
+
+    def computed(*arguments: Any) -> Any:
+        given = zip(names, arguments, strict=False)
+        found = kernel(*(value.astype(np.float32) if name in _STATISTICS else value for name, value in given))
+        return tuple(map(rounded, found)) if isinstance(found, tuple) else rounded(found)
+
+    return computed
 
 
 def _moved(value: Any, device: str) -> Any:

@@ -1,0 +1,97 @@
+"""Tensors in float16: what float16 holds is not lost on the way, and numbers that it does not hold are refused."""
+
+import numpy as np
+import pytest
+
+import minires as mr
+from minires import functional as F
+from minires import nn, optim
+from minires.errors import DtypeError
+
+
+def half(values, **options):
+    return mr.tensor(np.array(values, np.float16), **options)
+
+
+def test_a_mean_of_many_and_its_gradient_are_not_lost():
+    p = nn.Parameter(half(np.ones((300, 300))))
+    optimizer, scaler = optim.SGD([p], lr=1.0), optim.LossScaler(1024.0)
+    loss = ((p - 0.5) ** 2).mean()
+    assert loss.item() == 0.25
+    scaler.scale(loss).backward()
+    assert scaler.step(optimizer)
+    # 2 · 0.5 / 90000, rounded as 1024 times that
+    np.testing.assert_allclose(p.grad.numpy(), 1 / 90000, rtol=2.0**-11)
+    assert half(np.ones(70000)).mean().item() == 1
+    assert (half(np.full((2, 3, 56, 56), 30)).mean((2, 3)).numpy() == 30).all()
+
+
+def test_the_gradient_of_a_variance_is_not_lost():
+    x = half([300, -300, 100, -100] * 1000, requires_grad=True)
+    y = x.var(correction=0)
+    assert y.item() == np.float16(50000)
+    y.backward()
+    np.testing.assert_allclose(x.grad.numpy(), x.numpy() * np.float16(2 / 4000), rtol=2.0**-10)
+
+
+@pytest.mark.parametrize(
+    ("compute", "what"),
+    [
+        (lambda x: x * 70000, "70000 is inf in float16"),
+        (lambda x: x / 70000, "70000 is inf in float16"),
+        (lambda x: x / 1e-8, "1e-08 is 0.0 in float16"),
+        (lambda x: -1e-8 + x, "-1e-08 is -0.0 in float16"),
+        (lambda x: x.to("float32") * 1e39, r"1e\+39 is inf in float32"),
+        (lambda x: x.to("float64") * 10**300 * 1e-310, None),
+        (lambda x: x * 1e-7, None),
+        (lambda x: x * float("inf"), None),
+        (lambda x: x * -0.0, None),
+    ],
+)
+def test_a_number_that_the_dtype_does_not_hold_is_an_error(compute, what):
+    x = half([0.5])
+    if what is None:
+        compute(x)
+    else:
+        with pytest.raises(DtypeError, match=f"{what}; convert the tensor with .to"):
+            compute(x)
+
+
+def test_running_statistics_stay_in_float32_and_follow():
+    rng = np.random.default_rng(0)
+    x = (100 + rng.standard_normal((8, 1, 16, 16))).astype(np.float16)
+    norm = nn.BatchNorm2d(1).to("float16")
+    assert [t.dtype for t in (norm.weight, norm.running_mean, norm.running_var)] == ["float16", "float32", "float32"]
+    for _ in range(200):
+        norm(half(x))
+    # 0.9^200 of what was there before, 0, and rounding of float32
+    np.testing.assert_allclose(norm.running_mean.numpy(), x.mean(dtype=float), rtol=1e-6)
+    norm.eval()
+    assert abs(norm(half(x)).numpy().mean(dtype=float)) < 2.0**-11
+    assert norm.to("float64").running_mean.dtype == np.float64
+    assert norm.to("float16").running_mean.dtype == np.float32
+    assert norm.to("cpu").weight.dtype == np.float16
+
+
+def test_running_statistics_of_another_dtype_are_refused():
+    x, wrong = half(np.ones((2, 1, 2, 2))), half([0.0])
+    with pytest.raises(DtypeError, match="running_mean is in float16, but an input in float16 needs float32"):
+        F.batch_norm(x, wrong, wrong, training=True)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_gradients_of_gradients_of_a_batch_norm_are_float64s_within_rounding(training):
+    found = {}
+    for dtype in (np.float16, np.float64):
+        rng = np.random.default_rng(0)
+        x = mr.tensor(rng.standard_normal((4, 2, 3, 3)).astype(np.float16).astype(dtype), requires_grad=True)
+        norm = nn.BatchNorm2d(2).to(dtype).train(training)
+        y = (norm(x) ** 3).sum()
+        for _ in range(3):
+            (g,) = mr.grad(y, x, create_graph=True)
+            y = (g * g).mean()
+        found[dtype] = g.numpy()
+    assert found[np.float16].dtype == np.float16
+    # Three derivatives of a cube: some dozens of roundings of 2⁻¹¹, beside the largest of the tensor.
+    largest = np.abs(found[np.float64]).max()
+    assert np.abs(found[np.float16] - found[np.float64]).max() <= 50 * 2.0**-11 * largest
