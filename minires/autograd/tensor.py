@@ -49,7 +49,7 @@ class Node:
 class Tensor(Values):
     """An array with a history. Make one with `minires.tensor`; operations make the others.
 
-    The array is read-only. The one legal way to change it is `assign_` (and `writable`, for optimisers),
+    The array is read-only. The one legal way to change it is `assign_` (and `writable`, for optimizers),
     which counts versions, so that a backward pass notices if a value that it needs has changed. On CuPy
     arrays, which cannot be made read-only, a write through ``x.array`` goes undetected.
 

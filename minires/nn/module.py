@@ -292,7 +292,7 @@ class Module:
 
         Everything moves to the device; floating-point values get the dtype, integers keep theirs, and what a module
         names as ``statistics`` becomes no less than float32. A parameter
-        that is there and so already stays the object that it is; another is replaced, so make optimisers
+        that is there and so already stays the object that it is; another is replaced, so make optimizers
         afterwards. Frozen parameters stay frozen.
 
         Parameters

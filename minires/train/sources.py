@@ -1,4 +1,4 @@
-"""What the names in the settings stand for: data, loaders, network, optimiser, schedule."""
+"""What the names in the settings stand for: data, loaders, network, optimizer, schedule."""
 
 from __future__ import annotations
 

@@ -27,8 +27,10 @@ from mutmut.utils.format_utils import mangled_name_from_mutant_name, orig_functi
 ROOT = Path(__file__).resolve().parents[2]
 COPY = ROOT / "build" / "mutation"
 SURVIVORS = Path(__file__).with_name("survivors.md")
-# mutmut leaves decorated functions alone. This decorator holds BLAS to one thread; here the environment does.
+# mutmut leaves decorated functions alone. The first decorator holds BLAS to one thread; here the environment does. The
+# second is applied at the end of the file instead.
 GUARD = re.compile(r"^@single_threaded_blas\(\)\n", re.MULTILINE)
+OF_HALVES = re.compile(r"^@(in_float32\(.*\))\n(?=def (\w+))", re.MULTILINE)
 
 Mutant = tuple[str, tuple[str, ...]]  # the function, and the lines that differ, without their indentation
 
@@ -41,7 +43,9 @@ def copy_tree() -> None:
     for name in ("setup.cfg", "pyproject.toml"):
         shutil.copy2(ROOT / name, COPY / name)
     for path in (COPY / "minires" / "kernels").rglob("*.py"):
-        path.write_text(GUARD.sub("", path.read_text(encoding="utf-8")), encoding="utf-8")
+        source = GUARD.sub("", path.read_text(encoding="utf-8"))
+        applied = [f"{name} = {decorator}({name})\n" for decorator, name in OF_HALVES.findall(source)]
+        path.write_text("".join([OF_HALVES.sub("", source), *applied]), encoding="utf-8")
 
 
 def run(only: list[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The conventions at corners, and the optimisers, against PyTorch."""
+"""The conventions at corners, and the optimizers, against PyTorch."""
 
 import numpy as np
 import pytest
@@ -79,10 +79,10 @@ def test_variance_is_pytorchs(correction, axis, seed):
 
 def trained(make, x, gs):
     p = torch.tensor(x, requires_grad=True)
-    optimiser = make([p])
+    optimizer = make([p])
     for g in gs:
         p.grad = torch.tensor(g)
-        optimiser.step()
+        optimizer.step()
     return p.detach().numpy()
 
 

@@ -1,4 +1,4 @@
-"""Optimisers and schedules beside PyTorch's."""
+"""Optimizers and schedules beside PyTorch's."""
 
 import inspect
 

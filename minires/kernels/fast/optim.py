@@ -1,4 +1,4 @@
-"""One step of an optimiser for all parameters at once, shared out among the threads.
+"""One step of an optimizer for all parameters at once, shared out among the threads.
 
 Most parameters are small, and a call for each would take longer than its arithmetic; a few hold most of the
 numbers. So each is cut into blocks, and neighbours are put together until they are a job's worth. What stands

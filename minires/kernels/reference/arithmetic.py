@@ -63,7 +63,7 @@ def blend_(a: Array, b: Array, keep: float, share: float) -> None:
     ShapeError, DtypeError : if shapes or dtypes differ.
     """
     check_alike("blend_", a, b)
-    x, y = (array.astype(wide_dtype(array.dtype), copy=False) for array in (a, b))
+    x, y = (array.astype(wide_dtype(array.dtype)) for array in (a, b))
     a[...] = float(keep) * x + float(share) * y
 
 

@@ -1,4 +1,4 @@
-"""One step of an optimiser for several parameters, in place: the trailing underscore says so.
+"""One step of an optimizer for several parameters, in place: the trailing underscore says so.
 
 Each parameter is for itself; that they come together lets a kernel share them out among threads, or take one launch
 for all. Nothing is changed when an argument does not fit: everything is checked first.

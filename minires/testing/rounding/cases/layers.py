@@ -1,4 +1,4 @@
-"""Cases of the kernels that layers, losses and optimisers are made of."""
+"""Cases of the kernels that layers, losses and optimizers are made of."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def _cross_entropy_grad(draw: st.DrawFn) -> KernelCase:
     return KernelCase((values(loss[1].shape if loss[-1] == "none" else ()), *loss))
 
 
-# Optimisers, which write into their first arguments
+# Optimizers, which write into their first arguments
 
 
 def _sgd(draw: st.DrawFn) -> KernelCase:
