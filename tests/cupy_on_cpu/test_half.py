@@ -41,7 +41,7 @@ NUMBERS = np.where(np.arange(8192) < 4096, 1, 2.0**-5).astype("e")
 
 
 def test_convolutions_in_several_parts_are_added_in_float32(monkeypatch):
-    monkeypatch.setattr("minires.kernels.cuda.conv._COLUMNS", 2)  # an image at a time
+    monkeypatch.setattr("minires.kernels.cuda.columns._COLUMNS", 2)  # an image at a time
     x = to_device(NUMBERS.reshape(8192, 1, 1, 1))
     gw = cuda.conv2d_weight_grad(x, cupy.ones_like(x), Geometry((1, 1)))
     assert gw.dtype == np.float16

@@ -16,16 +16,14 @@ So nothing is lost where the mean is large beside the deviation. Source of (3): 
 
 from __future__ import annotations
 
-import functools
-from typing import Any
-
 import numpy as np
 
 from minires.device import Array, same_dtype, wide_dtype, xp_of
 from minires.errors import ShapeError
 from minires.kernels.checks import check_batch_norm, check_gradient, check_shortcut, check_statistics
+from minires.kernels.cuda.batch_norm_code import REDUCTIONS, input_gradient, normalised
 from minires.kernels.cuda.layout import cnhw, nchw_view
-from minires.kernels.cuda.raw import THREADS, element_kernel, launch
+from minires.kernels.cuda.raw import THREADS, launch
 
 _PART = 1024  # numbers in a part, at least
 _BLOCKS = 2048  # from so many on, parts need not be more
@@ -133,9 +131,9 @@ def batch_norm_act(
     mean, var, inv_std = (xp.empty(C, wide_dtype(dtype)) for _ in range(3))
     parts, found = _parts(C, M), xp.empty((C, _parts(C, M), 2))
     long, blocks = np.int64(M), (-(-C // THREADS),)
-    launch(_REDUCTIONS, "statistics", dtype, (C, parts), (image, found, long))
+    launch(REDUCTIONS, "statistics", dtype, (C, parts), (image, found, long))
     numbers = np.int32(C), np.int32(parts), long, np.float64(eps)
-    launch(_REDUCTIONS, "mean_and_variance", dtype, blocks, (found, mean, var, inv_std, *numbers))
+    launch(REDUCTIONS, "mean_and_variance", dtype, blocks, (found, mean, var, inv_std, *numbers))
     return _apply(image, gamma, beta, mean, inv_std, shortcut, relu), mean, var, inv_std
 
 
@@ -213,15 +211,15 @@ def batch_norm_act_grads(
     parts, found = _parts(C, M), xp.empty((C, _parts(C, M), 2))
     if M:
         numbers = np.int64(M), np.int32(relu)
-        launch(_REDUCTIONS, "gradient_sums", dtype, (C, parts), (gradient, outputs, image, mean, found, *numbers))
+        launch(REDUCTIONS, "gradient_sums", dtype, (C, parts), (gradient, outputs, image, mean, found, *numbers))
     else:
         found.fill(0)
     sizes = np.int32(C), np.int32(parts), np.float64(max(M, 1))
-    launch(_REDUCTIONS, "sums_of_parts", dtype, (-(-C // THREADS),), (found, inv_std, gbeta, ggamma, shares, *sizes))
+    launch(REDUCTIONS, "sums_of_parts", dtype, (-(-C // THREADS),), (found, inv_std, gbeta, ggamma, shares, *sizes))
     channels = [a.reshape(-1, 1, 1, 1) for a in (gamma, mean, inv_std, *shares)]
     kept = relu and wants_shortcut
     gz = [xp.empty_like(image)] if kept else []
-    _input_gradient(relu, kept)(gradient, outputs, image, *channels, gx, *gz)
+    input_gradient(relu, kept)(gradient, outputs, image, *channels, gx, *gz)
     gshortcut = None if not wants_shortcut else nchw_view(gz[0]) if kept else gy
     return nchw_view(gx), ggamma, gbeta, gshortcut
 
@@ -238,102 +236,5 @@ def _apply(
     y = xp_of(image).empty_like(image)
     channels = [a.reshape(-1, 1, 1, 1) for a in (gamma, beta, mean, inv_std)]
     more = [] if shortcut is None else [shortcut.transpose(1, 0, 2, 3)]
-    _normalised(shortcut is not None, relu)(image, *channels, *more, y)
+    normalised(shortcut is not None, relu)(image, *channels, *more, y)
     return nchw_view(y)
-
-
-# --- Kernels -------------------------------------------------------------------------------------------------
-
-_REDUCTIONS = r"""
-// Block (c, part): mean and sum of squared deviations of a part of channel c.
-extern "C" __global__ void statistics(const T *x, double *found, long long M) {
-    const long long start = M * blockIdx.y / gridDim.y, stop = M * (blockIdx.y + 1) / gridDim.y;
-    x += blockIdx.x * M;
-    double sum = 0, squares = 0;
-    for (long long i = start + threadIdx.x; i < stop; i += THREADS) sum += x[i];
-    const double mean = total(sum) / (stop - start);
-    for (long long i = start + threadIdx.x; i < stop; i += THREADS) squares += (x[i] - mean) * (x[i] - mean);
-    squares = total(squares);
-    if (threadIdx.x == 0) {
-        double *mine = found + 2 * ((long long)blockIdx.x * gridDim.y + blockIdx.y);
-        mine[0] = mean;
-        mine[1] = squares;
-    }
-}
-
-// Thread c: (3).
-extern "C" __global__ void mean_and_variance(
-    const double *found, Wide *mean, Wide *var, Wide *inv_std, int C, int parts, long long M, double eps) {
-    const int c = blockIdx.x * blockDim.x + threadIdx.x;
-    if (c >= C) return;
-    found += 2 * (long long)c * parts;
-    double sum = 0, squares = 0;
-    for (int i = 0; i < parts; i++) sum += (M * (i + 1) / parts - M * i / parts) * found[2 * i];
-    const double average = sum / M;
-    for (int i = 0; i < parts; i++) {
-        const double apart = found[2 * i] - average;
-        squares += found[2 * i + 1] + (M * (i + 1) / parts - M * i / parts) * apart * apart;
-    }
-    mean[c] = average;
-    var[c] = squares / M;
-    inv_std[c] = 1 / sqrt(squares / M + eps);
-}
-
-// Block (c, part): sums of gz and gz · (x − mean) over a part of channel c.
-extern "C" __global__ void gradient_sums(
-    const T *gy, const T *y, const T *x, const Wide *means, double *found, long long M, int relu) {
-    const long long start = M * blockIdx.y / gridDim.y, stop = M * (blockIdx.y + 1) / gridDim.y;
-    const long long channel = blockIdx.x * M;
-    const Wide mean = means[blockIdx.x];
-    double sum = 0, products = 0;
-    for (long long i = channel + start + threadIdx.x; i < channel + stop; i += THREADS) {
-        const T gz = relu && !(y[i] > 0) ? T(0) : gy[i];
-        sum += gz;
-        products += (double)gz * (x[i] - mean);
-    }
-    sum = total(sum);
-    products = total(products);
-    if (threadIdx.x == 0) {
-        double *mine = found + 2 * ((long long)blockIdx.x * gridDim.y + blockIdx.y);
-        mine[0] = sum;
-        mine[1] = products;
-    }
-}
-
-// Thread c: gbeta and ggamma, and what they share out to each of M pixels, none of it rounded to halves.
-extern "C" __global__ void sums_of_parts(
-    const double *found, const Wide *inv_std, T *gbeta, T *ggamma, double *shares, int C, int parts, double M) {
-    const int c = blockIdx.x * blockDim.x + threadIdx.x;
-    if (c >= C) return;
-    found += 2 * (long long)c * parts;
-    double sum = 0, products = 0;
-    for (int i = 0; i < parts; i++) {
-        sum += found[2 * i];
-        products += found[2 * i + 1];
-    }
-    gbeta[c] = sum;
-    ggamma[c] = products * inv_std[c];
-    shares[c] = sum / M;
-    shares[C + c] = products * inv_std[c] / M;
-}
-"""
-
-
-@functools.cache
-def _normalised(shortcut: bool, relu: bool) -> Any:
-    """(1)."""
-    code = "Wide z = (x - mean) * (gamma * inv_std) + beta" + (" + shortcut;" if shortcut else ";")
-    code += "y = z < 0 ? Wide(0) : z;" if relu else "y = z;"
-    inputs = "T x, T gamma, T beta, U mean, U inv_std" + ", T shortcut" * shortcut
-    return element_kernel(inputs, "T y", code, f"minires_batch_norm{'_add' * shortcut}{'_relu' * relu}")
-
-
-@functools.cache
-def _input_gradient(relu: bool, keeps_gz: bool) -> Any:
-    """(2), and gz."""
-    code = "T masked = y > T(0) ? gy : T(0);" if relu else "T masked = gy;"
-    code += "gx = gamma * inv_std * (masked - Wide(of_beta) - (x - mean) * inv_std * Wide(of_gamma));"
-    code += "gz = masked;" * keeps_gz
-    inputs = "T gy, T y, T x, T gamma, U mean, U inv_std, float64 of_beta, float64 of_gamma"
-    name = f"minires_batch_norm_grad{'_relu' * relu}{'_kept' * keeps_gz}"
-    return element_kernel(inputs, "T gx" + ", T gz" * keeps_gz, code, name)

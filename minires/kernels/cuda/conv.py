@@ -1,25 +1,18 @@
 """Convolution and its two gradients on a GPU: the reference's functions, by a copy and one matrix product.
 
-What each output sees of the image is written side by side, a column for each output, by a kernel of our own:
-
-    columns[(g, r, s, c), (n, p, q)] = x[n, g·C + c, h, w], the pixel that (p, q) meets through (r, s), or 0
-
-and with filters as matrices w[(r, s, c), k] and gradients gy[k, (n, p, q)], for each of the groups g,
+With the columns of columns.py, filters as matrices w[(r, s, c), k] and gradients gy[k, (n, p, q)], for each of the
+groups g,
 
     y        = wᵀ · columns                                                       (1)
     gw       = columns · gyᵀ                                                      (2)
     gcolumns = w · gy                                                             (3)
-    gx[n, c, h, w] = Σ of gcolumns over the (r, s) and (p, q) that meet (h, w)    (4)
 
-(4) is gathered, a thread for each pixel, so nothing is added by two threads and results are the same every time. Of
-1×1 filters with stride 1 the columns are the image. Columns are made for as many images at once as fit `_COLUMNS`.
+and gcolumns are added back to the pixels that they are of. Of halves, what is added afterwards is in float32.
 """
 
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -28,12 +21,10 @@ from minires.device import Array, Size, same_dtype, wide_dtype, xp_of
 from minires.errors import ShapeError
 from minires.geometry import Geometry
 from minires.kernels.checks import check_per_channel, check_shortcut
+from minires.kernels.cuda.columns import add_back, columns_of, is_pointwise, part_of, parts
 from minires.kernels.cuda.layout import cnhw, kcrs_view, nchw_view, rsck
 from minires.kernels.cuda.product import multiply
 from minires.kernels.cuda.raw import element_kernel
-from minires.kernels.cuda.window import each_window, window_kernel, window_numbers
-
-_COLUMNS = 256 << 20  # bytes of columns at once
 
 
 def conv2d(x: Array, w: Array, geometry: Geometry) -> Array:
@@ -204,8 +195,8 @@ def _convolve(x: Array, w: Array, geometry: Geometry, y: Array) -> None:
         y.fill(0)
         return
     filters = _filters(w, geometry.groups)
-    for images, columns in _Columns(x, geometry, (y.shape[2], y.shape[3])).parts():
-        target = _whole(y, images)
+    for images, columns in columns_of(x, geometry, (y.shape[2], y.shape[3])):
+        target = part_of(y, images)
         multiply(filters.swapaxes(1, 2), columns, target.reshape(len(columns), -1, columns.shape[2]))  # (1)
         if target is not y:
             y[:, images] = target
@@ -228,8 +219,8 @@ def _grads(
         if w is not None:
             _input_grad(gradients, _filters(w, G), geometry, gx)
         if x is not None:
-            for images, columns in _Columns(x, geometry, (gy.shape[2], gy.shape[3])).parts():
-                part = _whole(gradients, images, copy=True).reshape(G, K // G, columns.shape[2])
+            for images, columns in columns_of(x, geometry, (gy.shape[2], gy.shape[3])):
+                part = part_of(gradients, images, copy=True).reshape(G, K // G, columns.shape[2])
                 target = gw if images.start == 0 else xp.empty_like(gw)
                 multiply(columns, part.swapaxes(1, 2), target)  # (2)
                 if target is not gw:
@@ -241,58 +232,17 @@ def _grads(
 
 
 def _input_grad(gy: Array, filters: Array, geometry: Geometry, gx: Array) -> None:
-    """gx (C, N, H, W) by (3) and (4), from gy (K, N, P, Q)."""
+    """gx (C, N, H, W) by (3), from gy (K, N, P, Q)."""
     xp, (G, rows, _), (_, N, P, Q), wide = xp_of(gy), filters.shape, gy.shape, wide_dtype(gy.dtype)
-    for images in _parts(N, G * rows * P * Q * wide.itemsize):
-        part = _whole(gy, images, copy=True)
+    for images in parts(N, G * rows * P * Q * wide.itemsize):
+        part = part_of(gy, images, copy=True)
         count = part.shape[1]
-        columns = _whole(gx, images) if _is_pointwise(geometry) else xp.empty((G * rows, count, P, Q), wide)
+        columns = part_of(gx, images) if is_pointwise(geometry) else xp.empty((G * rows, count, P, Q), wide)
         multiply(filters, part.reshape(G, -1, count * P * Q), columns.reshape(G, rows, -1))  # (3)
-        if not _is_pointwise(geometry):
-            numbers = _numbers(geometry, gx.shape, (P, Q), images)
-            _gather()(columns, *numbers, gx, size=gx.size // N * count)  # (4)
+        if not is_pointwise(geometry):
+            add_back(columns, geometry, (P, Q), images, gx)
         elif columns is not gx:
             gx[:, images] = columns
-
-
-class _Columns:
-    """What the outputs (P, Q) of a convolution see of x (N, C, H, W)."""
-
-    def __init__(self, x: Array, geometry: Geometry, size: Size) -> None:
-        self.x, self.geometry, self.size = cnhw(x), geometry, size
-
-    def parts(self) -> Iterator[tuple[slice, Array]]:
-        """Images, and their columns (G, R·S·C, n·P·Q), until all are done."""
-        C, N = self.x.shape[:2]
-        rows, pixels = C * math.prod(self.geometry.kernel), math.prod(self.size)
-        for images in _parts(N, rows * pixels * self.x.itemsize):
-            count = images.stop - images.start
-            if _is_pointwise(self.geometry):
-                columns = _whole(self.x, images, copy=True)
-            else:
-                columns = xp_of(self.x).empty((rows, count * pixels), self.x.dtype)
-                _spread()(self.x, *_numbers(self.geometry, self.x.shape, self.size, images), columns)
-            yield images, columns.reshape(self.geometry.groups, -1, count * pixels)
-
-
-def _parts(N: int, per_image: int) -> list[slice]:
-    """The images, in parts whose columns fit."""
-    count = max(1, min(N, _COLUMNS // max(1, per_image)))
-    return [slice(start, min(start + count, N)) for start in range(0, N, count)]
-
-
-def _whole(array: Array, images: slice, copy: bool = False) -> Array:
-    """Some of the images of (C, N, H, W): the array if they are all, otherwise a compact one, a copy or empty."""
-    if images == slice(0, array.shape[1]):
-        return array
-    xp, part = xp_of(array), array[:, images]
-    compact: Array = xp.ascontiguousarray(part) if copy else xp.empty(part.shape, part.dtype)
-    return compact
-
-
-def _is_pointwise(geometry: Geometry) -> bool:
-    """Whether the columns are the image."""
-    return geometry.kernel == geometry.stride == (1, 1) and geometry.padding == (0, 0)
 
 
 def _filters(w: Array, G: int) -> Array:
@@ -306,60 +256,6 @@ def _filters(w: Array, G: int) -> Array:
 
 
 # --- Kernels -------------------------------------------------------------------------------------------------
-
-# Beside the window: channels of a group, images of all, the first that is meant and how many are.
-_SIZES = "int32 C, int32 N, int32 first, int32 n"
-
-
-def _numbers(geometry: Geometry, image: tuple[int, ...], size: Size, images: slice) -> list[Any]:
-    """What `_SIZES` names, and the window's, for an image (C, N, H, W)."""
-    C, N, H, W = image
-    sizes = C // geometry.groups, N, images.start, images.stop - images.start
-    return [*map(np.int32, sizes), *window_numbers(geometry, (H, W), size)]
-
-
-@functools.cache
-def _spread() -> Any:
-    """Columns of x (C, N, H, W)."""
-    return window_kernel(
-        f"raw T x, {_SIZES}",
-        "T column",
-        """
-        int rest = i;
-        const int q = rest % Q; rest /= Q;
-        const int p = rest % P; rest /= P;
-        const int image = rest % n; rest /= n;
-        const int c = rest % C; rest /= C;
-        const int s = rest % S; rest /= S;
-        const int r = rest % R; rest /= R;
-        const int h = p * stride_h + r * dilation_h - pad_h, w = q * stride_w + s * dilation_w - pad_w;
-        const bool inside = h >= 0 && h < H && w >= 0 && w < W;
-        column = inside ? x[((ptrdiff_t)(rest * C + c) * N + first + image) * H * W + h * W + w] : T(0);
-        """,
-        "minires_spread",
-    )
-
-
-@functools.cache
-def _gather() -> Any:
-    """(4), for each pixel of gx (C, N, H, W)."""
-    return window_kernel(
-        f"raw U columns, {_SIZES}",
-        "raw T gx",
-        """
-        int rest = i;
-        const int w = rest % W; rest /= W;
-        const int h = rest % H; rest /= H;
-        const int image = rest % n; rest /= n;
-        const int c = rest % C, g = rest / C;
-        Wide sum = 0;
-        """
-        + each_window("sum += columns[((ptrdiff_t)(((g * R + r) * S + s) * C + c) * n + image) * P * Q + p * Q + q];")
-        + """
-        gx[((ptrdiff_t)(g * C + c) * N + first + image) * H * W + h * W + w] = sum;
-        """,
-        "minires_gather",
-    )
 
 
 @functools.cache

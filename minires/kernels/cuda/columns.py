@@ -1,0 +1,124 @@
+"""Columns of images, for a convolution that is one matrix product, and the sum back.
+
+What each output sees of the image is written side by side, a column for each output:
+
+    columns[(g, r, s, c), (n, p, q)] = x[n, g·C + c, h, w], the pixel that (p, q) meets through (r, s), or 0    (1)
+    gx[n, c, h, w] = Σ of gcolumns over the (r, s) and (p, q) that meet (h, w)                                  (2)
+
+(2) is gathered, a thread for each pixel, so nothing is added by two threads and results are the same every time. Of
+1×1 filters with stride 1 the columns are the image. Columns are made for as many images at once as fit `_COLUMNS`.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from minires.device import Array, Size, xp_of
+from minires.geometry import Geometry
+from minires.kernels.cuda.layout import cnhw
+from minires.kernels.cuda.window import each_window, window_kernel, window_numbers
+
+_COLUMNS = 256 << 20  # bytes of columns at once
+
+
+def columns_of(x: Array, geometry: Geometry, size: Size) -> Iterator[tuple[slice, Array]]:
+    """Images of x (N, C, H, W), and their columns (G, R·S·C, n·P·Q) by (1), until all are done; ``size`` is (P, Q)."""
+    image = cnhw(x)
+    C, N = image.shape[:2]
+    rows, pixels = C * math.prod(geometry.kernel), math.prod(size)
+    for images in parts(N, rows * pixels * image.itemsize):
+        count = images.stop - images.start
+        if is_pointwise(geometry):
+            columns = part_of(image, images, copy=True)
+        else:
+            columns = xp_of(image).empty((rows, count * pixels), image.dtype)
+            _spread()(image, *_numbers(geometry, image.shape, size, images), columns)
+        yield images, columns.reshape(geometry.groups, -1, count * pixels)
+
+
+def add_back(columns: Array, geometry: Geometry, size: Size, images: slice, gx: Array) -> None:
+    """(2) for some images of gx (C, N, H, W), from their columns (G·R·S·C, n, P, Q); ``size`` is (P, Q)."""
+    count = images.stop - images.start
+    _gather()(columns, *_numbers(geometry, gx.shape, size, images), gx, size=gx.size // gx.shape[1] * count)
+
+
+def parts(N: int, per_image: int) -> list[slice]:
+    """The images, in parts whose columns fit."""
+    count = max(1, min(N, _COLUMNS // max(1, per_image)))
+    return [slice(start, min(start + count, N)) for start in range(0, N, count)]
+
+
+def part_of(array: Array, images: slice, copy: bool = False) -> Array:
+    """Some of the images of (C, N, H, W): the array if they are all, otherwise a compact one, a copy or empty."""
+    if images == slice(0, array.shape[1]):
+        return array
+    xp, part = xp_of(array), array[:, images]
+    compact: Array = xp.ascontiguousarray(part) if copy else xp.empty(part.shape, part.dtype)
+    return compact
+
+
+def is_pointwise(geometry: Geometry) -> bool:
+    """Whether the columns are the image."""
+    return geometry.kernel == geometry.stride == (1, 1) and geometry.padding == (0, 0)
+
+
+# --- Kernels -------------------------------------------------------------------------------------------------
+
+# Beside the window: channels of a group, images of all, the first that is meant and how many are.
+_SIZES = "int32 C, int32 N, int32 first, int32 n"
+
+
+def _numbers(geometry: Geometry, image: tuple[int, ...], size: Size, images: slice) -> list[Any]:
+    """What `_SIZES` names, and the window's, for an image (C, N, H, W)."""
+    C, N, H, W = image
+    sizes = C // geometry.groups, N, images.start, images.stop - images.start
+    return [*map(np.int32, sizes), *window_numbers(geometry, (H, W), size)]
+
+
+@functools.cache
+def _spread() -> Any:
+    """Columns of x (C, N, H, W)."""
+    return window_kernel(
+        f"raw T x, {_SIZES}",
+        "T column",
+        """
+        int rest = i;
+        const int q = rest % Q; rest /= Q;
+        const int p = rest % P; rest /= P;
+        const int image = rest % n; rest /= n;
+        const int c = rest % C; rest /= C;
+        const int s = rest % S; rest /= S;
+        const int r = rest % R; rest /= R;
+        const int h = p * stride_h + r * dilation_h - pad_h, w = q * stride_w + s * dilation_w - pad_w;
+        const bool inside = h >= 0 && h < H && w >= 0 && w < W;
+        column = inside ? x[((ptrdiff_t)(rest * C + c) * N + first + image) * H * W + h * W + w] : T(0);
+        """,
+        "minires_spread",
+    )
+
+
+@functools.cache
+def _gather() -> Any:
+    """(2), for each pixel of gx (C, N, H, W)."""
+    return window_kernel(
+        f"raw U columns, {_SIZES}",
+        "raw T gx",
+        """
+        int rest = i;
+        const int w = rest % W; rest /= W;
+        const int h = rest % H; rest /= H;
+        const int image = rest % n; rest /= n;
+        const int c = rest % C, g = rest / C;
+        Wide sum = 0;
+        """
+        + each_window("sum += columns[((ptrdiff_t)(((g * R + r) * S + s) * C + c) * n + image) * P * Q + p * Q + q];")
+        + """
+        gx[((ptrdiff_t)(g * C + c) * N + first + image) * H * W + h * W + w] = sum;
+        """,
+        "minires_gather",
+    )
