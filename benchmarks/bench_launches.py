@@ -10,8 +10,9 @@ Beside each minires kernel stands its roofline on a GPU such as the H100 (roofli
 that it is given and to write once what it makes, or that of its matrix products outside tensor cores (TF32 off),
 whichever is longer. Copies between the launches of a kernel, such as the columns of a convolution, are not in it.
 
-With ``--nvrtc``, NVRTC compiles what the steps start, and what each kernel of kernels/cuda starts for a few of the
-cases that its tests draw, in float16, float32 and float64, for that compute capability times ten.
+With ``--nvrtc``, NVRTC compiles what the steps start, what each kernel of kernels/cuda starts for a few of the cases
+that its tests draw, and all variants of those whose code depends on what they are given, in float16, float32 and
+float64, for that compute capability times ten.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from watched_launches import LARGE, LEAST_BLOCKS, Started, need_all, too_few_blo
 
 import minires as mr
 from minires import kernels
-from minires.device import is_array
+from minires.device import is_array, wide_dtype
 from minires.testing import cupy_on_cpu
 
 LAUNCH = 2.5e-6  # seconds from one start of a kernel to the next: assumed, of a program that has no more to do
@@ -133,6 +134,29 @@ def start_every_kernel(dtype: Any) -> None:
         quietly(given(case=cases(kernel), started=just(started))(run))()
 
 
+def start_every_variant(dtype: Any) -> None:
+    """Start each kernel whose code depends on what it is given in all ways that there are."""
+    import cupy
+
+    from minires.geometry import Geometry
+    from minires.kernels import cuda
+
+    x, gamma = cupy.ones((2, 3, 4, 4), dtype), cupy.ones(3, dtype)
+    statistic, w = cupy.ones(3, wide_dtype(dtype)), cupy.ones((3, 3, 1, 1), dtype)
+    yes = False, True
+    for shortcut, relu in itertools.product((None, x), yes):
+        for scale, bias in itertools.product((None, gamma), repeat=2):
+            cuda.conv2d_act(x, w, scale, bias, shortcut, relu, Geometry((1, 1)))
+        cuda.batch_norm_act(x, gamma, gamma, shortcut, relu, 1e-5)
+        cuda.batch_norm_act_inference(x, gamma, gamma, statistic, statistic, shortcut, relu, 1e-5)
+        cuda.batch_norm_act_grads(x, x, x, gamma, statistic, statistic, relu, shortcut is not None)
+    p, g, m, v = ([cupy.ones(3, dtype)] for _ in range(4))
+    for momentum, decay, nesterov, first in itertools.product((0.0, 0.9), (0.0, 0.1), yes, yes):
+        cuda.sgd_(p, g, m, 0.1, momentum, 0.0, decay, nesterov, first)
+    for decay, decoupled in itertools.product((0.0, 0.1), yes):
+        cuda.adam_(p, g, m, v, 1, 0.1, 0.9, 0.999, 1e-8, decay, decoupled)
+
+
 def show(network: str, found: dict[str, Any]) -> None:
     """Print what `count` found."""
     print(
@@ -171,6 +195,7 @@ def main() -> None:
                 step_of(network, dtype)()
             for dtype in (np.float16, np.float32, np.float64):
                 start_every_kernel(dtype)
+                start_every_variant(dtype)
         print(f"{record.compilations} programs compiled for sm_{options.nvrtc}")
         cupy_on_cpu.leave(0)
     watched = watch(device)

@@ -1,7 +1,7 @@
 """Where arrays live: NumPy's on the CPU, CuPy's on a GPU.
 
-This file and ``kernels/cuda/`` are the only places that import CuPy, and they do so when a CUDA array is
-first asked for, never at import.
+This file and ``kernels/cuda/`` are the only places that compute with CuPy, and they import it when a CUDA array is
+first asked for, never at import. (``testing/cupy_on_cpu/`` puts a device beneath it.)
 """
 
 from __future__ import annotations

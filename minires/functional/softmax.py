@@ -140,7 +140,7 @@ def cross_entropy(
     ------
     ShapeError : if the shapes do not agree.
     DtypeError : if the labels are not int64.
-    DataError : if a label is out of range.
+    DataError : if a label is out of range, on the CPU; to tell, a GPU would have to be waited for: there it costs NaN.
     ValueError : for another reduction, or a label_smoothing outside [0, 1].
     """
     if not isinstance(labels, Tensor):

@@ -1,19 +1,37 @@
 """Every kernel for CUDA arrays under all that the null device can look for, and within its rounding bound."""
 
 import gc
+import pathlib
+import re
+from unittest import mock
 
 import cupy
 import numpy as np
 import pytest
 
-from minires.kernels import cuda
+from minires.geometry import Geometry
+from minires.kernels import KernelSet, cuda
+from minires.kernels.cuda import columns
 from minires.testing.rounding import cases
 
 
+def never_waiting(device, kernel):
+    """The kernel, in whose calls nobody may wait for the device."""
+
+    def called(*arguments):
+        with device.recording() as record:
+            result = kernel(*arguments)
+        assert record.synchronisations == 0
+        return result
+
+    return called
+
+
 @pytest.mark.parametrize("kernel", cuda.__all__)
-def test_a_kernel_is_within_its_rounding_bound_and_has_no_race(device, kernel):
+def test_a_kernel_is_within_its_rounding_bound_has_no_race_and_never_waits(device, kernel):
     gc.collect()  # what lies about is compared, too
-    with device.watching_races(), device.recording() as record:
+    watched = mock.patch.object(KernelSet, "wrapped", lambda self, name, function: never_waiting(device, function))
+    with device.watching_races(), device.recording() as record, watched:
         assert cases.survey("cuda", kernel, examples=15, device="cuda").left_out == 0
     own = [launch for launch in record.launches if not launch.kernel.startswith("cublas")]
     assert record.watched >= len(own) / 2  # others are too large
@@ -34,3 +52,20 @@ def test_batch_norm_takes_more_channels_than_a_grid_has_rows(device, monkeypatch
     x, gamma = cupy.empty((3, 70_000, 1, 1), "f4"), cupy.empty(70_000, "f4")
     y, mean, _, inv_std = cuda.batch_norm(x, gamma, gamma, 1e-5)
     assert cuda.batch_norm_grads(y, x, gamma, mean, inv_std)[0].shape == x.shape
+
+
+def test_columns_may_be_more_than_an_int_counts(monkeypatch):
+    assert [columns._number(count) for count in (2**31 - 1, 2**31)] == ["int", "long long"]
+    rng, geometry = np.random.default_rng(0), Geometry((3, 2), stride=(2, 1), padding=(1, 1), groups=2)
+    x, w = (cupy.asarray(rng.standard_normal(shape)) for shape in ((2, 4, 5, 6), (6, 2, 3, 2)))
+    y = cuda.conv2d(x, w, geometry)
+    found = y, *cuda.conv2d_grads(y, x, w, geometry)
+    monkeypatch.setattr(columns, "_number", lambda count: "long long")
+    longer = cuda.conv2d(x, w, geometry), *cuda.conv2d_grads(y, x, w, geometry)
+    for a, b in zip(found, longer, strict=True):
+        assert (a == b).all()
+
+
+def test_no_sum_depends_on_which_thread_comes_first():
+    sources = [path.read_text(encoding="utf-8") for path in pathlib.Path(cuda.__file__).parent.glob("*.py")]
+    assert set(re.findall(r"\batomic\w+(?=\()", "".join(sources))) == {"atomicExch"}  # of a flag

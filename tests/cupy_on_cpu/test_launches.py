@@ -28,16 +28,32 @@ def run(*options):
     return done.stdout
 
 
-def test_a_training_step_keeps_its_budget_of_launches_and_never_waits():
+def test_a_training_step_keeps_its_budget_of_launches_and_never_waits(device):
     found = re.findall(r"(\w+): (\d+) launches of at most (\d+), \d+ memsets, (\d+) synchronisations", run())
     assert [network for network, *_ in found] == ["resnet18", "resnet20"]
     assert all(200 < int(launches) <= int(most) and int(waits) == 0 for _, launches, most, waits in found)
 
 
 @pytest.mark.parametrize("architecture", ["80", "90"])
-def test_nvrtc_compiles_every_kernel_for(architecture):
+def test_nvrtc_compiles_every_kernel_for(device, architecture):
     (count,) = re.findall(rf"(\d+) programs compiled for sm_{architecture}", run("--nvrtc", architecture))
-    assert int(count) > 150
+    assert int(count) > 250
+
+
+FOR_G_PLUS_PLUS = """
+from minires.testing import cupy_on_cpu
+cupy_on_cpu.install(nvrtc=True)
+import cupy
+kernel = cupy.RawKernel('extern "C" __global__ void k(float *y, int n) { char c[n]; c[0] = 1; y[0] = c[0]; }', "k")
+try:
+    kernel((1,), (1,), (cupy.zeros(1, "f4"), cupy.int32(3)))
+except cupy.cuda.compiler.CompileException as error:
+    print(error)
+"""
+
+
+def test_nvrtc_refuses_what_g_plus_plus_takes(device):
+    assert "expression must have a constant value" in finished("-c", FOR_G_PLUS_PLUS).stdout
 
 
 # --- Reductions by few blocks ---
@@ -59,7 +75,7 @@ bench_launches.main()
 """
 
 
-def test_a_reduction_by_few_blocks_that_is_planted_into_a_step_fails_the_benchmark():
+def test_a_reduction_by_few_blocks_that_is_planted_into_a_step_fails_the_benchmark(device):
     done = finished("-c", PLANTED)
     assert done.returncode == 1, done.stderr
     assert done.stdout.count("too few blocks: cupy_sum starts 1 for an array of 1000000 numbers") == 2
@@ -107,7 +123,7 @@ need_all(watched, record)
 """
 
 
-def test_launches_of_few_blocks_with_a_large_array_are_found_whatever_their_name():
+def test_launches_of_few_blocks_with_a_large_array_are_found_whatever_their_name(device):
     done = finished("-c", SCRIPT, json.dumps(list(STARTS)))
     assert json.loads(done.stdout) == STARTS, done.stderr
     assert "RuntimeError: the arrays of 0 launches were seen, and 1 kernels were started" in done.stderr

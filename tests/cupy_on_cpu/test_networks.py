@@ -58,3 +58,14 @@ def test_checkpoints_go_from_one_device_to_the_other(tmp_path, first, second):
     for p, q in zip(model.state_dict().values(), other.state_dict().values(), strict=True):
         assert q.device.startswith(second)
         assert np.array_equal(p.numpy(), q.numpy())
+
+
+def test_initial_weights_and_dropout_masks_are_the_cpus():
+    here, there = models.resnet20(seed=3), models.resnet20(seed=3).to("cuda")
+    for p, q in zip(here.parameters(), there.parameters(), strict=True):
+        np.testing.assert_array_equal(q.numpy(), p.numpy())
+    masks = []
+    for device in ("cpu", "cuda"):
+        mr.manual_seed(5)
+        masks.append([F.dropout(mr.ones((7, 9), device=device), p).numpy() for p in (0.1, 0.5)])
+    np.testing.assert_array_equal(*map(np.concatenate, masks))

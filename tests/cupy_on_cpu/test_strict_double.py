@@ -11,7 +11,7 @@ from minires.testing import cupy_on_cpu
 from minires.testing.layouts import MEMORY_ORDERS, copy_in_order, lay_out
 
 
-def test_the_manifest_is_what_cupy_has():
+def test_the_manifest_is_what_cupy_has(device):
     assert cupy_manifest.PATH.read_text(encoding="utf-8") == cupy_manifest.written(cupy_manifest.manifest()), (
         "CuPy has changed: python tests/strict_cupy/cupy_manifest.py writes the manifest anew"
     )

@@ -6,7 +6,8 @@ What each output sees of the image is written side by side, a column for each ou
     gx[n, c, h, w] = Σ of gcolumns over the (r, s) and (p, q) that meet (h, w)                                  (2)
 
 (2) is gathered, a thread for each pixel, so nothing is added by two threads and results are the same every time. Of
-1×1 filters with stride 1 the columns are the image. Columns are made for as many images at once as fit `_COLUMNS`.
+1×1 filters with stride 1 the columns are the image. Columns are made for as many images at once as fit `_COLUMNS`, or
+for one.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ def columns_of(x: Array, geometry: Geometry, size: Size) -> Iterator[tuple[slice
             columns = part_of(image, images, copy=True)
         else:
             columns = xp_of(image).empty((rows, count * pixels), image.dtype)
-            _spread()(image, *_numbers(geometry, image.shape, size, images), columns)
+            _spread(_number(columns.size))(image, *_numbers(geometry, image.shape, size, images), columns)
         yield images, columns.reshape(geometry.groups, -1, count * pixels)
 
 
 def add_back(columns: Array, geometry: Geometry, size: Size, images: slice, gx: Array) -> None:
     """(2) for some images of gx (C, N, H, W), from their columns (G·R·S·C, n, P, Q); ``size`` is (P, Q)."""
-    count = images.stop - images.start
-    _gather()(columns, *_numbers(geometry, gx.shape, size, images), gx, size=gx.size // gx.shape[1] * count)
+    pixels = gx.size // gx.shape[1] * (images.stop - images.start)
+    _gather(_number(pixels))(columns, *_numbers(geometry, gx.shape, size, images), gx, size=pixels)
 
 
 def parts(N: int, per_image: int) -> list[slice]:
@@ -54,7 +55,7 @@ def parts(N: int, per_image: int) -> list[slice]:
 
 
 def part_of(array: Array, images: slice, copy: bool = False) -> Array:
-    """Some of the images of (C, N, H, W): the array if they are all, otherwise a compact one, a copy or empty."""
+    """Some of the images of (C, N, H, W): the array if they are all, otherwise a new one, with values or without."""
     if images == slice(0, array.shape[1]):
         return array
     xp, part = xp_of(array), array[:, images]
@@ -80,20 +81,25 @@ def _numbers(geometry: Geometry, image: tuple[int, ...], size: Size, images: sli
     return [*map(np.int32, sizes), *window_numbers(geometry, (H, W), size)]
 
 
+def _number(count: int) -> str:
+    """The type of a place among so many: divisions of the longer one take several times as long."""
+    return "int" if count < 2**31 else "long long"
+
+
 @functools.cache
-def _spread() -> Any:
+def _spread(number: str) -> Any:
     """Columns of x (C, N, H, W)."""
     return window_kernel(
         f"raw T x, {_SIZES}",
         "T column",
+        f"{number} rest = i;"
         """
-        int rest = i;
         const int q = rest % Q; rest /= Q;
         const int p = rest % P; rest /= P;
         const int image = rest % n; rest /= n;
         const int c = rest % C; rest /= C;
         const int s = rest % S; rest /= S;
-        const int r = rest % R; rest /= R;
+        const int r = rest % R; rest /= R; // what is left is the group
         const int h = p * stride_h + r * dilation_h - pad_h, w = q * stride_w + s * dilation_w - pad_w;
         const bool inside = h >= 0 && h < H && w >= 0 && w < W;
         column = inside ? x[((ptrdiff_t)(rest * C + c) * N + first + image) * H * W + h * W + w] : T(0);
@@ -103,13 +109,13 @@ def _spread() -> Any:
 
 
 @functools.cache
-def _gather() -> Any:
+def _gather(number: str) -> Any:
     """(2), for each pixel of gx (C, N, H, W)."""
     return window_kernel(
         f"raw U columns, {_SIZES}",
         "raw T gx",
+        f"{number} rest = i;"
         """
-        int rest = i;
         const int w = rest % W; rest /= W;
         const int h = rest % H; rest /= H;
         const int image = rest % n; rest /= n;

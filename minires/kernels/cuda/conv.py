@@ -264,4 +264,5 @@ def _finish(given: tuple[str, ...], relu: bool) -> Any:
     terms = ("z * scale" if "scale" in given else "z", *(name for name in given if name != "scale"))
     code = f"Wide sum = {' + '.join(terms)}; y = " + ("sum < 0 ? Wide(0) : sum;" if relu else "sum;")
     inputs = ", ".join(["U z", *(f"T {name}" for name in given)])
-    return element_kernel(inputs, "T y", code, f"minires_finish_{'_'.join(given)}{'_relu' * relu}")
+    name = "_".join(["minires_finish", *given, *["relu"] * relu])
+    return element_kernel(inputs, "T y", code, name)

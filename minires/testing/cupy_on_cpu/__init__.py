@@ -32,8 +32,12 @@ memory runs out, conversion of floats that do not fit an integer, races of threa
 Subnormal float64 numbers are flushed in kernels that compute in float32 too. Threads of a warp do not run in lockstep;
 code that relies on that without ``__syncwarp`` fails here, as it may on a GPU.
 
-It leans on CuPy's private tables, so it knows one version (`CUPY_VERSION`), on Linux, and needs gcc and g++. It must be
-a process of its own: CuPy is for the CPU for the rest of its life.
+**What does not run**: what comes in binaries, not in source: `sort`, `argsort` and `unique` (Thrust), `cupy.random`
+(cuRAND), `cupy.fft`, and of `cupy.linalg` all but products.
+
+It leans on CuPy's private tables, so it knows one version (`CUPY_VERSION`), on Linux on x86-64, and needs gcc and g++:
+``pip install 'minires[cupy-on-cpu]'`` brings that version. It must be a process of its own: CuPy is for the CPU for the
+rest of its life. In pytest, a conftest.py calls `install`; a script ends with `leave`, or CuPy looks for its device.
 """
 
 from minires.testing.cupy_on_cpu.carry import carried, to_device

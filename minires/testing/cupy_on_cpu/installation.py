@@ -58,7 +58,7 @@ def install(
         raise RuntimeError(f"this needs Linux on x86-64, not {sys.platform} on {platform.machine()}")
     found = importlib.util.find_spec("cupy_backends")
     if found is None or found.origin is None:
-        raise ImportError("CuPy is not installed: pip install cupy-cuda12x")
+        raise ImportError("CuPy is not installed: pip install 'minires[cupy-on-cpu]'")
     _check_version(pathlib.Path(found.origin).parent.parent)
     cache = _cache()
     os.environ["CUPY_ACCELERATORS"] = ""  # CUB and cuTENSOR bring a runtime of their own
@@ -105,7 +105,9 @@ def _check_version(site: pathlib.Path) -> None:
     """Look at the version without importing CuPy."""
     version = (site / "cupy" / "_version.py").read_text(encoding="utf-8").partition("'")[2].partition("'")[0]
     if version != CUPY_VERSION:
-        raise RuntimeError(f"this knows CuPy {CUPY_VERSION}, and {version} is installed")
+        raise RuntimeError(
+            f"this knows CuPy {CUPY_VERSION}, and {version} is installed: pip install 'minires[cupy-on-cpu]'"
+        )
 
 
 def _cache() -> pathlib.Path:
