@@ -93,8 +93,10 @@ def asarray(array: Any, device: str = "cpu") -> Array:
         return asnumpy(array)
     cupy, place = cuda_device(device)
     with place:
-        there = not is_array(array) or device_of(array) == canonical(device)
-        return cupy.asarray(array) if there else _in_its_order(cupy.asarray, array)
+        if not is_array(array) or device_of(array) == canonical(device):
+            return cupy.asarray(array)  # type: ignore[no-any-return]
+        # From GPU to GPU CuPy copies stretches of memory alone.
+        return _in_its_order(cupy.asarray, array if is_dense(array) else copied(array))
 
 
 def cuda_device(device: str) -> tuple[Any, Any]:
@@ -262,10 +264,14 @@ def from_dlpack(array: Any) -> Array:
 
 
 def synchronize(device: str = "cpu") -> None:
-    """Wait until all work submitted to ``device`` is done."""
-    kind, index = _parse(device)
-    if kind == "cuda":
-        _cupy().cuda.Device(index).synchronize()
+    """Wait until all work submitted to ``device`` is done.
+
+    Raises
+    ------
+    DeviceError : if there is no such device, or CuPy or its driver is missing.
+    """
+    if _parse(device)[0] == "cuda":
+        cuda_device(device)[1].synchronize()
 
 
 def on_device_of(*arrays: Any) -> contextlib.AbstractContextManager[Any]:

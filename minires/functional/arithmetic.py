@@ -7,7 +7,10 @@ broadcast is summed back to its shape.
 from __future__ import annotations
 
 import cmath
+import contextlib
+import functools
 import numbers
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -127,6 +130,24 @@ class Where(KernelOp):
         return None, ga, sum_to(where(condition, 0.0, gy), b) if needs_b else None
 
 
+def _combined(apply: Callable[..., Any], a: Any, b: Any) -> Tensor:
+    """``apply`` to both as tensors. A half meets a number that is none in float32, and what comes of it is rounded."""
+    like, other = (a, b) if isinstance(a, Tensor) else (b, a)
+    if isinstance(like, Tensor) and like.dtype == np.float16 and _is_no_half(other):
+        result: Tensor = apply(*_operands(*(t.to(np.float32) if t is like else t for t in (a, b))))
+        return result.to(np.float16) if result.dtype == np.float32 else result
+    return apply(*_operands(a, b))  # type: ignore[no-any-return]
+
+
+def _is_no_half(value: Any) -> bool:
+    """Whether it is a real number that float16 would round."""
+    if not isinstance(value, numbers.Real):
+        return False
+    with np.errstate(over="ignore"), contextlib.suppress(OverflowError):  # of integers that no float holds
+        return float(np.float16(value)) != value
+    return False
+
+
 def _operands(a: Any, b: Any) -> tuple[Tensor, Tensor]:
     """Both as tensors: a Python or NumPy scalar takes the other's dtype and device."""
     if not isinstance(a, Tensor) and not isinstance(b, Tensor):
@@ -150,8 +171,8 @@ def _lift(value: Any, like: Tensor) -> Tensor:
     inexact = kind in "biu" and (number is None or number != value or (kind == "b" and not _is_bool(value)))
     if number is None or inexact:
         raise DtypeError(f"{value!r} would change the dtype of a {like.dtype} tensor; convert it with .to(dtype)")
-    if (np.isinf(number) and not cmath.isinf(complex(value))) or (number == 0 and value != 0):  # type: ignore[arg-type]
-        raise DtypeError(f"{value!r} is {number} in {like.dtype}; convert the tensor with .to(dtype)")
+    if np.isinf(number) and not cmath.isinf(complex(value)):  # type: ignore[arg-type]
+        raise DtypeError(f"{value!r} is infinite in {like.dtype}; convert the tensor with .to(dtype)")
     # Of the same kind, so that array doubles meet their own; and CuPy takes () for no shape at all.
     with on_device_of(like.array):
         made = xp_of(like.array).empty_like(like.array, shape=(1,)).reshape(())
@@ -165,33 +186,32 @@ def _is_bool(value: Any) -> bool:
 
 def add(a: Any, b: Any) -> Tensor:
     """a + b, broadcast."""
-    return Add.apply(*_operands(a, b))  # type: ignore[no-any-return]
+    return _combined(Add.apply, a, b)
 
 
 def subtract(a: Any, b: Any) -> Tensor:
     """a − b, broadcast."""
-    a, b = _operands(a, b)
-    return add(a, -b)
+    return _combined(lambda x, y: Add.apply(x, -y), a, b)
 
 
 def multiply(a: Any, b: Any) -> Tensor:
     """a · b, broadcast."""
-    return Multiply.apply(*_operands(a, b))  # type: ignore[no-any-return]
+    return _combined(Multiply.apply, a, b)
 
 
 def divide(a: Any, b: Any) -> Tensor:
     """a / b, broadcast."""
-    return Divide.apply(*_operands(a, b))  # type: ignore[no-any-return]
+    return _combined(Divide.apply, a, b)
 
 
 def power(a: Any, b: Any) -> Tensor:
     """a to the power of b, broadcast."""
-    return Power.apply(*_operands(a, b))  # type: ignore[no-any-return]
+    return _combined(Power.apply, a, b)
 
 
 def maximum(a: Any, b: Any) -> Tensor:
     """The larger of a and b, element by element, broadcast; NaN if either is. Equal ones share the gradient."""
-    return Maximum.apply(*_operands(a, b))  # type: ignore[no-any-return]
+    return _combined(Maximum.apply, a, b)
 
 
 def where(condition: Tensor, a: Any, b: Any) -> Tensor:
@@ -207,7 +227,7 @@ def where(condition: Tensor, a: Any, b: Any) -> Tensor:
     DtypeError : if the condition is not boolean, or the dtypes differ.
     ShapeError : if the shapes do not broadcast.
     """
-    return Where.apply(condition, *_operands(a, b))  # type: ignore[no-any-return]
+    return _combined(functools.partial(Where.apply, condition), a, b)
 
 
 def _comparison(kernel: str) -> Any:
@@ -215,7 +235,7 @@ def _comparison(kernel: str) -> Any:
         def forward(self, a: Array, b: Array) -> Any:
             return getattr(self.kernels, kernel)(a, b)
 
-    return lambda a, b: Comparison.apply(*_operands(a, b))
+    return functools.partial(_combined, Comparison.apply)
 
 
 equal, not_equal = _comparison("equal"), _comparison("not_equal")

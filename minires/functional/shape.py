@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from minires.autograd.tensor import Tensor
-from minires.device import Array, copied
+from minires.device import Array, copied, same_device
 from minires.errors import DtypeError, ShapeError
 from minires.functional.kernel_op import KernelOp
 
@@ -164,14 +164,17 @@ def getitem(a: Tensor, index: Any) -> Tensor:
     Raises
     ------
     IndexingError : if the index is out of range or does not fit the shape of a.
+    DeviceError : if a tensor among the index is on another GPU.
     """
     parts = index if isinstance(index, tuple) else (index,)
-    return GetItem.apply(a, index=tuple(map(_index_of_its_own, parts)))  # type: ignore[no-any-return]
+    return GetItem.apply(a, index=tuple(_index_of_its_own(part, a) for part in parts))  # type: ignore[no-any-return]
 
 
-def _index_of_its_own(part: Any) -> Any:
-    """A part of an index that nobody else can change before the backward pass."""
+def _index_of_its_own(part: Any, a: Tensor) -> Any:
+    """A part of an index into ``a`` that nobody else can change before the backward pass."""
     if isinstance(part, Tensor):
+        if part.device != "cpu":
+            same_device(a.array, part.array)
         return copied(part.array)
     return np.array(part) if isinstance(part, list | np.ndarray) else part
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from minires.autograd.op import recording
 from minires.autograd.tensor import Tensor
 from minires.nn.layers import BatchNorm2d, Conv2d, FoldedBatchNorm, ReLU
@@ -24,7 +26,8 @@ def conv_norm_relu(conv: Module, norm: Module, relu: Module, x: Tensor, shortcut
     shortcut : (N, K, P, Q) or None
     """
     if _as_written(relu, ReLU) and _as_written(norm, BatchNorm2d):
-        if _as_written(conv, Conv2d) and not norm.training and norm.track_running_stats and not recording():
+        given = not norm.training and norm.track_running_stats and not recording()
+        if _as_written(conv, Conv2d) and given and x.dtype != np.float16:  # a scale and a shift may be no halves
             return conv.convolve(x, shortcut, True, norm.scale_and_shift())  # type: ignore[no-any-return]
         return norm.normalise(conv(x), shortcut, relu=True)  # type: ignore[no-any-return]
     if _as_written(relu, ReLU) and _as_written(norm, FoldedBatchNorm) and _as_written(conv, Conv2d):

@@ -121,7 +121,7 @@ class BatchNorm2d(Module):
     ShapeError : if num_features is not positive.
     """
 
-    statistics = ("running_mean", "running_var")
+    wide_buffers = ("running_mean", "running_var")
 
     def __init__(
         self,

@@ -25,10 +25,10 @@ class Module:
     Attributes
     ----------
     training : whether `train` or `eval` was called last; new modules train
-    statistics : names of buffers that stay in float32 where the module is in float16, for a class to set
+    wide_buffers : names of buffers that stay in float32 where the module is in float16, for a class to set
     """
 
-    statistics: tuple[str, ...] = ()
+    wide_buffers: tuple[str, ...] = ()
 
     training: bool
 
@@ -290,10 +290,9 @@ class Module:
     def to(self: M, *wanted: Any, device: str | None = None, dtype: Any = None) -> M:
         """``model.to("cuda")``, ``model.to(np.float64)``, ``model.to("cuda", np.float32)``: move and convert.
 
-        Everything moves to the device; floating-point values get the dtype, integers keep theirs, and what a module
-        names as ``statistics`` becomes no less than float32. A parameter
-        that is there and so already stays the object that it is; another is replaced, so make optimizers
-        afterwards. Frozen parameters stay frozen.
+        Everything moves to the device; floating-point values get the dtype, integers keep theirs, and buffers that a
+        class names as ``wide_buffers`` become no less than float32. A parameter that is there and so already stays the
+        object that it is; another is replaced, so make optimizers afterwards. Frozen parameters stay frozen.
 
         Parameters
         ----------
@@ -312,9 +311,9 @@ class Module:
             if target.kind not in "fc":
                 raise DtypeError(f"a module's values are floating-point numbers; it cannot be converted to {target}")
         asked = targets.pop() if len(targets) == 1 else None  # a dtype, or the device alone
-        statistics = {id(module._buffers.get(name)) for module in self.modules() for name in module.statistics}
+        wide = {id(module._buffers.get(name)) for module in self.modules() for name in type(module).wide_buffers}
         held: list[Tensor] = [*self.parameters(), *self.buffers()]
-        pairs = [(value, converted(value, wanted, device, asked, id(value) in statistics)) for value in held]
+        pairs = [(value, converted(value, wanted, device, asked, id(value) in wide)) for value in held]
         for value, new in pairs:
             if new is not value and value.grad is not None:
                 raise GraphError("to() would lose gradients: set them to None first, with zero_grad()")

@@ -200,6 +200,31 @@ def test_an_integer_divided_by_zero_is_told_and_the_process_lives(device):
     assert run("y[threadIdx.x] = 1 / (n - 63);", n=64)[0] == 1
 
 
+ADDED = "s[threadIdx.x] += v; return s[threadIdx.x]; }"
+SHARED = {  # functions that add to shared memory which nobody has filled
+    "inline": f"inline __device__ float sum(float v) {{ __shared__ float s[32]; {ADDED}",
+    "template": f"template <class T> __device__ T sum(T v) {{ __shared__ T s[32]; {ADDED}",
+    "method": f"""
+        struct S {{ __device__ float sum(float v) {{ __shared__ float s[32]; {ADDED} }};
+        __device__ float sum(float v) {{ S s; return s.sum(v); }}""",
+    "dynamic": f"__device__ float sum(float v) {{ extern volatile __shared__ __align__(8) float s[]; {ADDED}",
+}
+
+
+@pytest.mark.parametrize("how", SHARED)
+def test_shared_memory_of_functions_is_full_of_nan_too(how):
+    code = (
+        SHARED[how]
+        + """
+        // not __global__ void another(
+        extern "C" __global__ __launch_bounds__(32) void k(float *y) { y[threadIdx.x] = sum(1.f); }"""
+    )
+    for _ in range(2):
+        y = cupy.zeros(32, "f4")
+        cupy.RawKernel(code, "k")((1,), (32,), (y,), shared_mem=128)
+        assert np.isnan(y.get()).all()
+
+
 def test_shared_memory_is_full_of_nan_in_every_block():
     body = "__shared__ float s[32]; int t = threadIdx.x; y[blockIdx.x * 32 + t] = s[t]; s[t] = 1;"
     assert np.isnan(run(body)).all()

@@ -15,7 +15,7 @@ from minires import models, nn, optim
 from minires.autograd.op import Op
 from minires.cli import main
 from minires.data import DataLoader, Dataset
-from minires.device import asarray, available, device_of
+from minires.device import asarray, available, device_of, synchronize
 from minires.errors import DeviceError
 from minires.testing.catalogue import ENTRIES
 from minires.testing.catalogue.check import check, points
@@ -46,12 +46,63 @@ def test_arrays_go_from_device_to_device_in_their_memory_order(order, dtype):
         assert np.argsort(x.array.strides).tolist() == np.argsort(mr.tensor(array).array.strides).tolist()
 
 
+GAPS = {
+    "a slice": lambda x: x[:, :3],
+    "every other": lambda x: x[:, ::2],
+    "backwards": lambda x: x[::-1],
+    "broadcast": lambda x: F.broadcast_to(x[:1], (5, 4)),
+    "turned and cut": lambda x: x.permute(1, 0)[:, 1:],
+}
+
+
+@pytest.mark.parametrize("name", GAPS)
+def test_arrays_that_are_no_stretch_of_memory_go_too_and_so_do_their_gradients(name):
+    found = []
+    for device in ("cpu", "cuda:1"):
+        x = mr.tensor(np.arange(12.0).reshape(3, 4), device="cpu" if device == "cpu" else "cuda:0", requires_grad=True)
+        y = GAPS[name](x).to(device)
+        assert y.device == device
+        (y * y).mean().backward()  # a gradient without strides, back to the first device
+        found.append((y.numpy(), x.grad.numpy()))
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+    z = mr.zeros(GAPS[name](x).shape, dtype="float64", device="cuda:1").assign_(GAPS[name](x.detach()))
+    np.testing.assert_array_equal(z.numpy(), found[0][0])
+
+
+def test_a_network_on_two_devices_learns_as_on_one():
+    rng, found = np.random.default_rng(0), []
+    images, labels = rng.standard_normal((4, 3, 6, 6)), rng.integers(0, 5, 4)
+    for first, second in (("cuda:0", "cuda:0"), ("cuda:0", "cuda:1")):
+        mr.manual_seed(0)
+        lower, upper = nn.Conv2d(3, 8, 3).to(first, "float64"), nn.Linear(8, 5).to(second, "float64")
+        optimizer = optim.SGD([*lower.parameters(), *upper.parameters()], lr=0.1, momentum=0.9)
+        for _ in range(2):
+            optimizer.zero_grad()
+            y = F.relu(lower(mr.tensor(images, device=first)))
+            logits = upper(F.adaptive_avg_pool2d(y, 1).flatten(1).to(second))
+            F.cross_entropy(logits, mr.tensor(labels, device=second)).backward()
+            optimizer.step()
+        found.append([p.numpy() for p in (*lower.parameters(), *upper.parameters())])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_an_index_on_the_other_device_is_refused():
+    x, index = mr.ones((3, 4), device="cuda:1"), mr.tensor([0, 2], device="cuda:0")
+    with pytest.raises(DeviceError, match=r"different devices: cuda:1, cuda:0; move one with \.to"):
+        x[index]
+    assert x[index.to("cuda:1")].shape == x[index.to("cpu")].shape == (2, 4)
+
+
 def test_devices_do_not_mix_and_a_third_is_not_there():
     x, y = mr.ones((2, 3), device="cuda:0"), mr.ones((2, 3), device="cuda:1")
     with pytest.raises(DeviceError, match="different devices: cuda:0, cuda:1"):
         x + y
     with pytest.raises(DeviceError, match="cuda:2 not available: the last CUDA device here is cuda:1"):
         x.to("cuda:2")
+    with pytest.raises(DeviceError, match="cuda:2 not available"):
+        synchronize("cuda:2")
     assert (x + y.to(x.device)).device == "cuda:0"
 
 

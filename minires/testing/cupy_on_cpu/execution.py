@@ -24,14 +24,28 @@ from minires.testing.cupy_on_cpu.null_device import DeviceFault, Launch, NullDev
 
 HERE = pathlib.Path(__file__).parent
 INCLUDE = HERE / "include"
-_FLAGS = ("-std=c++17", "-O1", "-w", "-mfma", "-mf16c", "-ffp-contract=fast", "-fPIC", "-U_FORTIFY_SOURCE")
+_FLAGS = (
+    "-std=c++17",
+    "-O1",
+    "-w",
+    "-mfma",
+    "-mf16c",
+    "-ffp-contract=fast",
+    "-fPIC",
+    "-fno-gnu-unique",
+    "-U_FORTIFY_SOURCE",
+)
 # What every kernel of CuPy's includes, compiled once.
 _HEADERS = (
     "cuda_on_cpu.h",
     *(f"cupy/{name}" for name in ("complex.cuh", "carray.cuh", "atomics.cuh", "math_constants.h")),
 )
-_KERNEL = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(")
-_DYNAMIC = re.compile(r"extern\s+__shared__\s+([\w\s]+?)\s+(\w+)\s*\[\s*\]\s*;")
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+_BOUNDS = r"(?:__launch_bounds__\s*\([^)]*\)\s*)?"
+_KERNEL = re.compile(rf"__global__\s+{_BOUNDS}void\s+{_BOUNDS}(\w+)\s*\(")
+_DYNAMIC = re.compile(
+    r"extern\s+((?:volatile\s+)?)__shared__\s+(?:__align__\([^)]*\)\s*)?([\w\s]+?)\s+(\w+)\s*\[\s*\]\s*;"
+)
 _BARRIERS = ("__syncthreads", "__syncwarp", "__shfl")
 _ENTRY = """
 extern "C" int run_%(name)s(const on_cpu::Started *how, long first, long last, long only, bool backwards) {
@@ -41,7 +55,7 @@ extern "C" void sizes_%(name)s(size_t *bytes) { on_cpu::sizes(%(kernel)s, bytes)
 _MOST_BYTES = 1 << 28  # to compare after all threads, or blocks, of a launch that is watched: 0.1 s
 _FAULTS = {  # by what a kernel gives, and find_race
     1: "some threads wait at a barrier to which others do not come",
-    2: "an integer is divided by zero",
+    2: "an integer is divided by zero, or the least one by −1",
     -1: "a race, {count} bytes are written by several {who}",
     -2: "a race, {count} bytes are otherwise if the threads take turns otherwise",
 }
@@ -132,8 +146,8 @@ class Execution:
         return self._libraries[source]
 
     def _compiled(self, source: str) -> ctypes.CDLL:
-        instances = self.instances.get(source) or {name: name for name in _KERNEL.findall(source)}
-        text = _DYNAMIC.sub(r"\1 *\2 = (\1 *)on_cpu::dynamic_shared.data();", source)
+        instances = self.instances.get(source) or {name: name for name in _KERNEL.findall(_COMMENT.sub("", source))}
+        text = _DYNAMIC.sub(r"\1\2 *\3 = (\2 *)on_cpu::dynamic_shared.data();", source)
         text += "".join(_ENTRY % {"name": name, "kernel": expression} for name, expression in instances.items())
         headers = self._headers()
         path = self.cache / f"{_hash(text, headers.name)}.so"

@@ -88,7 +88,7 @@ class Record:
 
 
 class NullDevice:
-    """All devices there are. Each has memory and handles of its own, and is refused those of another.
+    """All devices there are. Each has memory and kernels of its own, and is refused those of another.
 
     Parameters
     ----------
@@ -255,8 +255,8 @@ class NullDevice:
             **dict.fromkeys(("streamIsCapturing", "deviceCanAccessPeer"), _zero),
             **dict.fromkeys(("streamQuery", "eventQuery"), _zero),  # done
             **dict.fromkeys(("deviceSynchronize", "streamSynchronize", "eventSynchronize"), self.synchronise),
-            **dict.fromkeys(("eventCreate", "eventCreateWithFlags", "streamCreate"), self._new_handle),
-            **dict.fromkeys(("streamCreateWithFlags", "streamCreateWithPriority"), self._new_handle),
+            **dict.fromkeys(("eventCreate", "eventCreateWithFlags"), self._new_handle),
+            **dict.fromkeys(("streamCreate", "streamCreateWithFlags", "streamCreateWithPriority"), self._new_handle),
             "deviceGetDefaultMemPool": self._new_handle,
             "driverGetVersion": lambda: _DRIVER,
             "getDevice": lambda: self.current,

@@ -4,7 +4,8 @@
 // each thread has a stack of its own, and runs until it comes to a barrier or to its end. Those at __syncwarp or a
 // shuffle go on when all threads of their warp are there, those at __syncthreads when all of the block are. Stacks come
 // from ucontext.h, and turns change by setjmp.h, which asks nothing of the system. Blocks run one after the other.
-// Shared memory is static memory: one block at a time has it, full of NaN at first.
+// Shared memory is memory of the system's thread, which no other variables have here: so it can be found, and is full of
+// NaN for each block. One block at a time has it.
 //
 // Subnormal float32 numbers are flushed to zero, as NVRTC has it under CuPy. The processor knows one switch for both
 // precisions, so it is left off in kernels of float64 alone; where both are used, float64's are flushed, too.
@@ -20,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include <link.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <ucontext.h>
@@ -29,7 +31,8 @@
 #define __device__
 #define __host__
 #define __constant__ static
-#define __shared__ static __attribute__((section("on_cpu_shared")))
+#define __shared__ static thread_local
+#define __align__(bytes) __attribute__((aligned(bytes)))
 #define __forceinline__ inline
 #define __noinline__
 #define __restrict__
@@ -48,9 +51,33 @@ static unsigned present;          // the thread whose turn it is
 enum State : char { ready, at_warp, at_block, done };
 static std::vector<State> states;
 static std::vector<char> dynamic_shared;
-__attribute__((used)) __shared__ char some_shared; // or else there may be no such section
-extern "C" char __start_on_cpu_shared[], __stop_on_cpu_shared[];
 enum Outcome : int { well, stuck, divided }; // threads wait at a barrier to which others do not come; by zero
+
+__shared__ char some_shared;
+
+struct Shared { // all shared memory of this library: it begins so far before ``some_shared``, and has so many bytes
+    ptrdiff_t before = 0;
+    size_t bytes = 0;
+    Shared() { dl_iterate_phdr(look, this); }
+    void fill() const { memset(&some_shared - before, 0xFF, bytes); }
+
+    static int look(dl_phdr_info *library, size_t, void *found) {
+        Shared &shared = *(Shared *)found;
+        char *here = &some_shared; // which also makes the system provide it
+        for (int i = 0; i < library->dlpi_phnum; i++) {
+            const ElfW(Phdr) &part = library->dlpi_phdr[i];
+            char *start = (char *)library->dlpi_tls_data;
+            if (part.p_type != PT_TLS || !start || here < start || here >= start + part.p_memsz) continue;
+            shared.before = here - start;
+            shared.bytes = part.p_memsz;
+        }
+        return shared.bytes != 0;
+    }
+};
+static const Shared &shared() {
+    static const Shared found;
+    return found;
+}
 
 inline unsigned lane() { return (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x; }
 
@@ -286,7 +313,7 @@ Outcome launch(void (*kernel)(Parameters...), const Started &how, long first, lo
         const long b = turned(i, first, last, backwards);
         blockIdx = {unsigned(b % grid[0]), unsigned(b / grid[0] % grid[1]), unsigned(b / grid[0] / grid[1])};
         dynamic_shared.assign(how.shared, char(0xFF));
-        memset(__start_on_cpu_shared, 0xFF, __stop_on_cpu_shared - __start_on_cpu_shared);
+        shared().fill();
         if (only >= 0) { begin(only); thread(); }
         else if (how.barriers) {
             if (!run_by_turns(threads, backwards)) return stuck;
