@@ -36,6 +36,7 @@ _FLAGS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("--augment", {"default": "flip"}, "none, flip, crop-flip"),
     ("--seed", {"type": int, "default": 0}, "of everything random"),
     ("--device", {"default": "cpu"}, "cpu, cuda, cuda:1, …"),
+    ("--dtype", {"default": "float32"}, "float32, float16; the latter for CUDA: on the CPU it is correct and slow"),
     ("--threads", {"type": int}, "threads that compute (all CPUs); the results do not depend on it"),
     ("--out", {"metavar": "DIR"}, "where the run is kept (runs/DATA-MODEL-seedSEED); must be empty or not exist"),
     ("--quiet", {"action": "store_true"}, "print nothing"),

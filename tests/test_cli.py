@@ -146,6 +146,7 @@ def test_a_finished_run_says_so_again(trained, capsys):
         ("train --milestones 3", "milestones belong to the schedule multistep"),
         ("train --data cifar10 --root nowhere", "data_batch_1.bin is missing"),
         ("train --device tpu", "device 'tpu' is not one of"),
+        ("train --dtype half", "dtype 'half' is not one of float32, float16"),
         ("train --resume nowhere", "nowhere is missing"),
         ("evaluate nowhere.safetensors", "nowhere.safetensors is missing"),
         ("predict nowhere.safetensors a.png", "nowhere.safetensors is missing"),
@@ -175,7 +176,7 @@ def test_an_error_is_one_line_on_stderr(arguments, message, capsys, tmp_path, mo
     [
         ("train --epochs x", "argument --epochs: invalid int value: 'x'; see minires train --help"),
         ("train --lr", "argument --lr: expected one argument; see minires train --help"),
-        ("train --dtype float16", "unrecognized arguments: --dtype float16; see minires --help"),
+        ("train --amp", "unrecognized arguments: --amp; see minires --help"),
         ("test", "argument COMMAND: invalid choice: 'test'"),
         ("", "the following arguments are required: COMMAND; see minires --help"),
     ],

@@ -52,7 +52,7 @@ def evaluate(
     device: str = "cpu",
     quiet: bool = True,
 ) -> Evaluation:
-    """Ask the network of a checkpoint about a test set.
+    """Ask the network of a checkpoint about a test set, in the run's dtype.
 
     Parameters
     ----------
@@ -108,7 +108,8 @@ def measure(
         for number, (x, labels) in enumerate(batches, 1):
             if interrupt is not None and interrupt.requested:
                 return None
-            logits = model(x)
+            x = x.to(settings.dtype)
+            logits = model(x).to("float32")
             value = float(F.cross_entropy(logits, labels).item())
             if stop_if_not_finite:
                 check_finite(value, model, x, f"{title}, batch {number} of {len(loader)}", settings.lr)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from minires import functional as F
 from minires import optim, random, threads
+from minires.autograd.tensor import Tensor
 from minires.blas import single_threaded_blas
 from minires.checkpoint import StrPath, leftovers, write_whole
 from minires.data import DataLoader, Dataset
@@ -215,14 +216,13 @@ def _train_pass(run: Run, loader: DataLoader, schedule: optim.Schedule, interrup
             step = position.epoch * len(loader) + position.batch
             for group in run.optimizer.param_groups:
                 group["lr"] = schedule.rate(settings.lr, step)
-            logits = model(x)
+            x = x.to(settings.dtype)
+            logits = model(x).to("float32")
             loss = F.cross_entropy(logits, y, label_smoothing=settings.label_smoothing)
             value = float(loss.item())
             place = f"epoch {position.epoch + 1}, batch {position.batch + 1} of {len(loader)}"
             check_finite(value, model, x, place, settings.lr)
-            run.optimizer.zero_grad()
-            loss.backward()
-            run.optimizer.step()
+            _step(run, loss)
             position.batch += 1
             position.loss += value * len(y)
             position.hits += right_answers(logits, y)
@@ -232,6 +232,18 @@ def _train_pass(run: Run, loader: DataLoader, schedule: optim.Schedule, interrup
             position.seconds += began - before
             bar.set_postfix(loss=f"{position.loss / position.images:.4f}", refresh=False)
             bar.update()
+
+
+def _step(run: Run, loss: Tensor) -> None:
+    """Move the weights, unless the loss is scaled and a gradient infinite or NaN: then the next scale is smaller."""
+    run.optimizer.zero_grad()
+    if run.scaler is None:
+        loss.backward()
+        run.optimizer.step()
+    else:
+        run.scaler.scale(loss).backward()
+        run.scaler.step(run.optimizer)
+        run.scaler.update()
 
 
 def _record(run: Run) -> None:

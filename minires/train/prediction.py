@@ -18,7 +18,7 @@ from minires.train.state import load_network
 def predict(
     checkpoint: StrPath, images: Sequence[StrPath], device: str = "cpu", top: int = 5
 ) -> list[list[tuple[str, float]]]:
-    """The most probable classes of each image. Needs Pillow, the extra ``minires[image]``.
+    """The most probable classes of each image, computed in the run's dtype. Needs Pillow, the extra ``minires[image]``.
 
     An image is turned as its EXIF data says, made grey if the network knows grey images only, scaled until it just
     covers the size that the network learnt, cut to it around its centre, and normalised as in training.
@@ -41,14 +41,14 @@ def predict(
     DataError : if an image cannot be read, or Pillow is not installed.
     DeviceError : if the device is not available.
     """
-    model, _, description, _ = load_network(Path(checkpoint), device)
+    model, settings, description, _ = load_network(Path(checkpoint), device)
     C, H, W = description.shape
     pixels = [read_image(image, (H, W), C) for image in images]  # all of them first: an error comes before any answer
     answers = []
     for image in pixels:
         with no_grad():
-            logits = model(tensor(description.normalize(image[None]), device=device))
-            probabilities = F.softmax(logits).numpy()[0]
+            x = tensor(description.normalize(image[None]), device=device).to(settings.dtype)
+            probabilities = F.softmax(model(x).to("float32")).numpy()[0]
         order = np.argsort(-probabilities, kind="stable")[:top]
         answers.append([(description.classes[i], float(probabilities[i])) for i in order])
     return answers

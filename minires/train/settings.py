@@ -17,6 +17,7 @@ from minires.errors import CheckpointError, SettingsError
 DATA = ("fashion-mnist-mini", "fashion-mnist", "cifar10", "cifar100", "folder")
 SCHEDULES = ("constant", "multistep", "cosine", "one-cycle")
 AUGMENTS = ("none", "flip", "crop-flip")
+DTYPES = ("float32", "float16")
 # What a resumed run may change: where things are and how fast they go, but not what is computed.
 FREE = ("root", "device", "out", "threads", "quiet")
 _MOST_THREADS = 1024  # more than any machine here profits from, fewer than any refuses
@@ -45,6 +46,8 @@ class Settings:
     augment : "none", "flip" (left to right, every other image), or "crop-flip" (also a random crop, padding 4)
     seed : of initial weights, order, augmentation and dropout
     device : "cpu", "cuda" or "cuda:<index>"
+    dtype : "float32", or "float16": of weights, activations and gradients. The loss, which is scaled then, is in
+        float32, and so are the optimizer's masters. For CUDA; on the CPU float16 is correct and slow
     out : the directory of the run; None for ``runs/<data>-<model>-seed<seed>``
     threads : on which the kernels run; None for all CPUs. It changes no result
     quiet : print nothing
@@ -71,6 +74,7 @@ class Settings:
     augment: str = "flip"
     seed: int = 0
     device: str = "cpu"
+    dtype: str = "float32"
     out: str | None = None
     threads: int | None = None
     quiet: bool = False
@@ -81,6 +85,7 @@ class Settings:
         _one_of("data", self.data, DATA)
         _one_of("schedule", self.schedule, SCHEDULES)
         _one_of("augment", self.augment, AUGMENTS)
+        _one_of("dtype", self.dtype, DTYPES)
         for name in ("epochs", "batch_size", "size", "threads"):
             _integer(name, getattr(self, name), 1, optional=name in ("size", "threads"))
         _integer("seed", self.seed, 0)

@@ -143,7 +143,7 @@ def training_loader(settings: Settings, images: Dataset) -> DataLoader:
 
 
 def network(settings: Settings, description: Description) -> Module:
-    """The network, with its initial weights drawn from the default generator, on the device of the settings.
+    """The network on the device and in the dtype of the settings, its initial weights drawn from the default generator.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def network(settings: Settings, description: Description) -> Module:
     """
     build: Callable[..., Module] = getattr(models, settings.model)
     model = build(num_classes=len(description.classes), in_channels=description.shape[0])
-    return model.to(settings.device)
+    return model.to(settings.device, settings.dtype)
 
 
 def optimizer(settings: Settings, model: Module) -> optim.Optimizer:
@@ -163,6 +163,11 @@ def optimizer(settings: Settings, model: Module) -> optim.Optimizer:
         weight_decay=settings.weight_decay,
         nesterov=settings.nesterov,
     )
+
+
+def scaler(settings: Settings) -> optim.LossScaler | None:
+    """What scales the loss in float16; in float32 no gradient is too small, and it is None."""
+    return optim.LossScaler() if settings.dtype == "float16" else None
 
 
 def schedule(settings: Settings, sgd: optim.Optimizer, steps: int) -> optim.Schedule:

@@ -62,6 +62,7 @@ class Run:
     description: Description
     model: Module
     optimizer: optim.Optimizer
+    scaler: optim.LossScaler | None
     position: Position
 
     @classmethod
@@ -74,7 +75,8 @@ class Run:
         """
         random.manual_seed(settings.seed)
         model = sources.network(settings, description)
-        return cls(settings, description, model, sources.optimizer(settings, model), Position())
+        optimizer, scaler = sources.optimizer(settings, model), sources.scaler(settings)
+        return cls(settings, description, model, optimizer, scaler, Position())
 
     def save_last(self, directory: Path) -> None:
         """Write all that it takes to go on as if nothing had happened."""
@@ -82,7 +84,10 @@ class Run:
         for place, kept in self.optimizer.state_dict()["state"].items():
             tensors.update({f"{_OPTIMIZER}{place}.{name}": value for name, value in kept.items()})
         position, state = json.dumps(dataclasses.asdict(self.position)), json.dumps(random.get_state())
-        checkpoint.save(directory / LAST, tensors, {**self._origin(), "position": position, "random": state})
+        metadata = {**self._origin(), "position": position, "random": state}
+        if self.scaler is not None:
+            metadata["scaler"] = json.dumps(self.scaler.state_dict())
+        checkpoint.save(directory / LAST, tensors, metadata)
 
     def save_best(self, directory: Path, metrics: Metrics) -> None:
         """Write the network alone, under its own names, with the metrics that it reached."""
@@ -98,6 +103,7 @@ class Run:
         """
         try:
             position, state = Position(**json.loads(metadata["position"])), json.loads(metadata["random"])
+            scale = {} if self.scaler is None else json.loads(metadata["scaler"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{file} holds no position to resume from; expected the {LAST} of a training run"
@@ -110,6 +116,8 @@ class Run:
                 kept.setdefault(int(place), {})[key] = value.array
         self.model.load_state_dict(_without_prefix(tensors))
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": kept})
+        if self.scaler is not None:
+            self.scaler.load_state_dict(scale)
         random.set_state(state)
         self.position = position
 

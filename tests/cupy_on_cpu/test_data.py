@@ -4,10 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from half_training import PLACES, moved
 from idx_files import write_set
 
+from minires.checkpoint import load
 from minires.cli import main
 from minires.data import DataLoader, Dataset, HorizontalFlip
+from minires.train import sources
 
 
 def images(count):
@@ -91,3 +94,45 @@ def test_training_on_a_gpu_is_training_and_its_checkpoints_go_on_anywhere(tmp_pa
         assert main(arguments) == 0
     found = [float(line.split()[3]) for line in capsys.readouterr().out.splitlines() if "recorded" not in line]
     assert found == pytest.approx([metrics(runs["cuda"])[-1]["test_loss"]] * 2, rel=1e-5)
+
+
+def moved_network(seed):
+    """`sources.network`, each weight of which is moved by half an ulp of float16, up or down."""
+    real, rng = sources.network, np.random.default_rng(seed)
+
+    def network(*arguments):
+        model = real(*arguments)
+        for p in model.parameters():
+            p.assign_(moved(p.numpy(), rng))
+        return model
+
+    return network
+
+
+def test_training_in_float16_has_float32s_losses_and_its_checkpoint_evaluates_on_the_cpu(tmp_path, monkeypatch, capsys):
+    root = write_set(tmp_path, 20, 10)
+    recipe = ["--data", "fashion-mnist", "--root", str(root), "--batch-size", "8", "--lr", "0.02", "--epochs", "2"]
+
+    def losses(name, *flags):
+        assert main(["train", *recipe, "--quiet", "--out", str(tmp_path / name), *flags]) == 0
+        return np.array([[line["train_loss"], line["test_loss"]] for line in metrics(tmp_path / name)])
+
+    single = losses("single")
+    half = losses("half", "--device", "cuda", "--dtype", "float16")
+    one_place = 0.0  # what one rounding of all weights to float16 does; there are as many as in `half_training`
+    for seed in range(4):
+        with monkeypatch.context() as patch:
+            patch.setattr(sources, "network", moved_network(seed))
+            one_place = max(one_place, np.linalg.norm(losses(f"moved{seed}") - single))
+    tolerance = PLACES**0.5 * one_place
+    assert tolerance < 0.5 * (single[0, 0] - single[1, 0])  # so that it tells training from none
+    assert np.linalg.norm(half - single) <= tolerance, (half, single, tolerance)
+    weights = load(tmp_path / "half" / "last.safetensors")
+    assert weights["model.fc.weight"].dtype == np.float16
+    assert weights["optimizer.0.master"].dtype == np.float32
+    for device in ("cuda", "cpu"):
+        arguments = ["evaluate", str(tmp_path / "half" / "last.safetensors"), "--root", str(root), "--device", device]
+        assert main(arguments) == 0
+    there, here = (float(line.split()[3]) for line in capsys.readouterr().out.splitlines() if "recorded" not in line)
+    assert there == half[1, 1]
+    assert here == pytest.approx(there, abs=tolerance)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from idx_files import write_set
 
-from minires.checkpoint import load
+from minires.checkpoint import load, load_metadata
 from minires.train import Settings, train
 
 TIMES = ("seconds", "images_per_second")
@@ -60,6 +60,7 @@ def outcome():
         bits = {}
         for file in ("best.safetensors", "last.safetensors"):
             bits[file] = {name: value.array.tobytes() for name, value in load(directory / file).items()}
+        bits["scaler"] = load_metadata(directory / "last.safetensors").get("scaler")
         return metrics, bits
 
     return read

@@ -1,35 +1,18 @@
 import re
-import signal
 import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from interruptions import call_at, interrupt
 
 import minires as mr
-from minires import functional, random
+from minires import random
 from minires.checkpoint import load, save
 from minires.errors import CheckpointError, DataError, DeviceError, SettingsError, TrainingError
 from minires.train import Interrupted, loop, train
 
 BATCHES = 3 + 2  # of an epoch: to train, then to test
-
-
-def call_at(monkeypatch, number, action):
-    """Do something in the middle of the step or test batch with this number, from 1."""
-    calls, real = [], functional.cross_entropy
-
-    def cross_entropy(*arguments, **options):
-        calls.append(1)
-        if len(calls) == number:
-            action()
-        return real(*arguments, **options)
-
-    monkeypatch.setattr(functional, "cross_entropy", cross_entropy)
-
-
-def interrupt():
-    signal.raise_signal(signal.SIGINT)
 
 
 def test_a_run_leaves_metrics_a_curve_and_two_checkpoints(whole, outcome):

@@ -1,15 +1,11 @@
-import signal
 from dataclasses import replace
 
 import pytest
+from interruptions import interrupt
 
 from minires import checkpoint
 from minires.errors import CheckpointError, SettingsError
 from minires.train import Interrupted, curve, loop, train
-
-
-def interrupt():
-    signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.parametrize("file", ["last.safetensors", "best.safetensors", "metrics.jsonl", "curve.png"])

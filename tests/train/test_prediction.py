@@ -12,10 +12,15 @@ from minires.errors import DataError
 from minires.train import predict, train
 
 
+@pytest.fixture(scope="module", params=["float32", "float16"])
+def dtype(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def checkpoint(recipe, tmp_path_factory):
+def checkpoint(recipe, dtype, tmp_path_factory):
     out = tmp_path_factory.mktemp("predicting")
-    train(replace(recipe, epochs=1, out=out))
+    train(replace(recipe, epochs=1, dtype=dtype, out=out))
     return out / "best.safetensors"
 
 
@@ -26,12 +31,13 @@ def picture(root, tmp_path):
     return tmp_path / "a.png", pixels
 
 
-def test_probabilities_are_those_of_the_network(checkpoint, picture):
+def test_probabilities_are_those_of_the_network(checkpoint, dtype, picture):
     file, pixels = picture
-    model = mr.models.resnet20(in_channels=1)
+    model = mr.models.resnet20(in_channels=1).to("cpu", dtype)
     model.load_state_dict(load(checkpoint))
     image = Normalize((0.2860,), (0.3530,))(pixels[None, None])
-    expected = F.softmax(model.eval()(mr.tensor(image))).array[0]
+    logits = model.eval()(mr.tensor(image, dtype=dtype))
+    expected = F.softmax(logits.to("float32")).array[0]
     (answers,) = predict(checkpoint, [file], top=10)
     classes = FashionMNIST().classes
     assert dict(answers) == dict(zip(classes, expected.tolist(), strict=True))

@@ -11,10 +11,16 @@ from minires.train.settings import FREE, model_names, natural_size
 FOLDER = {"data": "folder", "root": "images"}
 
 
+def test_settings_of_a_run_older_than_dtypes_are_those_of_float32():
+    older = {name: value for name, value in json.loads(Settings().to_json()).items() if name != "dtype"}
+    assert Settings.from_json(json.dumps(older)) == Settings(dtype="float32")
+
+
 def test_settings_survive_the_journey_through_json():
     for settings in (
         Settings(),
         Settings(schedule="multistep", milestones=(2, 5), lr=1, **FOLDER, size=20, threads=2, nesterov=True),
+        Settings(dtype="float16"),
     ):
         assert Settings.from_json(settings.to_json()) == settings
 
@@ -51,6 +57,7 @@ def test_settings_of_somebody_else_are_an_error(text):
         ({"schedule": "multistep", "milestones": (8,)}, r"milestones must lie between 1 and epochs - 1 = 7, got 8"),
         ({"schedule": "multistep", "milestones": (0,)}, "milestones must be an integer of at least 1, got 0"),
         ({"augment": "rotate"}, "augment 'rotate' is not one of none, flip, crop-flip"),
+        ({"dtype": "float64"}, "dtype 'float64' is not one of float32, float16"),
         ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
         ({"seed": 2**64}, "seed must be less than"),
         ({"threads": 0}, "threads must be an integer of at least 1, got 0"),
@@ -69,7 +76,7 @@ def test_a_name_of_no_device_is_an_error():
 OTHER = {
     "model": "plain20", "data": "cifar10", "size": 64, "epochs": 9, "batch_size": 64, "lr": 0.1,
     "schedule": "cosine", "momentum": 0.8, "nesterov": True, "weight_decay": 0.0, "label_smoothing": 0.1,
-    "augment": "none", "seed": 1,
+    "augment": "none", "seed": 1, "dtype": "float16",
 }  # fmt: skip
 
 

@@ -1,0 +1,22 @@
+"""Ctrl-C, or anything else, in the middle of a run."""
+
+import signal
+
+from minires import functional
+
+
+def interrupt():
+    signal.raise_signal(signal.SIGINT)
+
+
+def call_at(monkeypatch, number, action):
+    """Do something in the middle of the step or test batch with this number, from 1."""
+    calls, real = [], functional.cross_entropy
+
+    def cross_entropy(*arguments, **options):
+        calls.append(1)
+        if len(calls) == number:
+            action()
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(functional, "cross_entropy", cross_entropy)
