@@ -96,6 +96,7 @@ def test_pooling_refuses_padding_as_large_as_its_window():
 def test_pooling_refuses_images_without_pixels(shape):
     with pytest.raises(ShapeError, match="pooling needs images with pixels"):
         Geometry(2, padding=1).check_pool(shape)
+    assert Geometry(2, padding=1).check_pool((0, 0, 4, 6)) == (0, 0, 5, 7)  # there may be no images, and no channels
 
 
 @given(size=st.tuples(st.integers(1, 12), st.integers(1, 12)), grid=st.tuples(st.integers(1, 6), st.integers(1, 6)))
