@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,23 @@ def clone(x: Tensor, like: Array | None = None) -> Tensor:
     return Clone.apply(x, like=like)  # type: ignore[no-any-return]
 
 
+def destination(wanted: Sequence[Any], device: str | None, dtype: Any) -> tuple[str | None, np.dtype[Any] | None]:
+    """The device and the dtype that `to` is asked for by the same arguments, by their full names; None for what stays.
+
+    Raises
+    ------
+    DeviceError : if the device is not the name of one.
+    DtypeError : if the dtype is not numeric.
+    """
+    for given in wanted:
+        if isinstance(given, str) and given.partition(":")[0] in ("cpu", "cuda"):
+            device = given
+        else:
+            dtype = given
+    kind = None if dtype is None else number_dtype(dtype)
+    return None if device is None else canonical(device), kind
+
+
 def to(x: Tensor, *wanted: Any, device: str | None = None, dtype: Any = None) -> Tensor:
     """``x.to("cuda")``, ``x.to("float64")``, ``x.to("cuda", np.float64)``, ``x.to(dtype=…)``; gradients come back.
 
@@ -61,15 +79,10 @@ def to(x: Tensor, *wanted: Any, device: str | None = None, dtype: Any = None) ->
     DeviceError : if the device does not exist or is not available.
     DtypeError : if the dtype is not numeric, or complex values would lose their imaginary part.
     """
-    for given in wanted:
-        if isinstance(given, str) and given.partition(":")[0] in ("cpu", "cuda"):
-            device = given
-        else:
-            dtype = given
-    kind = number_dtype(x.dtype if dtype is None else dtype)
+    place, kind = destination(wanted, device, dtype)
+    place, kind = place or x.device, x.dtype if kind is None else kind
     if x.dtype.kind == "c" and kind.kind != "c":
         raise DtypeError(f"cannot convert a {x.dtype} tensor to {kind}")
-    place = x.device if device is None else canonical(device)
     if (place, kind) == (x.device, x.dtype):
         return x
     return To.apply(x, device=place, dtype=kind)  # type: ignore[no-any-return]

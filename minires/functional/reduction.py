@@ -7,6 +7,7 @@ output's shape, so it is first reshaped to the one with the reduced axes kept, a
 from __future__ import annotations
 
 import builtins
+import math
 import operator
 from typing import Any, NamedTuple
 
@@ -18,14 +19,14 @@ from minires.functional.shape import broadcast_to
 
 
 class _Reduction(KernelOp):
-    """An operation over some axes; remembers the output's shape with those axes kept, at length one."""
+    """An operation over some axes; remembers their size, and the output's shape with these axes kept, at length one."""
 
     def remember(self, a: Array, dim: Any) -> None:
         """Keep what the backward pass has to reshape to."""
         axes = range(a.ndim) if dim is None else (dim,) if isinstance(dim, int) else dim
         reduced = {axis % a.ndim for axis in axes}
         self.kept = tuple(1 if axis in reduced else n for axis, n in enumerate(a.shape))
-        self.shape = a.shape
+        self.shape, self.count = a.shape, math.prod(a.shape[axis] for axis in reduced)
 
 
 class Sum(_Reduction):
@@ -49,12 +50,11 @@ class Mean(_Reduction):
         """Average."""
         y = self.kernels.mean(a, dim, keepdim)
         self.remember(a, dim)
-        self.save_constant(a.size / y.size if y.size and a.size else float("nan"))
         return y
 
     def backward(self, gy: Tensor) -> Any:
         """Every element gets its share of gy; halves may hold that, but not the number of elements."""
-        share = gy.to(wide_dtype(gy.dtype)) / self.constants[0]
+        share = gy.to(wide_dtype(gy.dtype)) / (self.count or math.nan)
         return broadcast_to(share.to(gy.dtype).reshape(self.kept), self.shape)
 
 
@@ -66,7 +66,7 @@ class Var(_Reduction):
         y = self.kernels.var(a, dim, keepdim, correction)
         self.remember(a, dim)
         self.save(a)
-        self.save_constant(dim, builtins.max(a.size / builtins.max(1, y.size) - correction, 0))
+        self.save_constant(dim, builtins.max(self.count - correction, 0))
         return y
 
     def backward(self, gy: Tensor) -> Any:

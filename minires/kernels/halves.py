@@ -33,8 +33,8 @@ def in_float32(*statistics: int) -> Callable[[F], F]:
             wide = {name: _widened(value) for name, value in options.items()}
             found = kernel(*map(_widened, arguments), **wide)
             if not isinstance(found, tuple):
-                return _rounded(found)
-            return tuple(value if place in statistics else _rounded(value) for place, value in enumerate(found))
+                return rounded(found)
+            return tuple(value if place in statistics else rounded(value) for place, value in enumerate(found))
 
         return cast(F, computed)
 
@@ -49,5 +49,6 @@ def _widened(value: Any) -> Any:
     return value.astype(wide_dtype(value.dtype)) if _is_half(value) else value
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
+    """Halves of an array in float32; anything else as it is."""
     return value.astype(np.float16) if is_array(value) and value.dtype == np.float32 else value

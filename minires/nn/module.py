@@ -9,6 +9,7 @@ import numpy as np
 
 from minires.autograd.tensor import Tensor
 from minires.errors import CheckpointError, DtypeError, GraphError
+from minires.functional.cast import destination
 from minires.hooks import Hook
 from minires.nn.parameter import Parameter, converted, each_once, fitting
 
@@ -305,15 +306,13 @@ class Module:
         DtypeError : if the dtype is not one of floating-point numbers.
         GraphError : if a parameter to be replaced holds a gradient, which would be lost.
         """
-        zeros = (Tensor(np.zeros((), own)) for own in (np.float32, np.float64))
-        targets = {zero.to(*wanted, device=device, dtype=dtype).dtype for zero in zeros}
-        for target in targets:
-            if target.kind not in "fc":
-                raise DtypeError(f"a module's values are floating-point numbers; it cannot be converted to {target}")
-        asked = targets.pop() if len(targets) == 1 else None  # a dtype, or the device alone
+        place, target = destination(wanted, device, dtype)
+        if target is not None and target.kind not in "fc":
+            raise DtypeError(f"a module's values are floating-point numbers; it cannot be converted to {target}")
+        Tensor(np.zeros(())).to(device=place)  # of a device that is not there a module without tensors has to hear, too
         wide = {id(module._buffers.get(name)) for module in self.modules() for name in type(module).wide_buffers}
         held: list[Tensor] = [*self.parameters(), *self.buffers()]
-        pairs = [(value, converted(value, wanted, device, asked, id(value) in wide)) for value in held]
+        pairs = [(value, converted(value, place, target, id(value) in wide)) for value in held]
         for value, new in pairs:
             if new is not value and value.grad is not None:
                 raise GraphError("to() would lose gradients: set them to None first, with zero_grad()")

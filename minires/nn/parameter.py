@@ -40,7 +40,7 @@ def each_once(named: Iterable[tuple[str, T]]) -> Iterator[tuple[str, T]]:
             yield name, value
 
 
-def converted(value: Tensor, wanted: tuple[Any, ...], device: str | None, dtype: Any, wide: bool) -> Tensor:
+def converted(value: Tensor, device: str | None, dtype: Any, wide: bool) -> Tensor:
     """``value`` as `Tensor.to` converts it, as a leaf of the same class; ``value`` itself where nothing changes.
 
     Integers keep their dtype. A frozen parameter stays frozen, and hooks on a parameter's gradient stay in place.
@@ -48,14 +48,13 @@ def converted(value: Tensor, wanted: tuple[Any, ...], device: str | None, dtype:
     Parameters
     ----------
     value : a parameter or buffer
-    wanted, device : as those of `Module.to`
-    dtype : the one that is wanted; None for the value's own
+    device, dtype : those that are wanted; None for the value's own
     wide : whether it becomes no less than float32
     """
     plain, own = value.detach(), value.dtype
     if dtype is not None and own.kind in "fc":
         own = wide_dtype(dtype) if wide else dtype
-    new = plain.to(*wanted, own, device=device)  # the dtype named last counts
+    new = plain.to(device=device, dtype=own)
     if new is plain:
         return value
     if not isinstance(value, Parameter):

@@ -86,20 +86,20 @@ def _number(count: int) -> str:
     return "int" if count < 2**31 else "long long"
 
 
+def _places(number: str, **sizes: str) -> str:
+    """Code that takes i apart, the fastest index first, and leaves what is above in ``rest``."""
+    parts = (f"const int {name} = rest % {size}; rest /= {size};" for name, size in sizes.items())
+    return "\n".join([f"{number} rest = i;", *parts])
+
+
 @functools.cache
 def _spread(number: str) -> Any:
     """Columns of x (C, N, H, W)."""
     return window_kernel(
         f"raw T x, {_SIZES}",
         "T column",
-        f"{number} rest = i;"
-        """
-        const int q = rest % Q; rest /= Q;
-        const int p = rest % P; rest /= P;
-        const int image = rest % n; rest /= n;
-        const int c = rest % C; rest /= C;
-        const int s = rest % S; rest /= S;
-        const int r = rest % R; rest /= R; // what is left is the group
+        _places(number, q="Q", p="P", image="n", c="C", s="S", r="R")  # and the group is left
+        + """
         const int h = p * stride_h + r * dilation_h - pad_h, w = q * stride_w + s * dilation_w - pad_w;
         const bool inside = h >= 0 && h < H && w >= 0 && w < W;
         column = inside ? x[((ptrdiff_t)(rest * C + c) * N + first + image) * H * W + h * W + w] : T(0);
@@ -114,12 +114,9 @@ def _gather(number: str) -> Any:
     return window_kernel(
         f"raw U columns, {_SIZES}",
         "raw T gx",
-        f"{number} rest = i;"
-        """
-        const int w = rest % W; rest /= W;
-        const int h = rest % H; rest /= H;
-        const int image = rest % n; rest /= n;
-        const int c = rest % C, g = rest / C;
+        _places(number, w="W", h="H", image="n", c="C")
+        + """
+        const int g = rest;
         Wide sum = 0;
         """
         + each_window("sum += columns[((ptrdiff_t)(((g * R + r) * S + s) * C + c) * n + image) * P * Q + p * Q + q];")

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from minires import kernels
 from minires.device import asarray, is_array
 from minires.kernels import reference
+from minires.kernels.halves import rounded
 from minires.testing.rounding.algorithms import algorithm_of
 from minires.testing.rounding.cases import elements, layers
 from minires.testing.rounding.cases.case import Cases, KernelCase
@@ -104,9 +105,6 @@ def table(kernel_sets: tuple[str, ...] = ("reference", "fast"), examples: int = 
 def all_in_halves(kernel: Callable[..., Any]) -> Callable[..., Any]:
     """A kernel that takes and gives halves alone: statistics beside them, which are in float32, are rounded too."""
     names = inspect.signature(kernel).parameters
-
-    def rounded(result: Any) -> Any:
-        return result.astype(np.float16) if is_array(result) and result.dtype == np.float32 else result
 
     def computed(*arguments: Any) -> Any:
         given = zip(names, arguments, strict=False)
