@@ -1,74 +1,50 @@
-# Each target sets up what it needs: a virtual environment in .venv, the package, its extras.
+# Each target sets up what it needs: a virtual environment in .venv, the package, its extras. The first `make` of each
+# takes as long as the downloads; later ones begin at once.
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --editable
+PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 .DEFAULT_GOAL := test
 
-.PHONY: test lint parity docs bench mutation clean
+.PHONY: train test test-cupy parity lint docs bench mutation thorough test-gpu bench-gpu clean
 
 .venv/made:
+	@echo "== A virtual environment in $(CURDIR)/.venv =="
 	$(PYTHON) -m venv .venv
 	touch $@
 
-.venv/tested: .venv/made setup.cfg pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[test,lint]'
+# What is installed for a target, and the extras that it brings.
+.venv/trains .venv/tested .venv/compared .venv/cupy .venv/documented .venv/gpu .venv/mutated: .venv/made setup.cfg pyproject.toml
+	@echo "== Installing minires with [$(EXTRAS)] into .venv =="
+	$(INSTALL) '.[$(EXTRAS)]'
 	touch $@
 
-# torchvision's own requirements would replace the pinned torch, hence --no-deps.
-.venv/parity: .venv/tested
-	$(BIN)/python -m pip install --quiet --editable '.[parity]'
-	$(BIN)/python -m pip install --quiet --no-deps torchvision
-	touch $@
-
-parity: .venv/parity
-
-.venv/docs: .venv/tested
-	$(BIN)/python -m pip install --quiet --editable '.[docs]'
-	touch $@
-
-# The interface, from the docstrings; docs/README.md lists the other pages.
-docs: .venv/docs
-	$(BIN)/python docs/build.py build/docs
-
-bench: .venv/parity
-	$(BIN)/python benchmarks/bench_step.py
-	$(BIN)/python benchmarks/bench_kernels.py
-
-# For a machine with a GPU and its driver: parity, and times beside PyTorch if a build for CUDA is installed.
+.venv/trains: EXTRAS := plot
+.venv/tested: EXTRAS := test,lint
+.venv/compared: EXTRAS := parity
+.venv/cupy: EXTRAS := cupy-on-cpu
+.venv/documented: EXTRAS := docs
+.venv/mutated: EXTRAS := mutation
 GPU ?= cuda12
-.venv/gpu: .venv/tested
-	$(BIN)/python -m pip install --quiet --editable '.[$(GPU)]'
-	touch $@
-
-.PHONY: test-gpu bench-gpu
-test-gpu: .venv/gpu
-	$(BIN)/python -m pytest -m gpu
-
-bench-gpu: .venv/gpu
-	$(BIN)/python benchmarks/bench_step.py --device cuda --record
-
-.venv/mutation: .venv/tested
-	$(BIN)/python -m pip install --quiet --editable '.[mutation]'
-	touch $@
-
-# How well the kernels' tests see, in half an hour; ONLY='*reference.conv.*' tries a part. Not for CI.
-mutation: .venv/mutation
-	WORKERS=$(WORKERS) $(BIN)/python tests/mutation/run.py $(if $(ONLY),'$(ONLY)')
-
-.venv/plot: .venv/made setup.cfg pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[plot]'
-	touch $@
+.venv/gpu: EXTRAS := $(GPU)
 
 # Goes on where an earlier `make train` was stopped; of a finished run it tells the result. `make train SEED=1` is
 # another run.
 SEED ?= 0
 RUN ?= runs/fashion-mnist-mini-resnet20-seed$(SEED)
 
-.PHONY: train
-train: .venv/plot
+train: .venv/trains
+	@echo "== A ResNet-20 learns 5,000 images of Fashion-MNIST: 8 epochs, a minute or two on two cores =="
 	$(BIN)/minires train --model resnet20 --data fashion-mnist-mini --epochs 8 --batch-size 128 --lr 0.2 \
 		--schedule one-cycle --weight-decay 5e-4 --augment flip --seed $(SEED) --device cpu --out $(RUN) \
 		$(if $(wildcard $(RUN)/last.safetensors),--resume)
+
+test: .venv/tested
+	@echo "== make test: ruff, mypy and the import contracts (half a minute), then the tests in $(WORKERS) processes"
+	@echo "== (4 to 5 minutes on 2 cores). Apart: make test-cupy (the CUDA path), make parity (beside PyTorch) =="
+	@$(MAKE) --no-print-directory lint
+	$(PYTEST) --ignore tests/parity
 
 lint: .venv/tested
 	$(BIN)/ruff check .
@@ -77,24 +53,41 @@ lint: .venv/tested
 	$(BIN)/lint-imports
 
 # The kernels on CuPy, which computes on the CPU here: docs/decisions/0011-cupy-on-the-cpu.md. Needs g++.
-ON_CPU := $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m))
+test-cupy: .venv/tested .venv/cupy
+	@echo "== The CUDA path on CuPy, computed by the CPU: 2 to 5 minutes on 2 cores, longer while kernels are compiled =="
+	$(PYTEST) --cuda cpu tests/cupy_on_cpu tests/kernels/reference
 
-test: .venv/tested lint $(if $(ON_CPU),test-cupy)
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
-
-.venv/cupy: .venv/tested
-	$(BIN)/python -m pip install --quiet --editable '.[cupy-on-cpu]'
+# torchvision's own requirements would replace the pinned torch, hence --no-deps.
+.venv/parity: .venv/tested .venv/compared
+	$(BIN)/python -m pip install --no-deps torchvision
 	touch $@
 
-.PHONY: test-cupy
-test-cupy: .venv/cupy
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --cuda cpu tests/cupy_on_cpu tests/kernels/reference
+parity: .venv/parity
+	@echo "== Beside PyTorch and torchvision: values, gradients, states, and the golden files made again =="
+	$(PYTEST) tests/parity tests/golden
 
 # 10,000 examples of every operation: an hour of one core.
-.PHONY: thorough
 thorough: .venv/tested
-	OPENBLAS_NUM_THREADS=1 HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n $(WORKERS) \
-		tests/testing/catalogue/test_entries.py
+	HYPOTHESIS_PROFILE=thorough $(PYTEST) tests/testing/catalogue/test_entries.py
+
+# How well the kernels' tests see, in half an hour; ONLY='*reference.conv.*' tries a part. Not for CI.
+mutation: .venv/tested .venv/mutated
+	WORKERS=$(WORKERS) $(BIN)/python tests/mutation/run.py $(if $(ONLY),'$(ONLY)')
+
+bench: .venv/parity
+	$(BIN)/python benchmarks/bench_step.py
+	$(BIN)/python benchmarks/bench_kernels.py
+
+# For a machine with a GPU and its driver: the tests, and times beside PyTorch if a build for CUDA is installed.
+test-gpu: .venv/tested .venv/gpu
+	$(BIN)/python -m pytest -m gpu
+
+bench-gpu: .venv/tested .venv/gpu
+	$(BIN)/python benchmarks/bench_step.py --device cuda --record
+
+# The interface, from the docstrings; docs/README.md lists the other pages.
+docs: .venv/tested .venv/documented
+	$(BIN)/python docs/build.py build/docs
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -32,7 +32,7 @@ from minires.threads import set_num_threads
 try:
     import torch
 except ImportError:
-    sys.exit("bench_kernels.py compares with PyTorch, which is not installed: pip install minires[parity]")
+    sys.exit("bench_kernels.py compares with PyTorch, which is not installed: make parity")
 
 CALLS = 3  # in a turn
 NETWORKS = {  # images (N, C, H, W)

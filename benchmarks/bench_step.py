@@ -280,7 +280,7 @@ def main() -> None:
     described = machine(options.threads, options.device)
     describe(described)
     if torch is None:
-        print("PyTorch is not installed, so minires runs alone: pip install minires[parity]")
+        print("PyTorch is not installed, so minires runs alone: make parity")
     else:
         torch.set_num_threads(options.threads)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False

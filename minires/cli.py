@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from minires.errors import MiniresError, SettingsError
+from minires.errors import MiniresError, SettingsError, install_command
 
 _FLAGS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("--model", {"default": "resnet20"}, "resnet18 … resnet200, resnet20 … resnet1202 (CIFAR), plain20 … plain110"),
@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, … (cpu)")
 
-    predict = add("predict", _predict, "print the five most probable classes of image files; needs minires[image]")
+    predict = add("predict", _predict, "print the five most probable classes of image files; needs the extra 'image'")
     predict.add_argument("checkpoint", metavar="CHECKPOINT", help=kept)
     predict.add_argument("images", metavar="IMAGE", nargs="+", help="scaled and cut to the size that was learnt")
     predict.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, … (cpu)")
@@ -137,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument("--steps", type=int, default=7, help="how many are measured (7)")
     profile.add_argument("--threads", type=int, help="threads that compute (all CPUs)")
 
-    check = add("check", _check, "prove gradients: of every operation, or of your own; needs minires[testing]")
+    check = add("check", _check, "prove gradients: of every operation, or of your own; needs the extra 'testing'")
     check.add_argument(
         "operations",
         metavar="OPERATION",
@@ -221,7 +221,7 @@ def _check(options: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         if error.name != "hypothesis":
             raise
-        raise SettingsError("minires check needs Hypothesis: pip install minires[testing]") from error
+        raise SettingsError(f"minires check needs Hypothesis: {install_command('testing')}") from error
     given = {name: value for name, value in vars(options).items() if name != "command"}
     return 0 if run(Options(**given), __version__) else 1
 

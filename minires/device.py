@@ -15,14 +15,17 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from minires.errors import DeviceError, DtypeError, ShapeError
+from minires.errors import DeviceError, DtypeError, ShapeError, install_command
+
+if np.lib.NumpyVersion(np.__version__) < "2.0.0":
+    raise ImportError(f"minires needs NumPy 2.0 or later, and {np.__version__} is installed: pip install 'numpy>=2'")
 
 # A NumPy or a CuPy array. CuPy has no type stubs; its arrays answer to the same names.
 Array: TypeAlias = npt.NDArray[Any]
 Size: TypeAlias = tuple[int, int]
 
 
-_MISSING = "CUDA not available: install minires[cuda12] and a driver"
+_MISSING = f"CUDA not available: it needs a driver and CuPy ({install_command('cuda12')})"
 _ANYWHERE: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
 
 

@@ -6,6 +6,13 @@ Each class is also the built-in error that a NumPy user would expect in its plac
 goes on working.
 """
 
+DISTRIBUTION = "minires-net"  # the name for pip; `minires` on PyPI is another project
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs an extra of this package, for messages that say what is missing."""
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
+
 
 class MiniresError(Exception):
     """Base class of all errors raised by minires."""

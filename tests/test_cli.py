@@ -243,7 +243,7 @@ def test_a_directory_that_cannot_be_made_is_an_error(command, capsys, tmp_path):
 def test_cuda_without_cupy_is_an_error(command, capsys, monkeypatch):
     monkeypatch.setattr(device, "available", lambda name="cuda": False)
     err = told(capsys, 2, [*command, "--device", "cuda"])
-    assert "not available: install minires[cuda12] and a driver" in err
+    assert "not available: it needs a driver and CuPy (pip install 'minires-net[cuda12]')" in err
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from minires import device
 from minires.errors import DeviceError, DtypeError, ShapeError
 
-MISSING = r"not available: install minires\[cuda12\] and a driver"
+MISSING = r"not available: it needs a driver and CuPy \(pip install 'minires-net\[cuda12\]'\)"
 
 
 class GpuArray:

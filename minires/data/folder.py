@@ -1,4 +1,4 @@
-"""Image files: one image, or a folder with one directory a class. Needs Pillow, the extra ``minires[image]``."""
+"""Image files: one image, or a folder with one directory a class. Needs Pillow, the extra ``image``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minires.data.dataset import Dataset
-from minires.errors import DataError, ShapeError
+from minires.errors import DataError, ShapeError, install_command
 from minires.geometry import pair
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -120,7 +120,7 @@ def _pillow(module: str) -> ModuleType:
     try:
         return importlib.import_module(f"PIL.{module}")
     except ImportError as error:
-        raise DataError("reading image files needs Pillow: pip install minires[image]") from error
+        raise DataError(f"reading image files needs Pillow: {install_command('image')}") from error
 
 
 def _size(size: int | tuple[int, int]) -> tuple[int, int]:

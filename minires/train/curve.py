@@ -1,4 +1,4 @@
-"""The training curve as a picture. Needs matplotlib, the extra ``minires[plot]``."""
+"""The training curve as a picture. Needs matplotlib, the extra ``plot``."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from minires.blas import single_threaded_blas
 from minires.checkpoint import StrPath, leftovers, write_whole
 from minires.data import DataLoader, Dataset
 from minires.device import synchronize
-from minires.errors import CheckpointError, SettingsError
+from minires.errors import CheckpointError, SettingsError, install_command
 from minires.train import curve, sources
 from minires.train.evaluation import Evaluation, measure, right_answers
 from minires.train.finite import check_finite
@@ -255,7 +255,7 @@ def _record(run: Run) -> None:
 def _draw_curve(run: Run) -> None:
     """Draw the training curve, or say what is missing for it."""
     if run.position.history and not curve.draw(run.position.history, run.settings.directory / CURVE):
-        _say(run.settings, "no curve.png: drawing it needs matplotlib (pip install 'minires[plot]')")
+        _say(run.settings, f"no curve.png: drawing it needs matplotlib: {install_command('plot')}")
 
 
 def _how_to_go_on(run: Run) -> str:

@@ -18,7 +18,7 @@ from minires.train.state import load_network
 def predict(
     checkpoint: StrPath, images: Sequence[StrPath], device: str = "cpu", top: int = 5
 ) -> list[list[tuple[str, float]]]:
-    """The most probable classes of each image, computed in the run's dtype. Needs Pillow, the extra ``minires[image]``.
+    """The most probable classes of each image, computed in the run's dtype. Needs Pillow, the extra ``image``.
 
     An image is turned as its EXIF data says, made grey if the network knows grey images only, scaled until it just
     covers the size that the network learnt, cut to it around its centre, and normalised as in training.

@@ -158,7 +158,7 @@ def test_a_bad_number_of_channels_is_an_error(root):
 
 def test_without_pillow_the_error_names_the_extra(root, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL.Image", None)  # what makes an import fail
-    with pytest.raises(DataError, match=r"pip install minires\[image\]"):
+    with pytest.raises(DataError, match=r"pip install 'minires-net\[image\]'"):
         ImageFolder(root, 4)
 
 

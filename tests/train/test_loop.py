@@ -263,5 +263,5 @@ def test_without_matplotlib_a_line_says_how_to_get_the_curve(settings, capfd, mo
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     train(replace(settings, epochs=1, quiet=False))
-    assert "no curve.png: drawing it needs matplotlib (pip install 'minires[plot]')" in capfd.readouterr().out
+    assert "no curve.png: drawing it needs matplotlib: pip install 'minires-net[plot]'" in capfd.readouterr().out
     assert not (settings.directory / "curve.png").exists()

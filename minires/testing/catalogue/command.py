@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minires.device import available, canonical
-from minires.errors import SettingsError
+from minires.errors import SettingsError, install_command
 from minires.testing.catalogue import ENTRIES, Entry
 from minires.testing.catalogue.check import Setting
 from minires.testing.catalogue.complete import public_functions
@@ -57,7 +57,7 @@ def run(options: Options, version: str) -> bool:
     if not available(_device(options)):
         raise SettingsError(
             f"device {_device(options)} is not available here, so nothing would be checked on it: it needs "
-            "minires[cuda12], a driver and a GPU"
+            f"a GPU, its driver and CuPy ({install_command('cuda12')})"
         )
     with _writer(options.json) as write:
         found = _check_own(own, options) if own else _check_catalogue(options)

@@ -36,8 +36,9 @@ code that relies on that without ``__syncwarp`` fails here, as it may on a GPU.
 (cuRAND), `cupy.fft`, and of `cupy.linalg` all but products.
 
 It leans on CuPy's private tables, so it knows one version (`CUPY_VERSION`), on Linux on x86-64, and needs gcc and g++:
-``pip install 'minires[cupy-on-cpu]'`` brings that version. It must be a process of its own: CuPy is for the CPU for the
-rest of its life. In pytest, a conftest.py calls `install`; a script ends with `leave`, or CuPy looks for its device.
+``pip install 'minires-net[cupy-on-cpu]'`` brings that version. Use a process of its own: CuPy stays on the CPU for
+the rest of its life. In pytest, a conftest.py calls `install`; a script ends with `leave`, or CuPy looks for its
+device.
 """
 
 from minires.testing.cupy_on_cpu.carry import carried, to_device

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from typing import Any, NoReturn
 
+from minires.errors import install_command
 from minires.testing.cupy_on_cpu import cublas, tables
 from minires.testing.cupy_on_cpu.execution import INCLUDE, Execution
 from minires.testing.cupy_on_cpu.memory import Memory
@@ -58,7 +59,7 @@ def install(
         raise RuntimeError(f"this needs Linux on x86-64, not {sys.platform} on {platform.machine()}")
     found = importlib.util.find_spec("cupy_backends")
     if found is None or found.origin is None:
-        raise ImportError("CuPy is not installed: pip install 'minires[cupy-on-cpu]'")
+        raise ImportError(f"CuPy is not installed: {install_command('cupy-on-cpu')}")
     _check_version(pathlib.Path(found.origin).parent.parent)
     cache = _cache()
     os.environ["CUPY_ACCELERATORS"] = ""  # CUB and cuTENSOR bring a runtime of their own
@@ -106,7 +107,7 @@ def _check_version(site: pathlib.Path) -> None:
     version = (site / "cupy" / "_version.py").read_text(encoding="utf-8").partition("'")[2].partition("'")[0]
     if version != CUPY_VERSION:
         raise RuntimeError(
-            f"this knows CuPy {CUPY_VERSION}, and {version} is installed: pip install 'minires[cupy-on-cpu]'"
+            f"this knows CuPy {CUPY_VERSION}, and {version} is installed: {install_command('cupy-on-cpu')}"
         )
 
 

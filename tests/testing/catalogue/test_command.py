@@ -106,7 +106,7 @@ def test_without_hypothesis_the_extra_is_named():
     code = "import sys; sys.modules['hypothesis'] = None; from minires.cli import main; sys.exit(main(['check']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr == "minires: error: minires check needs Hypothesis: pip install minires[testing]\n"
+    assert done.stderr == "minires: error: minires check needs Hypothesis: pip install 'minires-net[testing]'\n"
 
 
 def test_shapes_are_read_as_lengths():
