@@ -122,6 +122,7 @@ class BatchNorm2d(Module):
     """
 
     wide_buffers = ("running_mean", "running_var")
+    optional_buffers = ("num_batches_tracked",)  # which PyTorch began to count in 2018
 
     def __init__(
         self,
