@@ -230,9 +230,16 @@ class Module:
     # How it behaves
 
     def train(self: M, mode: bool = True) -> M:
-        """Set ``training`` here and inside."""
+        """Set ``training`` here and inside.
+
+        Raises
+        ------
+        ValueError : if ``mode`` is neither True nor False.
+        """
+        if not isinstance(mode, bool | np.bool_):
+            raise ValueError(f"train() takes True or False, got {mode!r}; for evaluation call eval()")
         for module in self.modules():
-            module.training = mode
+            module.training = bool(mode)
         return self
 
     def eval(self: M) -> M:
