@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import json
 import os
 import secrets
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,27 +22,40 @@ from minires.autograd.tensor import Tensor
 from minires.device import Array, asnumpy
 from minires.errors import CheckpointError, DtypeError
 from minires.functional.creation import tensor
+from minires.nn import Module
+from minires.nn.state import as_array
 
 StrPath: TypeAlias = str | os.PathLike[str]
+AnyPath: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 _RESERVED = "__metadata__"
+_HOLDS = "a checkpoint holds floats of 16, 32 or 64 bits, integers and bools, as tensors or arrays"
 _SIZES = {"f": (2, 4, 8), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "b": (1,)}  # bytes, by kind of dtype
+_LONGEST_HEADER = 100_000_000  # bytes, by the format
+_TORCH_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
+_MAGIC = {
+    b"\x93NUMPY": "NumPy's .npy, a single array; read it with np.load",
+    b"\x89HDF\r\n": "an HDF5 file, as Keras writes; read it with h5py, and give the arrays to load_state_dict by name",
+    b"\x1f\x8b": "compressed with gzip; unpack it first",
+}
 
 
-def save(path: StrPath, state_dict: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors or arrays, in any memory order, to one file.
+def save(state_dict: Mapping[str, Any], path: AnyPath, metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors or arrays, in any memory order, to one file: the order of PyTorch and safetensors.
 
     The file appears under its name when it is complete: a crash, a full disk or an error leaves what was
     there before.
 
     Parameters
     ----------
+    state_dict : by name: tensors of minires or PyTorch, or arrays, on any device; floats of 16, 32 or 64 bits,
+        integers, bools
     path : the file; an existing one is replaced
-    state_dict : tensors or arrays by name, on any device; floats of 16, 32 or 64 bits, integers, bools
     metadata : texts by name, kept beside the tensors
 
     Raises
     ------
-    TypeError : if a name, or a key or value of the metadata, is not a string.
+    TypeError : if the state and the path are in the other order, the state is no dictionary, or a name, or a key or
+        value of the metadata, is not a string.
     DtypeError : if a value is no array, or of a dtype that the format lacks.
     CheckpointError : if the file cannot be written, or a tensor has the one name that the format keeps for itself.
 
@@ -48,23 +63,27 @@ def save(path: StrPath, state_dict: Mapping[str, Any], metadata: Mapping[str, st
     """
     from safetensors.numpy import save as to_bytes
 
+    _check_arguments(state_dict, path, metadata)
     for text in (*state_dict, *(item for pair in (metadata or {}).items() for item in pair)):
         if not isinstance(text, str):
-            raise TypeError(f"names and metadata of a checkpoint are strings, got {text!r}")
+            raise TypeError(
+                f"names and metadata of a checkpoint are strings, got {text!r}: convert it, with str or json.dumps"
+            )
     if _RESERVED in state_dict:
         raise CheckpointError(
-            f"cannot write {path}: {_RESERVED!r} is where the format keeps its metadata; rename that tensor"
+            f"cannot write {_text(path)}: {_RESERVED!r} is where the format keeps its metadata; rename that tensor"
         )
     arrays = {name: _storable(name, value) for name, value in state_dict.items()}
     write_whole(path, to_bytes(arrays, metadata=dict(metadata) if metadata else None))
 
 
-def load(path: StrPath) -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name, on the CPU.
+def load(path: AnyPath) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file by name, on the CPU.
 
     Raises
     ------
-    CheckpointError : if the file is missing, truncated or foreign, or holds a dtype that NumPy lacks.
+    CheckpointError : if the file is missing, truncated or of another format, or holds a dtype that NumPy lacks. The
+        text says what the file is, and what to do with it.
     """
     with _opened(path) as file:
         state = {}
@@ -74,24 +93,24 @@ def load(path: StrPath) -> dict[str, Tensor]:
             except Exception as error:  # each version of safetensors has its own for a dtype that NumPy lacks
                 kind = file.get_slice(name).get_dtype()
                 raise CheckpointError(
-                    f"{path} holds {name} as {kind}, which NumPy cannot; expected floats of 16, 32 or 64 bits, "
+                    f"{_text(path)} holds {name} as {kind}, which NumPy cannot; expected floats of 16, 32 or 64 bits, "
                     "integers or bools: convert it before saving"
                 ) from error
     return state
 
 
-def load_metadata(path: StrPath) -> dict[str, str]:
-    """The texts kept beside the tensors of a safetensors file; reads the head of the file alone.
+def load_metadata(path: AnyPath) -> dict[str, str]:
+    """Return the texts kept beside the tensors of a safetensors file; reads the head of the file alone.
 
     Raises
     ------
-    CheckpointError : if the file is missing, truncated or foreign.
+    CheckpointError : if the file is missing, truncated or of another format.
     """
     with _opened(path) as file:
         return dict(file.metadata() or {})
 
 
-def write_whole(path: StrPath, content: bytes) -> None:
+def write_whole(path: AnyPath, content: bytes) -> None:
     """Write a file that appears under its name when it is complete, and on the disk.
 
     Raises
@@ -99,7 +118,7 @@ def write_whole(path: StrPath, content: bytes) -> None:
     CheckpointError : if it cannot be written; nothing is left behind, and an existing file stays as it was.
     """
     try:
-        whole = Path(path)
+        whole = Path(_text(path))
         beside = whole.with_name(f".{whole.name}.{secrets.token_hex(4)}.partial")
         try:
             with open(beside, "xb") as file:
@@ -112,7 +131,7 @@ def write_whole(path: StrPath, content: bytes) -> None:
                 beside.unlink()
     except (OSError, ValueError) as error:  # ValueError: a path that no file can have, as ""
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise CheckpointError(f"cannot write {path}: {reason}; nothing was changed") from error
+        raise CheckpointError(f"cannot write {_text(path)}: {reason}; nothing was changed") from error
 
 
 def leftovers(path: StrPath) -> list[Path]:
@@ -121,25 +140,141 @@ def leftovers(path: StrPath) -> list[Path]:
     return sorted(path.parent.glob(f".{glob.escape(path.name)}.*.partial"))
 
 
+def _text(path: Any) -> str:
+    """The path as a string, as it was given."""
+    try:
+        return os.fsdecode(path)
+    except TypeError as error:
+        raise TypeError(f"path must be a string, bytes or a pathlib.Path, got {path!r}") from error
+
+
+def _check_arguments(state_dict: Any, path: Any, metadata: Any) -> None:
+    """Make sure that the three arguments of `save` are what they should be, in this order."""
+    if isinstance(state_dict, str | bytes | os.PathLike):
+        raise TypeError(f"save takes the state first and then the path: save(state_dict, {_text(state_dict)!r})")
+    if isinstance(state_dict, Module):
+        raise TypeError(f"save takes a state, not a {type(state_dict).__name__}: save(model.state_dict(), path)")
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(f"a state is a dictionary of tensors by name, not a {type(state_dict).__name__}")
+    if not isinstance(metadata, Mapping | None):
+        raise TypeError(f"metadata must be a dictionary of strings, got {metadata!r}")
+    _text(path)
+
+
 def _storable(name: str, value: Any) -> Array:
-    array = asnumpy(value.array if isinstance(value, Tensor) else value)
+    try:
+        given = as_array(value)
+    except (TypeError, RuntimeError) as error:
+        raise DtypeError(f"{name} is not to be had as an array ({error}); {_HOLDS}: convert it") from error
+    if given is None:
+        advice = "put what is in there beside the other tensors, under names of its own"
+        if not isinstance(value, Mapping):
+            advice = "make an array of it, with np.array, or put it into the metadata, as a string"
+        raise DtypeError(f"{name} is a {type(value).__name__}, {value!r:.60}; {_HOLDS}: {advice}")
+    array = asnumpy(given)
     if array.dtype.itemsize not in _SIZES.get(array.dtype.kind, ()):
-        raise DtypeError(f"{name} is {array.dtype}; a checkpoint holds floats of 16, 32 or 64 bits, integers and bools")
+        raise DtypeError(f"{name} is {array.dtype}; {_HOLDS}: convert it, with .astype(…)")
     # The library copies raw memory: strides, and bytes the other way round, would be lost. (np.ascontiguousarray
     # would turn a number into an array of one.)
     return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
 
 
-def _opened(path: StrPath) -> Any:
+def _opened(path: AnyPath) -> Any:
     from safetensors import SafetensorError, safe_open
 
+    text = _text(path)
     try:
-        if not Path(path).is_file():
-            raise CheckpointError(f"{path} is missing; expected a checkpoint in the safetensors format")
-        return safe_open(path, framework="np")
+        whole = Path(text)
+        if whole.is_dir():
+            raise CheckpointError(f"{text} is a directory; {_inside(whole)}")
+        if not whole.is_file():
+            raise CheckpointError(f"{text} is missing; expected a checkpoint in the safetensors format")
+        return safe_open(text, framework="np")
     except (SafetensorError, OSError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(
-            f"{path} is truncated or foreign ({error}); expected a checkpoint in the safetensors format"
-        ) from error
+        raise CheckpointError(f"{text} {_what_it_is(text, error)}") from error
+
+
+# What a file is that is no checkpoint
+
+
+def _inside(directory: Path) -> str:
+    found = sorted(file.name for file in directory.glob("*.safetensors"))
+    return f"name the file in it: {', '.join(found)}" if found else "there is no .safetensors file in it"
+
+
+def _what_it_is(path: str, error: Exception) -> str:
+    """Say what a file is that cannot be opened as safetensors, by its first bytes, and what to do with it."""
+    try:
+        with open(path, "rb") as file:
+            head, size = file.read(1024), os.fstat(file.fileno()).st_size
+    except (OSError, ValueError) as unreadable:
+        return f"cannot be read: {getattr(unreadable, 'strerror', None) or unreadable}"
+    if not size:
+        return "is empty: whatever wrote it did not finish; write or download it again"
+    if told := _what_is_missing(path, head, size):
+        return told
+    if head.startswith((b"PK\3\4", b"PK\5\6")):
+        return _what_zip_it_is(path)
+    if head[:1] == b"\x80" and head[1:2] in b"\2\3\4\5":
+        torch = "a PyTorch file (in the format before 1.6)" if _TORCH_MAGIC in head else "a pickle, maybe of PyTorch"
+        return f"is {torch}, which could run any code when read; {_through_pytorch(path)}"
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            return f"is {kind}"
+    told = _what_text_it_is(head)
+    return told or f"is not a checkpoint in the safetensors format, or damaged ({error}); it begins with {head[:16]!r}"
+
+
+def _through_pytorch(path: str) -> str:
+    return (
+        f"read it with PyTorch, state = torch.load({path!r}, weights_only=True), and give the tensors to "
+        "model.load_state_dict(state), or convert the file once, mr.save(state, 'name.safetensors')"
+    )
+
+
+def _what_zip_it_is(path: str) -> str:
+    try:
+        names = zipfile.ZipFile(path).namelist()
+    except (zipfile.BadZipFile, OSError):
+        return "is a truncated zip archive, as PyTorch (.pth) and NumPy (.npz) write; copy or download it again"
+    if any(name.endswith("data.pkl") for name in names):
+        return f"is a PyTorch file (a zip archive with a pickle, which could run any code); {_through_pytorch(path)}"
+    if names and all(name.endswith(".npy") for name in names):
+        return f"is NumPy's .npz; read it with dict(np.load({path!r})), which mr.save and load_state_dict take"
+    return f"is a zip archive of {', '.join(names[:3]) or 'nothing'}; unpack it first"
+
+
+def _what_text_it_is(head: bytes) -> str:
+    """Say what kind of text begins so; "" if it is no text."""
+    try:
+        text = head.decode(errors="strict" if len(head) < 1024 else "ignore")
+    except UnicodeDecodeError:
+        return ""
+    if not all(letter.isprintable() or letter.isspace() for letter in text):
+        return ""
+    if text.startswith("version https://git-lfs"):
+        return "is a pointer of Git LFS, not the file itself; fetch that with: git lfs pull"
+    if text.lstrip()[:9].lower().startswith(("<!doctype", "<html", "<?xml")):
+        return "is a web page, which a download gave in place of the file; look at it in a browser"
+    return f"is a text file, which begins with {text[:30]!r}; expected a checkpoint in the safetensors format"
+
+
+def _what_is_missing(path: str, head: bytes, size: int) -> str:
+    """Say how much is missing of a truncated safetensors file; "" if it is whole, or no such file."""
+    told = f"is truncated: it has {size} bytes"
+    length = int.from_bytes(head[:8], "little")  # of the header, a dictionary in JSON
+    if size <= 8:
+        return f"{told}; copy or download it again"
+    if head[8:9] != b"{" or length > _LONGEST_HEADER:
+        return ""
+    whole = 8 + length
+    if size >= whole:
+        try:
+            with open(path, "rb") as file:
+                header = json.loads(file.read(whole)[8:])
+            whole += max((entry["data_offsets"][1] for key, entry in header.items() if key != _RESERVED), default=0)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+            return ""
+    return f"{told} of {whole} or more; copy or download it again" if size < whole else ""

@@ -217,7 +217,7 @@ def _pairs(model: Module, x: Tensor) -> list[tuple[Conv2d, BatchNorm2d]]:
     known = [module for module in model.modules() if "forward" not in vars(module)]
     convs = [module for module in known if type(module) is Conv2d]
     norms = [module for module in known if type(module) is BatchNorm2d]
-    probes = {norm: _Probe(norm) for norm in norms if norm.running_mean is not None}
+    probes = {norm: _Probe(norm) for norm in norms if norm.goes_by_running_stats}
     if not convs or not probes:
         return []
     calls: list[_Call] = []

@@ -26,14 +26,23 @@ def conv_norm_relu(conv: Module, norm: Module, relu: Module, x: Tensor, shortcut
     shortcut : (N, K, P, Q) or None
     """
     if _as_written(relu, ReLU) and _as_written(norm, BatchNorm2d):
-        given = not norm.training and norm.track_running_stats and not recording()
-        if _as_written(conv, Conv2d) and given and x.dtype != np.float16:  # a scale and a shift may be no halves
+        if _as_written(conv, Conv2d) and not recording() and _are_one(conv, norm, x):
             return conv.convolve(x, shortcut, True, norm.scale_and_shift())  # type: ignore[no-any-return]
         return norm.normalise(conv(x), shortcut, relu=True)  # type: ignore[no-any-return]
     if _as_written(relu, ReLU) and _as_written(norm, FoldedBatchNorm) and _as_written(conv, Conv2d):
         return conv.convolve(x, shortcut, relu=True)  # type: ignore[no-any-return]
     y = norm(conv(x))
     return relu(y if shortcut is None else y + shortcut)  # type: ignore[no-any-return]
+
+
+def _are_one(conv: Any, norm: Any, x: Tensor) -> bool:
+    """Whether a convolution can take a batch norm along as a scale and a shift. Where it cannot for an error, such as
+    another number of channels, the parts raise it."""
+    if not norm.goes_by_running_stats or x.dtype == np.float16:  # which may not hold the scale and the shift
+        return False
+    held = [norm.running_mean, norm.running_var, *(t for t in (norm.weight, norm.bias, conv.bias) if t is not None)]
+    K, place = conv.weight.shape[:1], x.device
+    return all(t is not None and (t.shape, t.dtype, t.device) == (K, x.dtype, place) for t in held)
 
 
 def _as_written(module: Module, kind: type[Module]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from minires import functional as F
 from minires.autograd.tensor import Tensor
 from minires.device import Array, on_device_of
-from minires.errors import ShapeError
+from minires.errors import GraphError, ShapeError
 from minires.functional.creation import tensor
 from minires.geometry import Geometry, pair
 from minires.nn import init
@@ -114,14 +115,17 @@ class BatchNorm2d(Module):
     eps : added to the variance
     momentum : the weight of a batch in the running statistics; None for the mean over all batches
     affine : whether to learn a scale and a shift
-    track_running_stats : whether to keep running statistics; without, those of the batch are used in evaluation too
+    track_running_stats : whether to make and update running statistics. Set later, it decides whether training
+        updates them. Evaluation goes by them where there are any, and by those of the batch where both are None
 
     Raises
     ------
     ShapeError : if num_features is not positive.
+    ValueError : if eps or the momentum is not a number, or eps negative.
     """
 
     wide_buffers = ("running_mean", "running_var")
+    optional_buffers = ("num_batches_tracked",)  # which PyTorch began to count in 2018
 
     def __init__(
         self,
@@ -133,7 +137,11 @@ class BatchNorm2d(Module):
     ) -> None:
         super().__init__()
         self.num_features = _size("num_features", num_features)
-        self.eps, self.momentum, self.affine, self.track_running_stats = eps, momentum, affine, track_running_stats
+        self.eps, self.momentum = (
+            _number("eps", eps, least=0),
+            None if momentum is None else _number("momentum", momentum),
+        )
+        self.affine, self.track_running_stats = affine, track_running_stats
         self.weight = Parameter(np.ones(num_features, np.float32)) if affine else None
         self.bias = Parameter(np.zeros(num_features, np.float32)) if affine else None
         kept = track_running_stats
@@ -145,33 +153,50 @@ class BatchNorm2d(Module):
         """(N, C, H, W) -> (N, C, H, W)."""
         return self.normalise(x, None, relu=False)
 
+    @property
+    def goes_by_running_stats(self) -> bool:
+        """Whether the next batch is normalised by the running statistics: in evaluation, where there are any."""
+        return not self.training and not (self.running_mean is None and self.running_var is None)
+
     def scale_and_shift(self) -> tuple[Array, Array]:
         """What evaluation by the running statistics comes to: y = scale · x + shift, (C,) each, in float64."""
         with on_device_of(self.running_mean.array):
             mean, var = (t.array.astype(np.float64) for t in (self.running_mean, self.running_var))
-            scale = (1.0 if self.weight is None else self.weight.array) / (var + self.eps) ** 0.5
+            scale = (1.0 if self.weight is None else self.weight.array) / (
+                var + _number("eps", self.eps, least=0)
+            ) ** 0.5
             return scale, (0.0 if self.bias is None else self.bias.array) - scale * mean
 
     def normalise(self, x: Tensor, shortcut: Tensor | None, relu: bool) -> Tensor:
-        """The normalised x, with a shortcut added, rectified."""
-        counts, momentum = self.training and self.track_running_stats, self.momentum
+        """The normalised x, with a shortcut added, rectified.
+
+        Raises
+        ------
+        GraphError : if there is a running mean without a running variance, or the other way round.
+        """
+        tracks = self.training and self.track_running_stats
+        mean, var = (self.running_mean, self.running_var) if tracks or not self.training else (None, None)
+        if (mean is None) != (var is None):
+            there, lacks = ("running_var", "running_mean") if mean is None else ("running_mean", "running_var")
+            raise GraphError(f"BatchNorm2d has a {there}, but its {lacks} is None: set both, or neither")
+        count, momentum = self.num_batches_tracked if tracks else None, self.momentum
         if momentum is None:
-            momentum = 1 / (self.num_batches_tracked.item() + 1) if counts else 0.0
+            momentum = 0.0 if count is None else 1 / (count.item() + 1)
         y = F.batch_norm_act(
             x,
-            self.running_mean,
-            self.running_var,
+            mean,
+            var,
             self.weight,
             self.bias,
-            self.training or not self.track_running_stats,
-            momentum,
-            self.eps,
+            self.training or mean is None,
+            _number("momentum", momentum),
+            _number("eps", self.eps, least=0),
             shortcut=shortcut,
             relu=relu,
         )
-        if counts:
-            with self.num_batches_tracked.writable() as count:
-                count += 1
+        if count is not None:
+            with count.writable() as counted:
+                counted += 1
         return y
 
     def extra_repr(self) -> str:
@@ -240,7 +265,8 @@ class CrossEntropyLoss(Module):
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """(N, K), (N,) -> a scalar."""
-        return F.cross_entropy(logits, labels, self.reduction, self.label_smoothing, self.ignore_index)
+        smoothing = _number("label_smoothing", self.label_smoothing)
+        return F.cross_entropy(logits, labels, self.reduction, smoothing, self.ignore_index)
 
 
 class Dropout(Module):
@@ -258,9 +284,10 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
-        if not 0 <= p <= 1:
+        if not (isinstance(p, Real) and 0 <= float(p) <= 1):
             raise ValueError(f"the probability of dropout must be between 0 and 1, got {p!r}")
-        self.p, self.inplace = p, inplace
+        self.p: float = float(p)
+        self.inplace = inplace
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape."""
@@ -276,3 +303,10 @@ def _size(name: str, value: Any) -> int:
     if not hasattr(value, "__index__") or isinstance(value, bool) or value < 1:
         raise ShapeError(f"{name} must be a positive integer, got {value!r}")
     return int(value)
+
+
+def _number(name: str, value: Any, least: float = -math.inf) -> float:
+    """``value`` as a finite float from ``least`` on."""
+    if not (isinstance(value, Real) and math.isfinite(value) and float(value) >= least):
+        raise ValueError(f"{name} must be a finite number{'' if least else ' that is not negative'}, got {value!r}")
+    return float(value)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from minires.autograd.tensor import Tensor
-from minires.errors import CheckpointError, DtypeError, GraphError
+from minires.errors import DtypeError, GraphError
 from minires.functional.cast import destination
 from minires.hooks import Hook
-from minires.nn.parameter import Parameter, converted, each_once, fitting
+from minires.nn.parameter import Parameter, converted, each_once
+from minires.nn.state import IncompatibleKeys, fitting_state, nothing_fits, write_all
 
 M = TypeVar("M", bound="Module")
 ForwardHook: TypeAlias = Callable[["Module", tuple[Any, ...], Any], Any]
@@ -27,9 +29,11 @@ class Module:
     ----------
     training : whether `train` or `eval` was called last; new modules train
     wide_buffers : names of buffers that stay in float32 where the module is in float16, for a class to set
+    optional_buffers : names of buffers that a state may lack when it is loaded, for a class to set
     """
 
     wide_buffers: tuple[str, ...] = ()
+    optional_buffers: tuple[str, ...] = ()
 
     training: bool
 
@@ -226,9 +230,16 @@ class Module:
     # How it behaves
 
     def train(self: M, mode: bool = True) -> M:
-        """Set ``training`` here and inside."""
+        """Set ``training`` here and inside.
+
+        Raises
+        ------
+        ValueError : if ``mode`` is neither True nor False.
+        """
+        if not isinstance(mode, bool | np.bool_):
+            raise ValueError(f"train() takes True or False, got {mode!r}; for evaluation call eval()")
         for module in self.modules():
-            module.training = mode
+            module.training = bool(mode)
         return self
 
     def eval(self: M) -> M:
@@ -262,31 +273,45 @@ class Module:
                     state[f"{path}.{name}" if path else name] = value.detach()
         return state
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
         """Copy values into the parameters and buffers; nothing changes unless everything fits.
+
+        Values are cast to the dtypes of the module, as in PyTorch, within the same kind of numbers. The state may lack
+        ``optional_buffers``, such as a batch norm's number of batches, which then stay as they are.
 
         Parameters
         ----------
-        state : tensors or arrays by path
+        state_dict : by path: tensors of minires or PyTorch, or arrays
         strict : whether the paths must be exactly this module's
+
+        Returns
+        -------
+        missing_keys, unexpected_keys : paths that the state lacks, and that the module lacks; both empty when strict
 
         Raises
         ------
-        TypeError : if ``state`` is no mapping.
+        TypeError : if ``state_dict`` is no mapping.
         CheckpointError : if paths are missing or unexpected (when strict), a value is neither a tensor nor an
-            array, a shape or kind of dtype differs, or a number is out of range for the module's dtype.
+            array, a shape or kind of dtype differs, or a number is out of range for the module's dtype. The text lists
+            all of that at once.
+
+        Warns
+        -----
+        UserWarning : if, when not strict, not a single path of the state is this module's.
         """
-        if not isinstance(state, Mapping):
-            raise TypeError(f"a state is a dictionary of tensors by path, not a {type(state).__name__}")
-        own = self.state_dict()
-        missing, unexpected = [k for k in own if k not in state], [k for k in state if k not in own]
-        if strict and (missing or unexpected):
-            raise CheckpointError(
-                f"state does not fit {type(self).__name__}: missing {missing}, unexpected {unexpected}"
-            )
-        new = {name: fitting(name, state[name], value) for name, value in own.items() if name in state}
-        for name, value in new.items():
-            own[name].assign_(value)
+        if not isinstance(state_dict, Mapping):
+            found = type(state_dict).__name__
+            raise TypeError(f"a state is a dictionary of tensors by path, such as model.state_dict(), not a {found}")
+        own, optional = self.state_dict(), set(self._optional_paths())
+        new, keys = fitting_state(type(self).__name__, own, optional, state_dict, strict)
+        if told := nothing_fits(state_dict, keys):
+            warnings.warn(told, stacklevel=2)
+        write_all((own[name], value) for name, value in new.items())
+        return keys
+
+    def _optional_paths(self) -> Iterator[str]:
+        for path, module in self.named_modules(remove_duplicate=False):
+            yield from (f"{path}.{name}" if path else name for name in type(module).optional_buffers)
 
     def to(self: M, *wanted: Any, device: str | None = None, dtype: Any = None) -> M:
         """``model.to("cuda")``, ``model.to(np.float64)``, ``model.to("cuda", np.float32)``: move and convert.

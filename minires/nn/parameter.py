@@ -1,15 +1,12 @@
-"""What a module learns, and how values from elsewhere come to fit it."""
+"""What a module learns, and how it is converted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
-import numpy as np
-
 from minires.autograd.tensor import Tensor
-from minires.device import Array, asarray, copied, is_array, on_device_of, wide_dtype, xp_of
-from minires.errors import CheckpointError
+from minires.device import Array, wide_dtype
 from minires.functional.creation import tensor
 
 T = TypeVar("T")
@@ -63,36 +60,3 @@ def converted(value: Tensor, device: str | None, dtype: Any, wide: bool) -> Tens
     if made._node is not None and value._node is not None:
         made._node.hooks = value._node.hooks
     return made
-
-
-def fitting(name: str, value: Any, own: Tensor) -> Array:
-    """A copy of ``value`` with the dtype and on the device of ``own``, for which it is meant.
-
-    Parameters
-    ----------
-    name : of ``value``, for messages
-    value : a tensor or an array
-    own : the parameter or buffer that shall have these values
-
-    Raises
-    ------
-    CheckpointError : if ``value`` is neither a tensor nor an array, its shape or kind of dtype differs, or one of
-        its numbers is outside the range of the dtype.
-    """
-    if not (isinstance(value, Tensor | np.generic) or is_array(value)):
-        raise CheckpointError(
-            f"{name} is a {type(value).__name__}, but a state holds tensors and arrays by name: convert it"
-        )
-    array = value.array if isinstance(value, Tensor) else value if is_array(value) else np.asarray(value)
-    if array.shape != own.shape:
-        raise CheckpointError(f"{name} has shape {array.shape}, but the module's is {own.shape}")
-    if not np.can_cast(array.dtype, own.dtype, "same_kind"):
-        raise CheckpointError(f"{name} has dtype {array.dtype}, but the module's is {own.dtype}")
-    source = asarray(array, own.device)
-    with np.errstate(over="ignore"), on_device_of(source):  # what it would warn of is an error here
-        new = copied(source, own.dtype)
-        xp = xp_of(new)
-        lost = xp.isfinite(source) & ~xp.isfinite(new) if own.dtype.kind in "fc" else source != new
-        if lost.any():
-            raise CheckpointError(f"{name} holds {source[lost][0]}, which is out of range for the module's {own.dtype}")
-    return new

@@ -34,5 +34,5 @@ def check_positive(name: str, value: Any) -> None:
 
 def check_integer(name: str, value: Any, least: int = 1) -> None:
     """Make sure that ``value`` is an integer from ``least`` on; raises ValueError if it is not."""
-    if not (isinstance(value, Integral) and int(value) >= least):
+    if isinstance(value, bool) or not (isinstance(value, Integral) and int(value) >= least):
         raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")

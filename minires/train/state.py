@@ -87,12 +87,12 @@ class Run:
         metadata = {**self._origin(), "position": position, "random": state}
         if self.scaler is not None:
             metadata["scaler"] = json.dumps(self.scaler.state_dict())
-        checkpoint.save(directory / LAST, tensors, metadata)
+        checkpoint.save(tensors, directory / LAST, metadata)
 
     def save_best(self, directory: Path, metrics: Metrics) -> None:
         """Write the network alone, under its own names, with the metrics that it reached."""
         metadata = {**self._origin(), "metrics": json.dumps(metrics)}
-        checkpoint.save(directory / BEST, self.model.state_dict(), metadata)
+        checkpoint.save(self.model.state_dict(), directory / BEST, metadata)
 
     def restore(self, file: Path, metadata: Mapping[str, str]) -> None:
         """Go on where `save_last` wrote ``file``; sets the default generator's state.

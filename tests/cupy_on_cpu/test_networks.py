@@ -52,7 +52,7 @@ def test_logits_and_gradients_of_resnet18_are_numpys():
 @pytest.mark.parametrize(("first", "second"), [("cpu", "cuda"), ("cuda", "cpu")])
 def test_checkpoints_go_from_one_device_to_the_other(tmp_path, first, second):
     _, model, _ = losses(first, 1, np.float32, models.resnet20, 8)
-    mr.save(tmp_path / "model.safetensors", model.state_dict())
+    mr.save(model.state_dict(), tmp_path / "model.safetensors")
     other = models.resnet20(seed=1).to(second)
     other.load_state_dict(mr.load(tmp_path / "model.safetensors"))
     for p, q in zip(model.state_dict().values(), other.state_dict().values(), strict=True):

@@ -242,6 +242,37 @@ def test_a_batch_norm_without_running_statistics_is_left_alone():
     assert_same_output(model, folded, image(2, 3, 6, 6))
 
 
+CHANGES = {
+    "not tracked": lambda conv, norm: setattr(norm, "track_running_stats", False),
+    "no count": lambda conv, norm: setattr(norm, "num_batches_tracked", None),
+    "no scale": lambda conv, norm: setattr(norm, "weight", None),
+    "no shift": lambda conv, norm: setattr(norm, "bias", None),
+    "eps": lambda conv, norm: setattr(norm, "eps", np.float64(0.5)),
+    "affine, which says nothing": lambda conv, norm: setattr(norm, "affine", False),
+    "no bias": lambda conv, norm: setattr(conv, "bias", None),
+    "stride and padding": lambda conv, norm: vars(conv).update(stride=2, padding=(0, 1)),
+    "other filters": lambda conv, norm: setattr(conv, "weight", nn.Parameter(np.full((4, 3, 1, 2), 0.25))),
+    "one in training": lambda conv, norm: norm.train(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_what_was_changed_since_the_layers_were_made_is_folded_as_it_is_now(change):
+    model = randomise(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())).to(np.float64).eval()
+    change(model[0], model[1])
+    folded = fold_batch_norm(model)
+    assert count(folded, nn.BatchNorm2d) == 0
+    assert_same_output(model, folded, image(2, 3, 8, 8))
+
+
+def test_a_batch_norm_that_lost_its_statistics_is_left_alone():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).to(np.float64)
+    model[1].running_mean = model[1].running_var = None
+    folded = fold_batch_norm(model)
+    assert count(folded, nn.BatchNorm2d) == 1
+    assert_same_output(model, folded, image(2, 3, 8, 8))
+
+
 def test_a_class_derived_from_a_layer_is_left_alone():
     class Standardised(nn.Conv2d):
         def forward(self, x):

@@ -1,10 +1,12 @@
+import contextlib
+
 import numpy as np
 import pytest
 
 import minires as mr
 from minires import nn
 from minires import random as mr_random
-from minires.errors import ShapeError
+from minires.errors import DtypeError, GraphError, ShapeError
 
 F = mr.functional
 
@@ -213,6 +215,122 @@ def test_batch_norm_has_pytorchs_options():
     for scale in (1.0, 3.0):
         mean(x * scale)
     assert mean.running_mean.numpy() == pytest.approx(2 * x.numpy().mean((0, 2, 3)), rel=1e-5)
+
+
+# Flags that change after a layer was made
+
+
+def state(norm):
+    return {name: value.numpy().copy() for name, value in norm.state_dict().items()}
+
+
+def test_evaluation_goes_by_the_statistics_that_are_there_and_writes_none():
+    norm, x = nn.BatchNorm2d(4).eval(), image(2, 4, 3, 3)
+    before, expected = state(norm), norm(x).numpy()
+    for tracked in (False, True):
+        norm.track_running_stats = tracked
+        assert np.array_equal(norm(x).numpy(), expected)
+    norm.track_running_stats = False
+    with mr.no_grad():
+        fused = nn.conv_norm_relu(conv_of(4), norm, nn.ReLU(), x)
+    assert np.allclose(fused.numpy(), F.relu(norm(conv_of(4)(x))).numpy(), atol=1e-6)
+    np.testing.assert_equal(state(norm), before)
+
+
+def conv_of(channels):
+    return nn.Conv2d(channels, channels, 1, rng=np.random.default_rng(0))
+
+
+def test_training_without_tracking_writes_no_statistics():
+    for momentum in (0.1, None):
+        norm = nn.BatchNorm2d(4, momentum=momentum)
+        norm.track_running_stats = False
+        before = state(norm)
+        norm(image(2, 4, 3, 3))
+        np.testing.assert_equal(state(norm), before)
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_evaluation_without_statistics_goes_by_the_batch(recorded):
+    norm, x = nn.BatchNorm2d(4).eval(), image(2, 4, 3, 3)
+    norm.running_mean = norm.running_var = None
+    expected = nn.BatchNorm2d(4)(x).numpy()
+    assert np.array_equal(norm(x).numpy(), expected)
+    with contextlib.nullcontext() if recorded else mr.no_grad():
+        y = nn.conv_norm_relu(nn.Identity(), norm, nn.ReLU(), x)
+    assert np.array_equal(y.numpy(), np.maximum(expected, 0))
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_training_without_a_count_of_batches_updates_as_pytorchs_does(momentum):
+    norm, x = nn.BatchNorm2d(2, momentum=momentum), image(2, 2, 3, 3)
+    norm.num_batches_tracked = None
+    norm(x)
+    assert norm.running_mean.numpy() == pytest.approx((momentum or 0) * x.numpy().mean((0, 2, 3)), rel=1e-5)
+    assert list(norm.state_dict()) == ["weight", "bias", "running_mean", "running_var"]
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("gone", ["running_mean", "running_var"])
+def test_one_of_two_statistics_is_an_error_that_names_the_other(gone, training):
+    norm = nn.BatchNorm2d(2).train(training)
+    setattr(norm, gone, None)
+    with pytest.raises(GraphError, match=f"its {gone} is None: set both, or neither"), mr.no_grad():
+        nn.conv_norm_relu(conv(), norm, nn.ReLU(), image(2, 2, 4, 4))
+    norm.track_running_stats = False
+    if training:
+        norm(image(2, 2, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        (lambda conv, norm: setattr(norm, "running_var", mr.ones(3)), ShapeError, r"running_var has shape \(3,\)"),
+        (lambda conv, norm: norm.to(np.float64), DtypeError, "running_mean is in float64"),
+        (lambda conv, norm: setattr(norm, "eps", -1.0), ValueError, "eps must be .* not negative, got -1.0"),
+        (lambda conv, norm: setattr(norm, "eps", None), ValueError, "eps must be .* not negative, got None"),
+        (lambda conv, norm: setattr(conv, "bias", nn.Parameter(np.ones(3, "f"))), ShapeError, r"bias of shape \(3,\)"),
+        (lambda conv, norm: setattr(conv, "padding", "same"), ShapeError, "padding must be an integer .* got 'same'"),
+        (lambda conv, norm: setattr(conv, "stride", 0), ShapeError, "stride must be at least 1"),
+    ],
+)
+def test_what_was_set_wrongly_is_the_same_error_whether_layers_are_fused_or_not(change, error, text):
+    layer, norm = conv(), nn.BatchNorm2d(2).eval()
+    change(layer, norm)
+    for context in (mr.no_grad(), contextlib.nullcontext()):
+        with pytest.raises(error, match=text), context:
+            nn.conv_norm_relu(layer, norm, nn.ReLU(), image(2, 2, 4, 4))
+
+
+def test_numpy_numbers_are_options_and_change_no_dtype():
+    norm, x = nn.BatchNorm2d(2, eps=np.float64(1e-3), momentum=np.float64(0.25)), image(2, 2, 4, 4)
+    same = nn.BatchNorm2d(2, eps=1e-3, momentum=0.25)
+    for training in (True, False):
+        y, expected = norm.train(training)(x), same.train(training)(x)
+        assert y.dtype == norm.running_mean.dtype == np.float32
+        assert np.array_equal(y.numpy(), expected.numpy())
+    norm.eps = np.float64(0.5)
+    assert norm(x).dtype == np.float32
+    assert nn.Dropout(np.float32(0.5)).p == 0.5
+    loss = nn.CrossEntropyLoss(label_smoothing=np.float64(0.1))
+    assert loss(mr.ones(2, 3), mr.tensor(np.array([0, 1]))).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: nn.BatchNorm2d(2, eps=-1), "eps must be a finite number that is not negative, got -1"),
+        (lambda: nn.BatchNorm2d(2, eps="x"), "eps must be a finite number that is not negative, got 'x'"),
+        (lambda: nn.BatchNorm2d(2, momentum="x"), "momentum must be a finite number, got 'x'"),
+        (lambda: nn.BatchNorm2d(2, momentum=np.nan), "momentum must be a finite number, got nan"),
+        (lambda: nn.Dropout("x"), "the probability of dropout must be between 0 and 1, got 'x'"),
+        (lambda: nn.Dropout(None), "between 0 and 1, got None"),
+        (lambda: nn.ReLU().train("eval"), r"train\(\) takes True or False, got 'eval'; for evaluation call eval\(\)"),
+    ],
+)
+def test_impossible_options_are_named(make, text):
+    with pytest.raises(ValueError, match=text):
+        make()
 
 
 def test_in_evaluation_a_convolution_takes_its_batch_norm_along():

@@ -29,7 +29,8 @@ makers = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 def test_schedules_follow_their_formulas():
     assert rates(optim.StepLR(sgd(), 2, 0.5), 4) == [1.0, 1.0, 0.5, 0.5, 0.25]
     assert rates(optim.MultiStepLR(sgd(), [1, 3], 0.5), 3) == [1.0, 0.5, 0.5, 0.25]
-    assert rates(optim.CosineAnnealingLR(sgd(), 2), 2) == pytest.approx([1.0, 0.5, 0.0], abs=1e-16)
+    # A sine, a square and an argument, each rounded once.
+    assert rates(optim.CosineAnnealingLR(sgd(), 2), 2) == pytest.approx([1.0, 0.5, 0.0], rel=2**-51, abs=0)
     cycle = rates(optim.OneCycleLR(sgd(), 2.0, 10), 9)
     assert cycle[0] == pytest.approx(2.0 / 25, rel=1e-14)
     assert max(cycle) == cycle[2] == pytest.approx(2.0, rel=1e-14)
@@ -65,6 +66,7 @@ def test_the_usual_loop_reaches_the_end_of_a_cycle_and_one_step_more_is_an_error
     ("make", "text"),
     [
         (lambda o: optim.StepLR(o, 0), "step_size must be an integer of at least 1, got 0"),
+        (lambda o: optim.StepLR(o, True), "step_size must be an integer of at least 1, got True"),
         (lambda o: optim.StepLR(o, 2.5), "step_size must be an integer of at least 1, got 2.5"),
         (lambda o: optim.StepLR(o, 2, -0.1), "gamma must be a finite number that is not negative, got -0.1"),
         (lambda o: optim.MultiStepLR(o, [1, -3]), "each milestone must be an integer of at least 0, got -3"),
@@ -111,6 +113,8 @@ def test_a_saved_schedule_goes_on_where_it_was(make):
         (lambda saved: {**saved, "base_lrs": []}, r"one rate for each of 1 groups, got \[\]"),
         (lambda saved: {**saved, "base_lrs": [-1.0]}, "each of base_lrs must be a finite number .* got -1"),
         (lambda saved: {**saved, "base_lrs": [np.inf]}, "each of base_lrs must be a finite number .* got inf"),
+        (lambda saved: {**saved, "_last_lr": []}, r"saved _last_lr must be one rate for each of 1 groups, got \[\]"),
+        (lambda saved: {**saved, "_last_lr": [None]}, "each of _last_lr must be a finite number .* got None"),
     ],
 )
 def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(make, change, text):
@@ -149,3 +153,140 @@ def test_a_representation_tells_the_options_and_the_position():
         "OneCycleLR(max_lr=0.0, total_steps=10, pct_start=0.3, div_factor=25.0, final_div_factor=10000.0, "
         "last_epoch=0, lr=[0.0])"
     )
+
+
+# Rates that something else moved
+
+
+def test_two_schedules_multiply():
+    optimizer = sgd()
+    first, second = optim.StepLR(optimizer, 2, 0.5), optim.MultiStepLR(optimizer, [3], 0.1)
+    for _ in range(6):
+        first.step()
+        second.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.0125, rel=1e-15)
+
+
+@pytest.mark.parametrize("lr", [0.3, np.float32(0.25), 2])
+@pytest.mark.parametrize("make", [lambda o: optim.StepLR(o, 2, 0.5), lambda o: optim.MultiStepLR(o, [2], 0.5)])
+def test_a_rate_set_by_hand_stays_to_the_last_bit_until_the_next_drop(make, lr):
+    optimizer = sgd()
+    schedule = make(optimizer)
+    optimizer.param_groups[0]["lr"] = lr
+    assert rates(schedule, 3)[1:] == [lr, lr / 2, lr / 2]
+
+
+def test_a_rate_that_is_halved_by_hand_stays_halved_on_a_cosine():
+    plain, halved = (optim.CosineAnnealingLR(sgd(), 50, 0.0) for _ in range(2))
+    halved.optimizer.param_groups[0]["lr"] *= 0.5
+    assert rates(halved, 50) == pytest.approx([rate / 2 for rate in rates(plain, 50)], rel=1e-12)
+
+
+def test_a_factor_of_zero_leaves_a_rate_set_by_hand_until_the_next_drop():
+    schedule = optim.StepLR(sgd(), 2, 0.0)
+    rates(schedule, 2)
+    schedule.optimizer.param_groups[0]["lr"] = 0.5
+    assert rates(schedule, 2) == [0.5, 0.5, 0.0]
+
+
+def test_a_rate_below_the_end_of_a_rising_cosine_becomes_no_less_than_zero():
+    schedule = optim.CosineAnnealingLR(sgd(), 4, 0.5)
+    rates(schedule, 5)
+    schedule.optimizer.param_groups[0]["lr"] = 0.1
+    assert rates(schedule, 3)[-1] == 0.0
+
+
+def test_a_cycle_sets_the_rate_whatever_it_was():
+    schedule, alone = (optim.OneCycleLR(sgd(), 2.0, 10) for _ in range(2))
+    schedule.optimizer.param_groups[0]["lr"] = 77.0
+    assert rates(schedule, 9)[1:] == rates(alone, 9)[1:]
+
+
+def test_ten_thousand_steps_round_as_often_as_one():
+    cosine, drops = optim.CosineAnnealingLR(sgd(0.3), 10_000, 1e-3), optim.StepLR(sgd(0.3), 10, 0.99)
+    for step in range(1, 10_001):
+        cosine.step()
+        drops.step()
+        assert cosine.get_last_lr() == [cosine.rate(0.3, step)]
+        assert drops.get_last_lr() == [0.3 * 0.99 ** (step // 10)]
+
+
+def test_the_end_of_a_long_cosine_keeps_its_precision():
+    cosine = optim.CosineAnnealingLR(sgd(), 10**8)
+    expected = (np.pi / 2 / 10**8) ** 2  # of sin(x)² next to 0, where 1 + cos is 1e-16 or 0
+    assert cosine.rate(1.0, 10**8 - 1) == pytest.approx(expected, rel=1e-15)
+
+
+@pytest.mark.parametrize("lr", [None, -1.0, np.nan, "0.1"])
+def test_a_rate_set_out_of_range_stops_the_step_and_changes_nothing(lr):
+    schedule = optim.StepLR(sgd(), 1)
+    schedule.optimizer.param_groups[0]["lr"] = lr
+    with pytest.raises(ValueError, match="lr of group 0 must be a finite number that is not negative, got"):
+        schedule.step()
+    assert schedule.last_epoch == 0
+
+
+def chained(split=None):
+    """Rates of three schedules and a hand; with ``split``, saved and loaded into new ones after so many steps."""
+
+    def made():
+        optimizer = optim.SGD([{"params": nn.Parameter(np.ones(1)), "lr": lr} for lr in (0.3, 0.7)])
+        return optimizer, [
+            optim.CosineAnnealingLR(optimizer, 7, 1e-3),
+            optim.StepLR(optimizer, 4, 0.9),
+            optim.CosineAnnealingLR(optimizer, 31),
+        ]
+
+    (optimizer, schedules), found = made(), []
+    for step in range(40):
+        if step == split:
+            states = [schedule.state_dict() for schedule in schedules]
+            optimizer, schedules = made()
+            for schedule, state in zip(reversed(schedules), reversed(states), strict=True):
+                schedule.load_state_dict(state)
+        if step % 9 == 5:
+            optimizer.param_groups[1]["lr"] *= 0.7
+        for schedule in schedules:
+            schedule.step()
+        found.append([group["lr"] for group in optimizer.param_groups])
+    return found
+
+
+@pytest.mark.parametrize("split", [1, 6, 7, 8, 23, 31])
+def test_several_schedules_and_a_hand_go_on_bit_for_bit_from_their_states(split):
+    assert chained(split) == chained()
+
+
+def test_a_state_without_the_last_rates_has_those_of_the_schedule_alone():
+    first, second = optim.StepLR(sgd(), 2, 0.5), optim.StepLR(sgd(), 2, 0.5)
+    rates(first, 5)
+    state = first.state_dict()
+    del state["_last_lr"]
+    second.load_state_dict(state)
+    assert rates(second, 5) == rates(first, 5)
+
+
+# NumPy's numbers, and what is neither a number nor an optimizer
+
+
+def test_numpy_numbers_are_options():
+    steps = np.array([1, 3])
+    assert rates(optim.MultiStepLR(sgd(), steps, np.float64(0.5)), 3) == [1.0, 0.5, 0.5, 0.25]
+    assert rates(optim.StepLR(sgd(np.float32(1)), np.int64(2), np.float32(0.5)), 2) == [1.0, 1.0, 0.5]
+    assert type(rates(optim.CosineAnnealingLR(sgd(), np.int32(3), np.float32(0.5)), 3)[1]) is float
+    assert rates(optim.OneCycleLR(sgd(), np.float32(2), np.int64(10)), 9) == rates(optim.OneCycleLR(sgd(), 2, 10), 9)
+    assert repr(optim.StepLR(sgd(), np.int64(2), np.float32(0.5))).startswith("StepLR(step_size=2, gamma=0.5,")
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: optim.MultiStepLR(sgd(), 30), r"milestones must be a list of steps, such as \[30, 60\], got 30"),
+        (lambda: optim.MultiStepLR(sgd(), "30"), "milestones must be a list of steps, .* got '30'"),
+        (lambda: optim.StepLR(nn.Linear(1, 1), 3), r"StepLR needs an optimizer first, such as .*, not a Linear"),
+        (lambda: optim.OneCycleLR(0.1, 3, 9), "OneCycleLR needs an optimizer first, .*, not a float"),
+    ],
+)
+def test_what_is_neither_a_list_nor_an_optimizer_is_named(make, text):
+    with pytest.raises(TypeError, match=text):
+        make()

@@ -1,11 +1,13 @@
 """Checkpoints beside PyTorch's: each reads what the other wrote."""
 
+import re
+
 import numpy as np
 import pytest
 
 import minires as mr
 from minires.checkpoint import load, load_metadata, save
-from minires.errors import CheckpointError
+from minires.errors import CheckpointError, DtypeError
 
 torch = pytest.importorskip("torch")
 from safetensors import torch as theirs  # noqa: E402 (needs torch)
@@ -30,7 +32,7 @@ def test_what_pytorch_wrote_is_read(tmp_path):
 
 def test_pytorch_reads_what_was_written(tmp_path):
     model = mr.models.resnet20()
-    save(tmp_path / "a.safetensors", model.state_dict(), {"k": "v"})
+    save(model.state_dict(), tmp_path / "a.safetensors", {"k": "v"})
     found = theirs.load_file(tmp_path / "a.safetensors")
     for name, value in model.state_dict().items():
         assert np.array_equal(found[name].numpy(), value.array), name
@@ -41,3 +43,30 @@ def test_bfloat16_is_an_error_that_names_the_tensor(tmp_path):
     theirs.save_file({"w": torch.ones(3, dtype=torch.bfloat16)}, tmp_path / "a.safetensors")
     with pytest.raises(CheckpointError, match="holds w as BF16, which NumPy cannot"):
         load(tmp_path / "a.safetensors")
+
+
+def test_tensors_of_pytorch_are_saved_as_they_are(tmp_path):
+    state = {str(dtype): torch.arange(6).reshape(2, 3).to(dtype) for dtype in DTYPES}
+    state["learnt"] = torch.nn.Parameter(torch.ones(3, 2).T)
+    save(state, tmp_path / "a.safetensors")
+    found = theirs.load_file(tmp_path / "a.safetensors")
+    assert all(torch.equal(found[name], value) and found[name].dtype == value.dtype for name, value in state.items())
+
+
+def test_a_tensor_that_numpy_lacks_is_told_by_its_name(tmp_path):
+    with pytest.raises(DtypeError, match=r"w is not to be had as an array \(.*BFloat16\)"):
+        save({"w": torch.ones(3, dtype=torch.bfloat16)}, tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_file_of_pytorch_is_read_as_its_error_says(tmp_path, monkeypatch, legacy):
+    monkeypatch.chdir(tmp_path)
+    model = mr.models.resnet20()
+    state = {name: torch.tensor(value.numpy()) for name, value in model.state_dict().items()}
+    torch.save(state, "w.pth", _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(CheckpointError, match="is a PyTorch file") as told:
+        load("w.pth")
+    steps = re.findall(r"state = torch\.load\(.*?True\)|model\.load_\w+\(state\)|mr\.save\(.*?\)", str(told.value))
+    assert len(steps) == 3
+    exec("\n".join(steps), {"torch": torch, "mr": mr, "model": mr.models.resnet20(seed=1)})
+    assert set(load("name.safetensors")) == set(state)

@@ -111,3 +111,67 @@ def test_arguments_stand_where_pytorch_has_them_with_its_defaults(name):
     assert positional == list(theirs)[: len(positional)]
     differ = {key for key, p in ours.items() if p.default != theirs[key].default}
     assert differ == ({"cycle_momentum"} if name == "OneCycleLR" else set())
+
+
+CHAINED = {
+    "StepLR": lambda rng: {"step_size": int(rng.integers(1, 6)), "gamma": float(rng.choice([0, 0.1, 0.5, 1.1]))},
+    "MultiStepLR": lambda rng: {"milestones": rng.integers(1, 30, rng.integers(5)).tolist(), "gamma": 0.5},
+    "CosineAnnealingLR": lambda rng: {"T_max": int(rng.integers(1, 25)), "eta_min": float(rng.choice([0, 1e-3]))},
+    "OneCycleLR": lambda rng: {"max_lr": float(rng.uniform(0.1, 2)), "total_steps": 61},
+}
+
+
+def optimizers(lrs):
+    p, q = (
+        [make() for _ in lrs] for make in (lambda: nn.Parameter(np.ones(1)), lambda: torch.nn.Parameter(torch.ones(1)))
+    )
+    return [
+        kind([{"params": [p], "lr": lr} for p, lr in zip(params, lrs, strict=True)], lr=1.0)
+        for kind, params in ((optim.SGD, p), (torch.optim.SGD, q))
+    ]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_several_schedules_and_a_hand_lead_to_the_same_rates(seed):
+    """Up to three schedules of up to three groups; now and then a rate is set, and all is saved and loaded."""
+    rng = np.random.default_rng(seed)
+    ours, theirs = optimizers(rng.uniform(0.01, 1, rng.integers(1, 4)).tolist())
+    names = rng.choice(list(CHAINED), rng.integers(1, 4), p=[0.3, 0.3, 0.3, 0.1]).tolist()
+    # A cycle last: PyTorch takes the rate at its start as the base of the schedules that are made later.
+    made = [(name, CHAINED[name](rng)) for name in sorted(names, key=lambda name: name == "OneCycleLR")]
+    pairs = [schedules(name, ours, theirs, settings) for name, settings in made]
+    for _ in range(60):
+        if rng.random() < 0.1:
+            group, factor = rng.integers(len(ours.param_groups)), float(rng.choice([0.1, 0.5, 2.0]))
+            base = rng.choice([1.0, theirs.param_groups[group]["lr"]])
+            for optimizer in (ours, theirs):
+                optimizer.param_groups[group]["lr"] = base * factor
+        theirs.step()
+        for one, other in pairs:
+            one.step()
+            other.step()
+            if min(group["lr"] for group in theirs.param_groups) < 0:
+                assert min(group["lr"] for group in ours.param_groups) == 0
+                return  # where PyTorch's rate becomes negative
+        if rng.random() < 0.05:
+            states = [one.state_dict() for one, _ in pairs]
+            ours, _ = optimizers([1.0 for _ in ours.param_groups])
+            pairs = [
+                (schedules(name, ours, torch.optim.SGD([torch.ones(1)]), settings)[0], other)
+                for (name, settings), (_, other) in zip(made, pairs, strict=True)
+            ]
+            for (one, _), state in zip(pairs, states, strict=True):
+                one.load_state_dict(state)
+        found, expected = ([group["lr"] for group in optimizer.param_groups] for optimizer in (ours, theirs))
+        # 1 + cos loses up to 60 · 24² · 2⁻⁵² relatively where T_max is 24, in PyTorch alone.
+        assert found == pytest.approx(expected, rel=1e-10, abs=1e-16)
+
+
+def test_a_state_of_pytorchs_schedule_goes_on_here():
+    ours, theirs = optimizers([0.1])
+    one, other = schedules("StepLR", ours, theirs, {"step_size": 2, "gamma": 0.5})
+    for _ in range(5):
+        theirs.step()
+        other.step()
+    one.load_state_dict(other.state_dict())
+    assert (one.last_epoch, one.get_last_lr()) == (5, other.get_last_lr())

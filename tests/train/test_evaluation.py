@@ -51,9 +51,9 @@ def test_data_with_other_classes_are_an_error(trained, tmp_path):
 def test_a_checkpoint_of_no_run_is_an_error(trained, tmp_path):
     with pytest.raises(CheckpointError, match="is missing"):
         evaluate(tmp_path / "nowhere.safetensors")
-    save(tmp_path / "a.safetensors", {})
+    save({}, tmp_path / "a.safetensors")
     with pytest.raises(CheckpointError, match="was not written by a training run"):
         evaluate(tmp_path / "a.safetensors")
-    save(tmp_path / "b.safetensors", {}, {"format": "minires.train 1"})
+    save({}, tmp_path / "b.safetensors", {"format": "minires.train 1"})
     with pytest.raises(CheckpointError, match="lacks the entry 'settings'"):
         evaluate(tmp_path / "b.safetensors")

@@ -187,7 +187,7 @@ def test_resuming_the_best_network_is_an_error_that_names_the_last(whole):
 
 
 def test_resuming_a_foreign_checkpoint_is_an_error(settings, tmp_path):
-    save(tmp_path / "last.safetensors", {"x": np.zeros(1)})
+    save({"x": np.zeros(1)}, tmp_path / "last.safetensors")
     with pytest.raises(CheckpointError, match="was not written by a training run of minires"):
         train(settings, resume=tmp_path / "last.safetensors")
     assert not settings.directory.exists()

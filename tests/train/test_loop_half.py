@@ -100,7 +100,7 @@ def test_a_run_older_than_dtypes_goes_on_in_float32(whole, recipe, outcome, monk
     metadata = load_metadata(file)
     assert "scaler" not in metadata
     older = {name: value for name, value in json.loads(metadata["settings"]).items() if name != "dtype"}
-    save(file, load(file), {**metadata, "settings": json.dumps(older)})
+    save(load(file), file, {**metadata, "settings": json.dumps(older)})
     train(settings, resume=True)
     assert outcome(settings.directory) == outcome(whole[0].directory)
 
@@ -109,7 +109,7 @@ def test_a_run_older_than_dtypes_goes_on_in_float32(whole, recipe, outcome, monk
 def test_a_run_whose_scaler_is_lost_or_damaged_is_not_resumed(half, tmp_path, scaler):
     kept = half[0].directory / "last.safetensors"
     metadata = {name: value for name, value in load_metadata(kept).items() if name != "scaler"}
-    save(tmp_path / "last.safetensors", load(kept), {**metadata, **({} if scaler is None else {"scaler": scaler})})
+    save(load(kept), tmp_path / "last.safetensors", {**metadata, **({} if scaler is None else {"scaler": scaler})})
     with pytest.raises(CheckpointError, match=r"no position to resume from|a loss scaler's state has"):
         train(replace(half[0], out=tmp_path / "run"), resume=tmp_path / "last.safetensors")
 
