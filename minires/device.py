@@ -304,6 +304,12 @@ def wide_dtype(dtype: Any) -> np.dtype[Any]:
     return np.promote_types(dtype, np.float32)
 
 
+def sum_dtype(dtype: Any) -> np.dtype[Any]:
+    """Return the dtype that long sums of a dtype end in: float64 for float16 and float32, otherwise the same."""
+    found = np.dtype(dtype)
+    return np.promote_types(found, np.float64) if found.kind in "fc" else found
+
+
 def same_dtype(*arrays: Any) -> np.dtype[Any]:
     """The one dtype of all ``arrays``.
 

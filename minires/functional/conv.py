@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minires.autograd.tensor import Tensor
-from minires.device import Array
+from minires.device import Array, wide_dtype
 from minires.errors import ShapeError
 from minires.functional.activation import Rectified
 from minires.functional.bilinear import Bilinear, BilinearGrads
@@ -49,7 +49,9 @@ class Conv2dAct(Rectified):
             of_conv = gz * scale[0].reshape(1, -1, 1, 1) if scale else gz
             gx, gw = BilinearGrads.apply(of_conv, x, w, of=Conv2d, options=self.constants, wants=self.needs_grad[:2])
         if self.needs_grad[2]:  # so rare that the convolution is computed again and not kept
-            gscale = (gz * Conv2d.apply(x, w, options=self.constants)).sum((0, 2, 3))
+            wide = wide_dtype(gz.dtype)
+            y = Conv2d.apply(x, w, options=self.constants)
+            gscale = (gz.to(wide) * y.to(wide)).sum((0, 2, 3)).to(gz.dtype)
         return gx, gw, gscale, gz.sum((0, 2, 3)) if self.needs_grad[3] else None, gz
 
 

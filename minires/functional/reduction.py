@@ -74,7 +74,9 @@ class Var(_Reduction):
         (a,), (dim, degrees) = self.saved, self.constants
         scale = 2.0 / degrees if degrees else float("nan")
         x, g = (t.to(wide_dtype(a.dtype)) for t in (a, gy))
-        return ((x - mean(x, dim, keepdim=True)) * (g.reshape(self.kept) * scale)).to(a.dtype)
+        centred = x - mean(x, dim, keepdim=True)
+        centred = centred - mean(centred, dim, keepdim=True)  # what rounding the mean shifts them by
+        return (centred * (g.reshape(self.kept) * scale)).to(a.dtype)
 
 
 class Extremum(_Reduction):

@@ -25,9 +25,10 @@ class Softmax(KernelOp):
         return y
 
     def backward(self, gy: Tensor) -> Any:
-        """y · (gy − Σ gy · y)."""
-        (y,) = self.saved
-        return y * (gy - (gy * y).sum(self.constants[0], keepdim=True))
+        """y · (gy − Σ gy · y), in float32 for float16: the products may be too small for it."""
+        (own,) = self.saved
+        y, g = _widened(own, gy)
+        return (y * (g - (g * y).sum(self.constants[0], keepdim=True))).to(own.dtype)
 
 
 class LogSoftmax(KernelOp):
@@ -41,8 +42,9 @@ class LogSoftmax(KernelOp):
         return y
 
     def backward(self, gy: Tensor) -> Any:
-        """gy − softmax(x) · Σ gy."""
-        return gy - exp(self.saved[0]) * gy.sum(self.constants[0], keepdim=True)
+        """gy − softmax(x) · Σ gy, in float32 for float16: the sum may be too large for it."""
+        y, g = _widened(self.saved[0], gy)
+        return (g - exp(y) * g.sum(self.constants[0], keepdim=True)).to(gy.dtype)
 
 
 class CrossEntropy(KernelOp):
@@ -76,10 +78,13 @@ class CrossEntropyGrad(KernelOp):
         if self.needs_grad[0]:
             unit = Tensor(full_like(gy.array, 1))
             per_unit = CrossEntropyGrad.apply(unit, logits, labels, **options)
-            d_gy = (ggl * per_unit).sum(1 if gy.ndim else None)
+            g, unit = _widened(ggl, per_unit)
+            d_gy = (g * unit).sum(1 if gy.ndim else None).to(gy.dtype)
         if self.needs_grad[1]:
-            p = softmax(logits, 1)
-            d_logits = p * (ggl - (p * ggl).sum(1, keepdim=True)) * _weights(gy, labels.array, **options)
+            wide_logits, g = _widened(logits, ggl)
+            p = softmax(wide_logits, 1)
+            d_logits = p * (g - (p * g).sum(1, keepdim=True)) * _weights(gy, labels.array, **options)
+            d_logits = d_logits.to(logits.dtype)
         return d_gy, d_logits, None
 
 
@@ -90,7 +95,12 @@ def _weights(gy: Tensor, labels: Array, *, ignore_index: int, reduction: str, **
     counts[...] = labels != ignore_index
     if reduction == "mean":
         counts = counts / xp.maximum(counts.sum(), 1)
-    return (gy.to(counts.dtype) * Tensor(counts)).to(gy.dtype).reshape(-1, 1)
+    return (gy.to(counts.dtype) * Tensor(counts)).reshape(-1, 1)
+
+
+def _widened(*tensors: Tensor) -> list[Tensor]:
+    """Return the tensors in the dtype of arithmetic with them: float32 for float16."""
+    return [t.to(wide_dtype(t.dtype)) for t in tensors]
 
 
 def softmax(x: Tensor, dim: int = -1) -> Tensor:

@@ -25,6 +25,7 @@ from minires.kernels.cuda.layout import cnhw
 from minires.kernels.cuda.window import each_window, window_kernel, window_numbers
 
 _COLUMNS = 256 << 20  # bytes of columns at once
+_FEW = 64  # taps up to which a pixel's gradient is summed in the arrays' own precision, as the products are
 
 
 def columns_of(x: Array, geometry: Geometry, size: Size) -> Iterator[tuple[slice, Array]]:
@@ -45,7 +46,10 @@ def columns_of(x: Array, geometry: Geometry, size: Size) -> Iterator[tuple[slice
 def add_back(columns: Array, geometry: Geometry, size: Size, images: slice, gx: Array) -> None:
     """(2) for some images of gx (C, N, H, W), from their columns (G·R·S·C, n, P, Q); ``size`` is (P, Q)."""
     pixels = gx.size // gx.shape[1] * (images.stop - images.start)
-    _gather(_number(pixels))(columns, *_numbers(geometry, gx.shape, size, images), gx, size=pixels)
+    taps = geometry.kernel[0] * geometry.kernel[1]
+    _gather(_number(pixels), "Wide" if taps <= _FEW else "double")(
+        columns, *_numbers(geometry, gx.shape, size, images), gx, size=pixels
+    )
 
 
 def parts(N: int, per_image: int) -> list[slice]:
@@ -109,15 +113,15 @@ def _spread(number: str) -> Any:
 
 
 @functools.cache
-def _gather(number: str) -> Any:
-    """(2), for each pixel of gx (C, N, H, W)."""
+def _gather(number: str, sums: str) -> Any:
+    """(2), for each pixel of gx (C, N, H, W), by sums of a type."""
     return window_kernel(
         f"raw U columns, {_SIZES}",
         "raw T gx",
         _places(number, w="W", h="H", image="n", c="C")
-        + """
+        + f"""
         const int g = rest;
-        Wide sum = 0;
+        {sums} sum = 0;
         """
         + each_window("sum += columns[((ptrdiff_t)(((g * R + r) * S + s) * C + c) * n + image) * P * Q + p * Q + q];")
         + """

@@ -126,7 +126,7 @@ def _gather() -> Any:
         """
         const int w = i % W, h = i / W % H;
         const ptrdiff_t image = (ptrdiff_t)(i / W / H) * P * Q;
-        Wide sum = 0;
+        double sum = 0;
         """
         + each_window("if (winners[image + p * Q + q] == r * S + s) sum += gy[image + p * Q + q];")
         + "gx = sum;",

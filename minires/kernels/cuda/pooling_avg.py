@@ -1,6 +1,7 @@
 """Average pooling on a GPU, one launch each way: a thread for each output, and for each pixel of the gradient.
 
-The formulas are those of kernels/reference/pooling.py. Gradients are gathered, as max pooling's are.
+The formulas are those of kernels/reference/pooling.py, with sums in float64. Gradients are gathered, as max pooling's
+are.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def avg_pool2d(x: Array, geometry: Geometry) -> Array:
     check_has_mean(x)
     y: Array = xp_of(x).empty((C, N, P, Q), x.dtype)
     if y.size:
-        _means()(cnhw(x), *window_numbers(geometry, (x.shape[2], x.shape[3]), (P, Q)), y)
+        _means()(cnhw(x), _share(geometry), *window_numbers(geometry, (x.shape[2], x.shape[3]), (P, Q)), y)
     return nchw_view(y)
 
 
@@ -68,7 +69,7 @@ def avg_pool2d_grad(gy: Array, geometry: Geometry, size: Size) -> Array:
     N, C, P, Q = gy.shape
     gx: Array = xp_of(gy).empty((C, N, *size), gy.dtype)
     if gx.size:
-        _shares()(cnhw(gy), *window_numbers(geometry, size, (P, Q)), gx)
+        _shares()(cnhw(gy), _share(geometry), *window_numbers(geometry, size, (P, Q)), gx)
     return nchw_view(gx)
 
 
@@ -126,19 +127,24 @@ def adaptive_avg_pool2d_grad(gy: Array, size: Size) -> Array:
     return nchw_view(gx)
 
 
+def _share(geometry: Geometry) -> Any:
+    """What each element of a window contributes to its mean."""
+    return np.float64(1 / (geometry.kernel[0] * geometry.kernel[1]))
+
+
 @functools.cache
 def _means() -> Any:
     """The mean of each window."""
     return window_kernel(
-        "raw T x",
+        "raw T x, float64 share",
         "T y",
         """
         const int q = i % Q, p = i / Q % P;
         const ptrdiff_t image = (ptrdiff_t)(i / Q / P) * H * W;
-        Wide sum = 0;
+        double sum = 0;
         """
         + each_tap("sum += x[image + h * W + w];")
-        + "y = sum / (R * S);",
+        + "y = sum * share;",
         "minires_avg_pool",
     )
 
@@ -147,15 +153,15 @@ def _means() -> Any:
 def _shares() -> Any:
     """The sum of what the windows hand to each pixel."""
     return window_kernel(
-        "raw T gy",
+        "raw T gy, float64 share",
         "T gx",
         """
         const int w = i % W, h = i / W % H;
         const ptrdiff_t image = (ptrdiff_t)(i / W / H) * P * Q;
-        Wide sum = 0;
+        double sum = 0;
         """
         + each_window("sum += gy[image + p * Q + q];")
-        + "gx = sum / (R * S);",
+        + "gx = sum * share;",
         "minires_avg_pool_grad",
     )
 
@@ -170,7 +176,7 @@ def _adaptive_means() -> Any:
         const int q = i % Q, p = i / Q % P;
         const ptrdiff_t image = (ptrdiff_t)(i / Q / P) * H * W;
         const int top = first(p, H, P), bottom = last(p, H, P), left = first(q, W, Q), right = last(q, W, Q);
-        Wide sum = 0;
+        double sum = 0;
         for (int h = top; h < bottom; h++)
             for (int w = left; w < right; w++) sum += x[image + h * W + w];
         y = sum / ((bottom - top) * (right - left));
@@ -188,7 +194,7 @@ def _adaptive_shares() -> Any:
         """
         const int w = i % W, h = i / W % H;
         const ptrdiff_t image = (ptrdiff_t)(i / W / H) * P * Q;
-        Wide sum = 0;
+        double sum = 0;
         for (int p = first(h, P, H); p < last(h, P, H); p++)
             for (int q = first(w, Q, W); q < last(w, Q, W); q++) {
                 const int rows = last(p, H, P) - first(p, H, P), cols = last(q, W, Q) - first(q, W, Q);

@@ -15,6 +15,7 @@ import numpy as np
 
 from minires.device import Array
 from minires.kernels.fast.layout import even, hwnc, nchw_view, pieces, repeated
+from minires.kernels.fast.sums import LONG
 from minires.memory import new_array
 from minires.threads import Steps, scratch
 
@@ -55,13 +56,15 @@ class ChannelRows:
     def sums(self, of_block: Callable[[slice], tuple[Array, Array]]) -> Steps[tuple[Array, Array]]:
         """(Σ a, Σ a·b) over each channel in float64, where ``of_block(rows)`` gives a and b: a step of threads."""
         width = self.summed * self.N * self.C
-        totals = np.empty((2, len(self.blocks), width), self.x.dtype)
-        most = max((rows.stop - rows.start for rows in self.blocks), default=0)
-        ones = np.ones(most * self.fold // self.summed, self.x.dtype)
+        most = max((rows.stop - rows.start for rows in self.blocks), default=0) * self.fold // self.summed
+        # Rows are so many only where they are short, as H·W has no small divisor.
+        dtype = self.x.dtype if most <= LONG else np.dtype(np.float64)
+        totals, ones = np.empty((2, len(self.blocks), width), dtype), np.ones(most, dtype)
 
         def run(index: int) -> None:
             block = of_block(self.blocks[index])
-            a, b = (part.reshape(len(part) * self.fold // self.summed, width) for part in block)
+            rows = len(block[0]) * self.fold // self.summed
+            a, b = (part.reshape(rows, width).astype(dtype, copy=False) for part in block)
             np.matmul(ones[: len(a)], a, out=totals[0, index])
             np.einsum("ij,ij->j", a, b, out=totals[1, index])
 

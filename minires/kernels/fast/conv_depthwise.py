@@ -23,6 +23,8 @@ from minires.geometry import Geometry
 from minires.kernels.fast.finish import Finish
 from minires.kernels.fast.layout import blocks, contiguous, repeated
 from minires.kernels.fast.sights import Sight, each_phase, from_outputs
+from minires.kernels.fast.sums import LONG
+from minires.kernels.sums import sum_of_taps
 from minires.memory import new_array
 from minires.threads import parallel, scratch
 
@@ -59,9 +61,7 @@ def _add_taps(source: Array, sights: list[Sight], filters: Array, target: Array,
     """target = Σ over the taps of what each shows of the source ⊙ its filter; arrays (H, W, N·C)."""
 
     def run(rows: slice) -> None:
-        total = scratch("depthwise sum", (rows.stop - rows.start, *target.shape[1:]), target.dtype)
-        total.fill(0)
-        for sight in sights:
+        def add(total: Array, sight: Sight) -> None:
             found = sight.within(rows)
             if found is not None:
                 shown, seen = found
@@ -69,7 +69,10 @@ def _add_taps(source: Array, sights: list[Sight], filters: Array, target: Array,
                 product = scratch("depthwise product", part.shape, part.dtype)
                 np.multiply(source[seen, sight.source_cols], filters[sight.r, sight.s], out=product)
                 np.add(part, product, out=part)
-        np.copyto(target[rows], total)
+
+        zeros = scratch("depthwise sum", (rows.stop - rows.start, *target.shape[1:]), target.dtype)
+        zeros.fill(0)
+        np.copyto(target[rows], sum_of_taps(zeros, sights, add), casting="same_kind")
         if finish is not None:
             finish.rectangle(rows)
 
@@ -79,7 +82,9 @@ def _add_taps(source: Array, sights: list[Sight], filters: Array, target: Array,
 def _filter_gradient(gy: Array, x: Array, geometry: Geometry, C: int) -> Array:
     """(3), from arrays (P, Q, N·C) and (H, W, N·C)."""
     sights, parts = from_outputs(geometry, (x.shape[0], x.shape[1])), _blocks(gy)
-    sums = np.zeros((len(parts), *geometry.kernel, gy.shape[2]), gy.dtype)
+    most = max(rows.stop - rows.start for rows in parts) * gy.shape[1]  # pixels
+    dtype = gy.dtype if most <= LONG else np.dtype(np.float64)
+    sums = np.zeros((len(parts), *geometry.kernel, gy.shape[2]), dtype)
 
     def run(number: int) -> None:
         for sight in sights:
@@ -87,11 +92,11 @@ def _filter_gradient(gy: Array, x: Array, geometry: Geometry, C: int) -> Array:
             if found is not None:
                 shown, seen = found
                 pixels, gradients = x[seen, sight.source_cols], gy[shown, sight.cols]
-                np.einsum("pqi,pqi->i", pixels, gradients, out=sums[number, sight.r, sight.s])
+                np.einsum("pqi,pqi->i", pixels, gradients, out=sums[number, sight.r, sight.s], dtype=dtype)
 
     parallel(run, range(len(parts)))
-    gw: Array = sums.sum(0).reshape(*geometry.kernel, 1, -1, C).sum(3)
-    return gw
+    gw: Array = sums.sum(0, dtype=np.float64).reshape(*geometry.kernel, 1, -1, C).sum(3)
+    return gw.astype(gy.dtype, copy=False)
 
 
 def _blocks(image: Array) -> list[slice]:

@@ -14,6 +14,7 @@ from minires.blas import single_threaded_blas
 from minires.device import Array
 from minires.kernels.checks import check_linear, check_linear_grads
 from minires.kernels.fast.layout import pieces
+from minires.kernels.sums import TERMS, product
 from minires.memory import new_array
 from minires.threads import parallel
 
@@ -43,7 +44,7 @@ def linear(x: Array, weight: Array) -> Array:
     check_linear(x, weight)
     rows = _rows(x)
     y = new_array((len(rows), len(weight)), x.dtype)
-    parallel(lambda part: np.matmul(rows, weight[part].T, out=y[:, part]), _shares(len(weight), weight))
+    parallel(lambda part: _multiply(rows, weight[part].T, y[:, part]), _shares(len(weight), weight))
     return y.reshape(*x.shape[:-1], len(weight))
 
 
@@ -74,13 +75,21 @@ def linear_grads(
     if wants[0]:
         gx = new_array(x_rows.shape, x.dtype)
         into = gx
-        parallel(lambda part: np.matmul(gy_rows, weight[:, part], out=into[:, part]), _shares(x.shape[-1], weight))
+        parallel(lambda part: _multiply(gy_rows, weight[:, part], into[:, part]), _shares(x.shape[-1], weight))
         gx = gx.reshape(x.shape)
     if wants[1]:
         gweight = new_array(weight.shape, weight.dtype)
         filters = gweight
-        parallel(lambda part: np.matmul(gy_rows[:, part].T, x_rows, out=filters[part]), _shares(len(weight), weight))
+        parallel(lambda part: _multiply(gy_rows[:, part].T, x_rows, filters[part]), _shares(len(weight), weight))
     return gx, gweight
+
+
+def _multiply(a: Array, b: Array, out: Array) -> None:
+    """out = a · b, long sums in parts."""
+    if a.shape[1] <= TERMS:
+        np.matmul(a, b, out=out)
+    else:
+        out[...] = product(a, b)
 
 
 def _rows(x: Array) -> Array:

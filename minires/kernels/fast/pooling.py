@@ -15,7 +15,7 @@ Images here are C-order arrays (H, W, N·C).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,12 @@ from minires.kernels.checks import check_adaptive, check_adaptive_grad, check_wi
 from minires.kernels.fast.elementwise import where
 from minires.kernels.fast.layout import blocks, hwnc, hwnc_view, nchw_view, new_activations
 from minires.kernels.fast.sights import Sight, each_phase, from_outputs
+from minires.kernels.sums import TAPS, sum_of_taps
 from minires.memory import new_array
 from minires.threads import parallel, scratch
 
 _WINDOWS = 4  # rows of windows in a job, at least; the more, the fewer rows are looked at twice
+_RUN = 8  # pixels of a column that are added up in the arrays' own precision
 _BLOCK = 1 << 21  # numbers of the larger image in a job: shorter calls do not gain from threads
 
 
@@ -118,7 +120,7 @@ def max_pool2d_grad(gy: Array, winners: Array, geometry: Geometry, size: Size) -
 def adaptive_avg_pool2d(x: Array, grid: Size) -> Array:
     """Means over a grid of windows: `minires.kernels.reference.adaptive_avg_pool2d`.
 
-    A window is summed down its columns, then along what is left: roundings grow with its height plus its width.
+    Columns of eight pixels are summed in the arrays' own precision, and these sums in float64.
 
     Parameters
     ----------
@@ -138,9 +140,18 @@ def adaptive_avg_pool2d(x: Array, grid: Size) -> Array:
     windows = check_adaptive(x, grid)
     image, y = hwnc_view(x), new_activations((*x.shape[:2], *grid), x.dtype)
     for window in windows:
-        total = image[window.rows, window.cols].sum(0).sum(0)
-        np.multiply(total, x.dtype.type(1 / window.pixels), out=y[window.p, window.q])
+        np.divide(
+            _total(image[window.rows, window.cols]), window.pixels, out=y[window.p, window.q], casting="same_kind"
+        )
     return nchw_view(y)
+
+
+def _total(window: Array) -> Array:
+    """(h, w, N, C) -> (N, C), its sum in float64."""
+    total = np.zeros(window.shape[2:])
+    for top in range(0, len(window), _RUN):
+        total += window[top : top + _RUN].sum(0).sum(0, dtype=np.float64)
+    return total
 
 
 def adaptive_avg_pool2d_grad(gy: Array, size: Size) -> Array:
@@ -163,9 +174,13 @@ def adaptive_avg_pool2d_grad(gy: Array, size: Size) -> Array:
     """
     windows = check_adaptive_grad(gy, size)
     gradient, gx = hwnc_view(gy), new_activations((*gy.shape[:2], *size), gy.dtype)
-    gx[...] = 0
+    few = gy.shape[2] <= size[0] and gy.shape[3] <= size[1]  # windows that hold a pixel: four at most
+    total = gx if few else np.empty(gx.shape)
+    total[...] = 0
     for window in windows:
-        gx[window.rows, window.cols] += gradient[window.p, window.q] * gy.dtype.type(1 / window.pixels)
+        total[window.rows, window.cols] += gradient[window.p, window.q] * gy.dtype.type(1 / window.pixels)
+    if total is not gx:
+        np.copyto(gx, total, casting="same_kind")
     return nchw_view(gx)
 
 
@@ -260,9 +275,12 @@ def _winners_by_taps(x: Array, geometry: Geometry, dtype: np.dtype[Any]) -> Arra
 
 
 def _from_windows(
-    pixels: Array, rows: slice, sights: Iterable[Sight], gy: Array, winners: Array, geometry: Geometry
+    pixels: Array, rows: slice, sights: Sequence[Sight], gy: Array, winners: Array, geometry: Geometry
 ) -> None:
     """Some rows of one phase of gx = the sum of what their windows hand them."""
+    if len(sights) > TAPS:
+        _from_many_windows(pixels[rows], rows, sights, gy, winners, geometry)
+        return
     begun = False
     for sight in sights:
         found = sight.within(rows)
@@ -280,6 +298,22 @@ def _from_windows(
         begun = True
     if not begun:
         pixels[rows] = 0
+
+
+def _from_many_windows(
+    pixels: Array, rows: slice, sights: Sequence[Sight], gy: Array, winners: Array, geometry: Geometry
+) -> None:
+    """The same, with the sums in float64 in the end."""
+
+    def add(total: Array, sight: Sight) -> None:
+        found = sight.within(rows)
+        if found is not None:
+            shown, source = _from(rows.start, found[0]), (found[1], sight.source_cols)
+            total[shown, sight.cols] += where(winners[source] == geometry.number(sight), gy[source])
+
+    zeros = scratch("pool gradient sum", pixels.shape, pixels.dtype)
+    zeros.fill(0)
+    pixels[...] = sum_of_taps(zeros, sights, add)
 
 
 def _rows(x: Array) -> Array:

@@ -59,7 +59,7 @@ def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, 
     same_dtype(x, gamma, beta)
     xp = xp_of(x)
     mean = reduction.mean(x, AXES)
-    centred = x - _spread(mean)
+    centred = reduction.distances_from_mean(x, AXES)
     var = reduction.mean(centred * centred, AXES)  # (1)
     inv_std = 1 / xp.sqrt(var + eps)
     y = xp.add(centred * _spread(gamma * inv_std), _spread(beta), out=xp.empty_like(x))  # (2)

@@ -22,8 +22,9 @@ from __future__ import annotations
 from minires.blas import single_threaded_blas
 from minires.device import Array, Size, same_dtype, xp_of
 from minires.errors import ShapeError
-from minires.geometry import Geometry
+from minires.geometry import Geometry, Tap
 from minires.kernels.halves import in_float32
+from minires.kernels.sums import product, sum_of_taps
 
 
 @in_float32()
@@ -58,9 +59,12 @@ def conv2d(x: Array, w: Array, geometry: Geometry) -> Array:
     G = geometry.groups
     y: Array = xp_of(x).zeros_like(x, shape=(N, G, K // G, P, Q), dtype=same_dtype(x, w))
     x, w = _split_groups(x, G), _filters(w, G)
-    for tap in geometry.taps(x.shape[3:]):
+
+    def add(y: Array, tap: Tap) -> None:
         y[..., tap.rows_out, tap.cols_out] += _mix(w[..., tap.r, tap.s], x[..., tap.rows_in, tap.cols_in])  # (1)
-    return y.reshape(N, K, P, Q)
+
+    y = sum_of_taps(y, geometry.taps((x.shape[3], x.shape[4])), add)
+    return y.reshape(N, K, P, Q).astype(x.dtype, copy=False)
 
 
 @in_float32()
@@ -96,10 +100,13 @@ def conv2d_input_grad(gy: Array, w: Array, geometry: Geometry, size: Size) -> Ar
     geometry.check_conv_grad(gy.shape, (gy.shape[0], C, *size), w.shape)
     gx: Array = xp_of(gy).zeros_like(gy, shape=(gy.shape[0], G, C // G, *size), dtype=same_dtype(gy, w))
     gy, w = _split_groups(gy, G), _filters(w, G)
-    for tap in geometry.taps(size):
+
+    def add(gx: Array, tap: Tap) -> None:
         wT = w[..., tap.r, tap.s].swapaxes(1, 2)
         gx[..., tap.rows_in, tap.cols_in] += _mix(wT, gy[..., tap.rows_out, tap.cols_out])  # (2)
-    return gx.reshape(gx.shape[0], C, *size)
+
+    gx = sum_of_taps(gx, geometry.taps(size), add)
+    return gx.reshape(gx.shape[0], C, *size).astype(gy.dtype, copy=False)
 
 
 @in_float32()
@@ -139,7 +146,7 @@ def conv2d_weight_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
     for tap in geometry.taps(x.shape[3:]):
         gy_rows = _pixels_last(gy[..., tap.rows_out, tap.cols_out])  # (G, K / G, N·p·q)
         x_rows = _pixels_last(x[..., tap.rows_in, tap.cols_in])  # (G, C / G, N·p·q)
-        gw[..., tap.r, tap.s] = gy_rows @ x_rows.swapaxes(1, 2)  # (3)
+        gw[..., tap.r, tap.s] = product(gy_rows, x_rows.swapaxes(1, 2))  # (3)
     return gw.reshape(K, C // G, *geometry.kernel)
 
 

@@ -8,6 +8,7 @@ from minires.blas import single_threaded_blas
 from minires.device import Array
 from minires.kernels.checks import check_linear, check_linear_grads
 from minires.kernels.halves import in_float32
+from minires.kernels.sums import product
 
 
 @in_float32()
@@ -35,7 +36,7 @@ def linear(x: Array, weight: Array) -> Array:
     1×1 image.
     """
     check_linear(x, weight)
-    return x @ weight.T  # (1)
+    return product(x, weight.T)  # (1)
 
 
 @in_float32()
@@ -67,6 +68,6 @@ def linear_grads(
     check_linear_grads(gy, x, weight)
     K, C = weight.shape
     rows = math.prod(x.shape[:-1])
-    gx = gy @ weight if wants[0] else None  # (1)
-    gweight = gy.reshape(rows, K).T @ x.reshape(rows, C) if wants[1] else None  # (2)
+    gx = product(gy, weight) if wants[0] else None  # (1)
+    gweight = product(gy.reshape(rows, K).T, x.reshape(rows, C)) if wants[1] else None  # (2)
     return gx, gweight

@@ -7,8 +7,8 @@ Results keep the memory order of the array that they are read from.
 
 from __future__ import annotations
 
-from minires.device import Array, Size, xp_of
-from minires.geometry import Geometry
+from minires.device import Array, Size, sum_dtype, xp_of
+from minires.geometry import Geometry, Tap
 from minires.kernels.checks import (
     check_adaptive,
     check_adaptive_grad,
@@ -19,6 +19,7 @@ from minires.kernels.checks import (
 )
 from minires.kernels.halves import in_float32
 from minires.kernels.reference import reduction
+from minires.kernels.sums import sum_of_taps
 
 
 def max_pool2d(x: Array, geometry: Geometry) -> Array:
@@ -103,12 +104,14 @@ def max_pool2d_grad(gy: Array, winners: Array, geometry: Geometry, size: Size) -
     """
     check_winners(gy, winners, geometry, size)
     xp = xp_of(gy)
-    gx: Array = xp.zeros_like(gy, shape=(*gy.shape[:2], *size))
-    for tap in geometry.taps(size):
+
+    def add(gx: Array, tap: Tap) -> None:
         out = (..., tap.rows_out, tap.cols_out)
         won = winners[out] == geometry.number(tap)
         gx[..., tap.rows_in, tap.cols_in] += xp.where(won, gy[out], gy.dtype.type(0))
-    return gx
+
+    gx = sum_of_taps(xp.zeros_like(gy, shape=(*gy.shape[:2], *size)), geometry.taps(size), add)
+    return gx.astype(gy.dtype, copy=False)
 
 
 def max_pool2d_gather(v: Array, winners: Array, geometry: Geometry) -> Array:
@@ -163,11 +166,14 @@ def avg_pool2d(x: Array, geometry: Geometry) -> Array:
     Identity that tests it: ⟨gy, avg_pool2d(x)⟩ = ⟨avg_pool2d_grad(gy), x⟩.
     """
     check_has_mean(x)
-    y: Array = xp_of(x).zeros_like(x, shape=geometry.check_pool(x.shape))
-    for tap in geometry.taps((x.shape[2], x.shape[3])):
+
+    def add(y: Array, tap: Tap) -> None:
         y[..., tap.rows_out, tap.cols_out] += x[..., tap.rows_in, tap.cols_in]
+
+    y = xp_of(x).zeros_like(x, shape=geometry.check_pool(x.shape))
+    y = sum_of_taps(y, geometry.taps((x.shape[2], x.shape[3])), add)
     y /= geometry.kernel[0] * geometry.kernel[1]
-    return y
+    return y.astype(x.dtype, copy=False)
 
 
 @in_float32()
@@ -195,11 +201,13 @@ def avg_pool2d_grad(gy: Array, geometry: Geometry, size: Size) -> Array:
     """
     check_pooled(gy, geometry.check_pool((*gy.shape[:2], *size)))
     check_has_mean(gy)
-    gx: Array = xp_of(gy).zeros_like(gy, shape=(*gy.shape[:2], *size))
-    for tap in geometry.taps(size):
+
+    def add(gx: Array, tap: Tap) -> None:
         gx[..., tap.rows_in, tap.cols_in] += gy[..., tap.rows_out, tap.cols_out]
+
+    gx = sum_of_taps(xp_of(gy).zeros_like(gy, shape=(*gy.shape[:2], *size)), geometry.taps(size), add)
     gx /= geometry.kernel[0] * geometry.kernel[1]
-    return gx
+    return gx.astype(gy.dtype, copy=False)
 
 
 @in_float32()
@@ -259,8 +267,8 @@ def adaptive_avg_pool2d_grad(gy: Array, size: Size) -> Array:
     """
     windows = check_adaptive_grad(gy, size)
     check_has_mean(gy)
-    gx: Array = xp_of(gy).zeros_like(gy, shape=(*gy.shape[:2], *size))
+    gx: Array = xp_of(gy).zeros_like(gy, shape=(*gy.shape[:2], *size), dtype=sum_dtype(gy.dtype))
     for window in windows:
         share = gy[..., window.p, window.q] / window.pixels
         gx[..., window.rows, window.cols] += share[..., None, None]  # (1)
-    return gx
+    return gx.astype(gy.dtype, copy=False)

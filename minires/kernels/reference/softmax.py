@@ -12,6 +12,7 @@ from minires.device import Array, xp_of
 from minires.errors import DataError, DtypeError, ShapeError
 from minires.kernels.checks import check_labels, check_loss_grad
 from minires.kernels.halves import in_float32
+from minires.kernels.reference.reduction import mean as mean_over
 from minires.kernels.reference.reduction import sum as sum_over
 
 
@@ -106,15 +107,15 @@ def cross_entropy(logits: Array, labels: Array, label_smoothing: float, ignore_i
     xp = xp_of(logits)
     log_p = log_softmax(logits, 1)
     zero = logits.dtype.type(0)
-    loss = -(1 - label_smoothing) * xp.where(is_label, log_p, zero).sum(1)
+    loss = -(1 - label_smoothing) * sum_over(xp.where(is_label, log_p, zero), 1)
     if label_smoothing:  # without smoothing, a class that is ruled out (a logit of −∞) costs nothing
-        loss -= label_smoothing * log_p.sum(1) / logits.shape[1]  # (1)
+        loss -= label_smoothing * mean_over(log_p, 1)  # (1)
     loss = xp.where(counts, loss, zero)
     if reduction == "none":
         return loss  # type: ignore[no-any-return]
-    total = xp.asanyarray(loss.sum())
+    total = sum_over(loss)
     if reduction == "sum":
-        return total  # type: ignore[no-any-return]
+        return total
     rows = counts.sum().astype(logits.real.dtype)
     return xp.where(rows > 0, total / xp.maximum(rows, 1), logits.dtype.type("nan"))  # type: ignore[no-any-return]
 
