@@ -1,6 +1,7 @@
 """Data sets, what is done to their images, and the loader that makes batches of them."""
 
 from minires.data.cifar import CIFAR10, CIFAR100
+from minires.data.collate import default_collate
 from minires.data.dataset import Dataset
 from minires.data.fashion_mnist import FashionMNIST
 from minires.data.folder import ImageFolder
@@ -21,6 +22,7 @@ __all__ = [
     "Normalize",
     "PixelMean",
     "RandomCrop",
+    "default_collate",
     "read_idx",
     "read_image",
 ]
