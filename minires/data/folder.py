@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from minires.data.arguments import class_names, first, path
 from minires.data.dataset import Dataset
 from minires.data.image import EXTENSIONS, image_size, read_image
-from minires.data.listing import LeftOut, composed, first, image_files, in_words, unusable, visible
+from minires.data.listing import LeftOut, composed, image_files, in_words, unusable, visible
 from minires.errors import DataError
 
 __all__ = ["EXTENSIONS", "ImageFolder", "read_image"]
@@ -52,9 +53,9 @@ class ImageFolder(Dataset):
         std: Sequence[float] = _IMAGENET_STD,
     ) -> None:
         shape = image_size(size)
-        self.root = Path(os.path.expanduser(root))
+        self.root = path(root, "root")
         folders, left_out = _class_folders(self.root)
-        names = sorted(folders) if classes is None else list(classes)
+        names = sorted(folders) if classes is None else list(class_names(classes))
         labels = {composed(name): label for label, name in enumerate(names)}
         _check_known(self.root, folders, names)
         files: list[Path] = []
@@ -95,13 +96,13 @@ def _class_folders(root: Path) -> tuple[dict[str, list[Path]], list[LeftOut]]:
         raise DataError(f"cannot read the directory {root}: {error.strerror}") from error
     folders: dict[str, list[Path]] = {}
     beside = []
-    for path in paths:
-        if path.is_dir():
-            folders.setdefault(composed(path.name), []).append(path)
+    for entry in paths:
+        if entry.is_dir():
+            folders.setdefault(composed(entry.name), []).append(entry)
         else:
-            beside.append(LeftOut(path, unusable(path) or "in no class: it lies beside the folders"))
+            beside.append(LeftOut(entry, unusable(entry) or "in no class: it lies beside the folders"))
     if not folders:
-        images = [path.name for path in paths if path.suffix.lower() in EXTENSIONS]
+        images = [entry.name for entry in paths if entry.suffix.lower() in EXTENSIONS]
         found = f"{len(images)} images ({first(images)}) but no directory" if images else "no directory"
         raise DataError(f"{root} holds {found}; expected one for each class, with its images inside")
     return folders, beside

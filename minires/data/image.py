@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from minires.data import arguments
 from minires.errors import DataError, ShapeError
 from minires.geometry import pair
 
@@ -63,13 +64,13 @@ def read_image(path: str | os.PathLike[str], size: int | tuple[int, int], channe
     if channels not in _MODES:
         raise ShapeError(f"channels must be 1 (grey) or 3 (colour), got {channels!r}")
     image_module, operations = _pillow("Image"), _pillow("ImageOps")
-    path = Path(os.path.expanduser(path))
+    file = arguments.path(path, "the image")
     try:
-        upright = _decoded(path, _MODES[channels])
+        upright = _decoded(file, _MODES[channels])
         fitted = operations.fit(upright, (W, H), image_module.Resampling.BILINEAR)
     except Exception as error:  # Pillow's readers raise whatever the bytes of a damaged file lead them to
         raise DataError(
-            f"cannot read {path}: {_reason(path, error)}; expected an image of 8 or 16 bits that Pillow reads"
+            f"cannot read {file}: {_reason(file, error)}; expected an image of 8 or 16 bits that Pillow reads"
         ) from error
     return np.ascontiguousarray(np.asarray(fitted, np.uint8).reshape(H, W, channels).transpose(2, 0, 1))
 

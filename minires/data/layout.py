@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from minires.data.arguments import first, path
 from minires.data.folder import ImageFolder
-from minires.data.listing import first, unusable, visible
+from minires.data.listing import unusable, visible
 from minires.errors import DataError
 
 # Each split and the names that its directory may have.
@@ -38,7 +39,7 @@ def split_directory(root: str | os.PathLike[str], split: str) -> Path:
     ------
     DataError : if it is missing; the text says what is there in its place.
     """
-    root = Path(os.path.expanduser(root))
+    root = path(root, "root")
     found = [root / name for name in SPLITS[split] if (root / name).is_dir()]
     if len(found) > 1:
         raise DataError(f"{root} holds both {found[0].name}/ and {found[1].name}/; keep one of them")
@@ -54,7 +55,7 @@ def held_out(root: str | os.PathLike[str]) -> HeldOut:
     ------
     DataError : if there is none, or none with a folder for each class.
     """
-    root = Path(os.path.expanduser(root))
+    root = path(root, "root")
     there = [split for split in ("val", "test") if any((root / name).is_dir() for name in SPLITS[split])]
     if not there:
         split_directory(root, "test")  # raises
@@ -85,8 +86,8 @@ def check_several_classes(images: ImageFolder) -> None:
     inside = _folders(only) if only.is_dir() else []
     if len(inside) > 1 and not _files(only):
         hint = (
-            f"it holds {len(inside)} folders ({first([path.name for path in inside])}): if these are the classes, move "
-            f"them up into {images.root}"
+            f"it holds {len(inside)} folders ({first([entry.name for entry in inside])}): if these are the classes, "
+            f"move them up into {images.root}"
         )
     else:
         hint = "expected a folder for each of two classes or more, such as cat/ and other/"
@@ -104,10 +105,10 @@ def _explain(root: Path, split: str) -> str:
         return f"{root} is a file: unpack it, and name the folder"
     folders, images = _folders(root), _files(root)
     wanted = SPLITS[split] if split == "train" else (*SPLITS["val"], *SPLITS["test"])
-    alike = [(path.name, name) for path in folders for name in wanted if path.name.lower().startswith(name)]
-    within = [path for path in folders if (path / "train").is_dir()]
-    classes = [path.name for path in folders if _files(path)]
-    found = [f"{path.name}/" for path in folders] + [path.name for path in images]
+    alike = [(entry.name, name) for entry in folders for name in wanted if entry.name.lower().startswith(name)]
+    within = [entry for entry in folders if (entry / "train").is_dir()]
+    classes = [entry.name for entry in folders if _files(entry)]
+    found = [f"{entry.name}/" for entry in folders] + [entry.name for entry in images]
     if alike:
         hint = f"found {alike[0][0]}/: rename it to {alike[0][1]}/"
     elif within:
@@ -122,7 +123,7 @@ def _explain(root: Path, split: str) -> str:
             "train/CLASS/ and the others into test/CLASS/"
         )
     elif images:
-        hint = f"it holds {len(images)} images ({first([path.name for path in images])}) in no folder of a class"
+        hint = f"it holds {len(images)} images ({first([entry.name for entry in images])}) in no folder of a class"
     else:
         hint = f"found {first(found)}" if found else "it is empty"
     return hint
@@ -133,12 +134,12 @@ def _unlabelled(directory: Path) -> bool:
 
 
 def _folders(directory: Path) -> list[Path]:
-    return [path for path in _visible(directory) if path.is_dir()][:_LOOKED_AT]
+    return [entry for entry in _visible(directory) if entry.is_dir()][:_LOOKED_AT]
 
 
 def _files(directory: Path) -> list[Path]:
     """Return the images directly in a directory."""
-    return [path for path in _visible(directory) if not unusable(path) and path.is_file()]
+    return [entry for entry in _visible(directory) if not unusable(entry) and entry.is_file()]
 
 
 def _visible(directory: Path) -> list[Path]:

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from minires.data.arguments import first
 from minires.data.image import EXTENSIONS
 
 # What operating systems, archives and network drives put beside the user's files.
 _SYSTEM = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "thumbs.db", "desktop.ini"}
-_SHOWN = 3  # names of a kind in a message
 
 
 class LeftOut(NamedTuple):
@@ -105,12 +105,6 @@ def in_words(left_out: Iterable[LeftOut], root: Path) -> str:
     for path, reason in left_out:
         groups.setdefault(reason, []).append(_below(path, root))
     return "; ".join(f"{first(names)} ({reason})" for reason, names in groups.items())
-
-
-def first(names: list[str]) -> str:
-    """Return the first names of a list, and how many more there are."""
-    rest = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _below(path: Path, root: Path) -> str:

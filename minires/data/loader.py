@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minires import random
+from minires.data.arguments import at_least, flag
 from minires.data.collate import arrays_of, mapped, with_arrays
 from minires.data.prefetch import prefetched
 from minires.data.samples import Collate, is_image_set, samples
@@ -84,9 +84,9 @@ class DataLoader:
         self.dataset = dataset
         self._samples = samples(dataset, collate)
         self.device = canonical(device)
-        self.batch_size = _at_least(1, batch_size, "batch_size")
-        self.prefetch = _at_least(0, prefetch, "prefetch")
-        self.shuffle, self.drop_last = _flag(shuffle, "shuffle"), _flag(drop_last, "drop_last")
+        self.batch_size = at_least(1, batch_size, "batch_size")
+        self.prefetch = at_least(0, prefetch, "prefetch")
+        self.shuffle, self.drop_last = flag(shuffle, "shuffle"), flag(drop_last, "drop_last")
         self.augment = _augmentations(augment)
         self.dtype = None if dtype is None else _float_dtype(dtype)
         self.normalize = _normalization(normalize, dataset, collate)
@@ -108,7 +108,7 @@ class DataLoader:
 
     @epoch.setter
     def epoch(self, epoch: int) -> None:
-        self._epoch = _at_least(0, epoch, "epoch")
+        self._epoch = at_least(0, epoch, "epoch")
 
     def __len__(self) -> int:
         """The batches of a pass."""
@@ -161,7 +161,7 @@ class DataLoader:
 
         Identity that tests it: the same batches for any ``prefetch``.
         """
-        epoch, start = _at_least(0, epoch, "epoch"), _at_least(0, start, "start")
+        epoch, start = at_least(0, epoch, "epoch"), at_least(0, start, "start")
         batches = self._prepare(epoch, start)
         return prefetched(batches, self.prefetch) if self.prefetch else batches
 
@@ -211,22 +211,6 @@ def _flat(batches: Generator[Any, None, None], structures: deque[Any]) -> Genera
         for batch in batches:
             structures.append(batch)
             yield arrays_of(batch)
-
-
-def _at_least(least: int, value: Any, name: str) -> int:
-    try:
-        number = None if isinstance(value, bool | np.bool_ | np.ndarray) else operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or number < least:
-        raise ShapeError(f"{name} must be an integer and at least {least}, got {value!r}")
-    return number
-
-
-def _flag(value: Any, name: str) -> bool:
-    if not isinstance(value, bool | np.bool_ | int) or value not in (0, 1):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
-    return bool(value)
 
 
 def _augmentations(augment: Any) -> tuple[Augmentation, ...]:
