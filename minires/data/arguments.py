@@ -95,6 +95,11 @@ def first(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: "1 image", "2 images"."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
 def what_is_there(root: Path, wanted: str) -> str:
     """Return what a directory without the file ``wanted`` holds in its place, and what to do."""
     if not root.exists():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minires.data.arguments import class_names, first, path
+from minires.data.arguments import class_names, counted, first, path
 from minires.data.dataset import Dataset
 from minires.data.image import EXTENSIONS, image_size, read_image
 from minires.data.listing import LeftOut, composed, image_files, in_words, unusable, visible
@@ -78,8 +78,9 @@ class ImageFolder(Dataset):
         """Return how many images and classes there are, and what was left out, in one line."""
         seen = set(self.labels.tolist())
         missing = [name for label, name in enumerate(self.classes) if label not in seen]
-        classes = f"{len(seen)} of {len(self.classes)} classes" if missing else f"{len(seen)} classes"
-        text = f"{len(self)} images in {classes}" + (f" (none of {first(missing)})" if missing else "")
+        total = f"{len(self.classes)} class" + ("" if len(self.classes) == 1 else "es")
+        classes = f"{len(seen)} of {total}" if missing else total
+        text = f"{counted(len(self), 'image')} in {classes}" + (f" (none of {first(missing)})" if missing else "")
         if self.left_out:
             text += f"; {len(self.left_out)} left out: {in_words(self.left_out, self.root)}"
         return text
@@ -103,7 +104,7 @@ def _class_folders(root: Path) -> tuple[dict[str, list[Path]], list[LeftOut]]:
             beside.append(LeftOut(entry, unusable(entry) or "in no class: it lies beside the folders"))
     if not folders:
         images = [entry.name for entry in paths if entry.suffix.lower() in EXTENSIONS]
-        found = f"{len(images)} images ({first(images)}) but no directory" if images else "no directory"
+        found = f"{counted(len(images), 'image')} ({first(images)}) but no directory" if images else "no directory"
         raise DataError(f"{root} holds {found}; expected one for each class, with its images inside")
     return folders, beside
 

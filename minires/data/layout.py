@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from minires.data.arguments import first, path
+from minires.data.arguments import counted, first, path
 from minires.data.folder import ImageFolder
 from minires.data.listing import unusable, visible
 from minires.errors import DataError
@@ -61,7 +61,7 @@ def held_out(root: str | os.PathLike[str]) -> HeldOut:
         split_directory(root, "test")  # raises
     if "test" in there and _unlabelled(root / "test"):
         text = (
-            f"{root / 'test'} holds {len(_files(root / 'test'))} images without a folder for each class, as "
+            f"{root / 'test'} holds {counted(len(_files(root / 'test')), 'image')} without a folder for each class, as "
             "competitions hand them out: nothing says what they show"
         )
         if "val" in there:
@@ -92,8 +92,8 @@ def check_several_classes(images: ImageFolder) -> None:
     else:
         hint = "expected a folder for each of two classes or more, such as cat/ and other/"
     raise DataError(
-        f"{images.root} holds {len(images)} images in one class, {images.classes[0]}, so there is nothing to tell "
-        f"apart; {hint}"
+        f"{images.root} holds {counted(len(images), 'image')} in one class, {images.classes[0]}, so there is nothing "
+        f"to tell apart; {hint}"
     )
 
 
@@ -123,7 +123,8 @@ def _explain(root: Path, split: str) -> str:
             "train/CLASS/ and the others into test/CLASS/"
         )
     elif images:
-        hint = f"it holds {len(images)} images ({first([entry.name for entry in images])}) in no folder of a class"
+        names = first([entry.name for entry in images])
+        hint = f"it holds {counted(len(images), 'image')} ({names}) in no folder of a class"
     else:
         hint = f"found {first(found)}" if found else "it is empty"
     return hint

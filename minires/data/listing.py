@@ -55,18 +55,18 @@ def image_files(directory: Path) -> Listing:
     """Return the image files below a directory, sorted by path; links are followed.
 
     A file is an image if its name ends in one of ``EXTENSIONS``. Names that begin with a dot and system files are
-    skipped at every depth, and not mentioned. A directory inside itself, through a link, is left out.
+    skipped at every depth, and not mentioned. A link to a directory that it is in is left out.
     """
     listing = Listing([], [])
-    pending: list[tuple[Path, frozenset[tuple[int, int]]]] = [(directory, frozenset())]
+    around = frozenset(map(_identity, directory.absolute().parents))
+    pending = [(directory, around)]
     while pending:
         folder, above = pending.pop()
         try:
-            status, paths = os.stat(folder), visible(folder)
+            identity, paths = _identity(folder), visible(folder)
         except OSError as error:
             listing.left_out.append(LeftOut(folder, f"a folder that cannot be read: {error.strerror}"))
             continue
-        identity = (status.st_dev, status.st_ino)
         if identity in above:
             listing.left_out.append(LeftOut(folder, "a link to a folder that it is in"))
             continue
@@ -105,6 +105,12 @@ def in_words(left_out: Iterable[LeftOut], root: Path) -> str:
     for path, reason in left_out:
         groups.setdefault(reason, []).append(_below(path, root))
     return "; ".join(f"{first(names)} ({reason})" for reason, names in groups.items())
+
+
+def _identity(directory: Path) -> tuple[int, int]:
+    """Return what tells a directory from all others, whatever links lead to it."""
+    status = directory.stat()
+    return status.st_dev, status.st_ino
 
 
 def _below(path: Path, root: Path) -> str:

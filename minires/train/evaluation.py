@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from minires.autograd.op import no_grad
 from minires.autograd.tensor import Tensor
 from minires.blas import single_threaded_blas
 from minires.checkpoint import StrPath
-from minires.data import DataLoader
+from minires.data import DataLoader, ImageFolder
 from minires.device import on_device_of
 from minires.errors import DataError
 from minires.nn import Module
@@ -83,6 +84,8 @@ def evaluate(
             f"the test set has the classes {', '.join(images.classes)}; the network learnt "
             f"{', '.join(description.classes)}"
         )
+    if isinstance(images, ImageFolder) and images.left_out and not quiet:
+        tqdm.write(f"{split}: {images.summary()}", file=sys.stderr)
     loader = DataLoader(images, settings.batch_size, normalize=description.normalize, device=settings.device)
     with single_threaded_blas():
         found = measure(model, loader, settings, split)

@@ -22,6 +22,7 @@ from minires.data import (
     RandomCrop,
     layout,
 )
+from minires.data.arguments import counted
 from minires.errors import CheckpointError, DataError
 from minires.nn import Module
 from minires.train.settings import Settings
@@ -88,7 +89,7 @@ class Description:
 
 
 def dataset(settings: Settings, split: str, classes: Sequence[str] | None = None) -> Dataset:
-    """The images of a split.
+    """Return the images of a split.
 
     Parameters
     ----------
@@ -113,7 +114,7 @@ def dataset(settings: Settings, split: str, classes: Sequence[str] | None = None
 
 
 def held_out(settings: Settings) -> layout.HeldOut:
-    """The splits that are not trained with: "test", and of a folder that has one "val".
+    """Return the splits that are not trained with: "test", and of a folder that has one "val".
 
     Raises
     ------
@@ -123,7 +124,7 @@ def held_out(settings: Settings) -> layout.HeldOut:
 
 
 def in_words(settings: Settings, parts: Mapping[str, Dataset]) -> list[str]:
-    """What a user should know about the data of a run before it begins, line by line.
+    """Return what a user should know about the data of a run before it begins, line by line.
 
     Parameters
     ----------
@@ -136,8 +137,8 @@ def in_words(settings: Settings, parts: Mapping[str, Dataset]) -> list[str]:
     count = len(parts["train"])
     if count < settings.batch_size:
         lines.append(
-            f"batch-size {settings.batch_size} is more than the {count} training images: an epoch is one step with "
-            "all of them"
+            f"batch-size {settings.batch_size} is more than the {counted(count, 'training image')}: an epoch is one "
+            "step with all of them"
         )
     return lines
 

@@ -87,7 +87,7 @@ def test_several_classes_are_in_order(tmp_path):
 
 
 def test_one_class_is_an_error_that_says_what_was_found(tmp_path):
-    with pytest.raises(DataError, match=r"holds 1 images in one class, cat, .*; expected a folder for each of two"):
+    with pytest.raises(DataError, match=r"holds 1 image in one class, cat, .*; expected a folder for each of two"):
         check_several_classes(ImageFolder(made(tmp_path, "cat/1.png"), 4))
 
 

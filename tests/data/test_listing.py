@@ -54,6 +54,15 @@ def test_a_loop_of_links_is_left_out_and_said(root):
     assert "symbolic links" in found["self.png"]
 
 
+def test_a_link_to_the_folder_of_all_classes_brings_no_images_of_others(root):
+    picture(root.parent / "dog" / "1.png")
+    (root / "up").symlink_to(root.parent)
+    (root.parent / "emu").symlink_to(root.parent)
+    assert reasons(root) == {"up": "a link to a folder that it is in"}
+    assert len(image_files(root).files) == 3
+    assert image_files(root.parent / "emu").files == []
+
+
 def test_two_folders_that_link_to_each_other_end(tmp_path):
     for here, there in (("a", "b"), ("b", "a")):
         picture(tmp_path / here / "1.png")

@@ -28,14 +28,25 @@ def both(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def recipe(both):
+    return Settings(data="folder", root=both, size=8, epochs=2, batch_size=4, lr=0.05, augment="none", quiet=True)
+
+
 @pytest.fixture
-def settings(both, tmp_path):
-    changes = {"lr": 0.05, "augment": "none", "out": tmp_path / "run", "quiet": True}
-    return Settings(data="folder", root=both, size=8, epochs=2, batch_size=4, **changes)
+def settings(recipe, tmp_path):
+    return replace(recipe, epochs=1, out=tmp_path / "run")
 
 
-def test_the_best_network_is_chosen_by_val_and_tested_once_by_test(settings, outcome):
-    result = train(settings)
+@pytest.fixture(scope="module")
+def whole(recipe, tmp_path_factory):
+    """A run of two epochs with val/ and test/, and its settings."""
+    settings = replace(recipe, out=tmp_path_factory.mktemp("whole"))
+    return settings, train(settings)
+
+
+def test_the_best_network_is_chosen_by_val_and_tested_once_by_test(whole, outcome):
+    settings, result = whole
     assert all({"val_loss", "val_accuracy"} < set(line) and "test_loss" not in line for line in result.history)
     assert result.best == max(result.history, key=lambda line: line["val_accuracy"])
     assert result.test.images == 4
@@ -57,7 +68,7 @@ def test_the_best_network_is_chosen_by_val_and_tested_once_by_test(settings, out
 def test_one_split_alone_chooses_and_says_which_it_is(settings, both, tmp_path, split):
     for name in ("train", split):
         shutil.copytree(both / name, tmp_path / "one" / name)
-    settings = replace(settings, root=tmp_path / "one", epochs=1)
+    settings = replace(settings, root=tmp_path / "one")
     result = train(settings)
     assert result.test is None
     assert not (settings.directory / "test.json").exists()
@@ -65,19 +76,19 @@ def test_one_split_alone_chooses_and_says_which_it_is(settings, both, tmp_path, 
     assert (found.accuracy, found.split) == (result.best[f"{split}_accuracy"], split)
 
 
-def test_a_run_interrupted_on_the_way_has_its_last_word_when_it_ends(settings, outcome, monkeypatch, tmp_path):
-    whole = train(replace(settings, out=tmp_path / "whole"))
+def test_a_run_interrupted_on_the_way_has_its_last_word_when_it_ends(whole, settings, outcome, monkeypatch):
+    settings = replace(settings, epochs=2)
     with monkeypatch.context() as patch:
         call_at(patch, 2 * EPOCH - 1, interrupt)
         with pytest.raises(Interrupted):
             train(settings)
     assert not (settings.directory / "test.json").exists()
-    assert train(settings, resume=True).test == whole.test
-    assert outcome(settings.directory) == outcome(tmp_path / "whole")
+    assert train(settings, resume=True).test == whole[1].test
+    assert outcome(settings.directory) == outcome(whole[0].directory)
 
 
 def test_a_run_says_what_it_found_and_which_split_a_figure_is_of(settings, capfd):
-    train(replace(settings, quiet=False, epochs=1, batch_size=9))
+    train(replace(settings, quiet=False, batch_size=9))
     told = capfd.readouterr().out.splitlines()
     assert told[:4] == [
         "train: 8 images in 2 classes",
@@ -91,7 +102,14 @@ def test_a_run_says_what_it_found_and_which_split_a_figure_is_of(settings, capfd
     assert told[5].endswith("of the best network (epoch 1), on 4 images that played no part in choosing it")
 
 
-def test_the_command_says_which_split_a_figure_is_of(settings, both, capsys):
+def test_evaluation_says_which_images_it_left_out(whole, both, tmp_path, capsys):
+    shutil.copytree(both / "test", tmp_path / "other" / "test")
+    (tmp_path / "other" / "test" / "cat" / "empty.png").touch()
+    evaluate(whole[0].directory, root=tmp_path / "other", quiet=False)
+    assert "test: 4 images in 2 classes; 1 left out: cat/empty.png (empty, 0 bytes)\n" in capsys.readouterr().err
+
+
+def test_the_command_says_which_split_a_figure_is_of(settings, capsys):
     words = [f"--{name}={getattr(settings, name)}" for name in ("data", "root", "size", "augment", "out")]
     assert main(["train", *words, "--epochs=1", "--batch-size=4"]) == 0
     assert "finished: val accuracy " in capsys.readouterr().out
