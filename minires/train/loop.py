@@ -135,9 +135,9 @@ def _leftovers(directory: Path) -> list[Path]:
 
 def _data(settings: Settings) -> dict[str, Dataset]:
     """The images of each split: "train", the one that chooses the best network, and one for the last word if any."""
-    held_out = sources.held_out(settings).names
-    images = sources.dataset(settings, "train")
-    return {"train": images, **{split: sources.dataset(settings, split, images.classes) for split in held_out}}
+    train, *held_out = sources.splits(settings)
+    images = sources.dataset(settings, train)
+    return {train: images, **{split: sources.dataset(settings, split, images.classes) for split in held_out}}
 
 
 def _held_out_loader(run: Run, images: Dataset) -> DataLoader:

@@ -123,6 +123,18 @@ def held_out(settings: Settings) -> layout.HeldOut:
     return layout.held_out(settings.root or "") if settings.data == "folder" else layout.HeldOut(("test",))
 
 
+def splits(settings: Settings) -> tuple[str, ...]:
+    """Return the splits of a run: "train", then the one that chooses the best network, then one for the last word.
+
+    Raises
+    ------
+    DataError : if a folder lacks the images to train or to test with.
+    """
+    if settings.data == "folder":
+        layout.split_directory(settings.root or "", "train")
+    return ("train", *held_out(settings).names)
+
+
 def in_words(settings: Settings, parts: Mapping[str, Dataset]) -> list[str]:
     """Return what a user should know about the data of a run before it begins, line by line.
 

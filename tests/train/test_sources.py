@@ -82,6 +82,10 @@ def test_a_folder_is_tested_by_what_it_has_and_with_both_chosen_by_val(folder):
     shutil.rmtree(folder / "val")
     assert sources.held_out(settings).names == ("test",)
     assert sources.held_out(Settings()).names == ("test",)
+    assert sources.splits(settings) == ("train", "test")
+    shutil.rmtree(folder / "train")
+    with pytest.raises(DataError, match="train is missing"):
+        sources.splits(settings)
 
 
 def test_what_a_user_should_know_of_the_data_is_said(folder):
