@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from minires import functional as F
 from minires.autograd.op import no_grad
 from minires.autograd.tensor import Tensor
 from minires.blas import single_threaded_blas
-from minires.checkpoint import StrPath
+from minires.checkpoint import StrPath, write_whole
 from minires.data import DataLoader, ImageFolder
 from minires.device import on_device_of
 from minires.errors import DataError
@@ -24,7 +25,9 @@ from minires.train import sources
 from minires.train.finite import check_finite
 from minires.train.interrupt import DeferredInterrupt
 from minires.train.settings import Settings
-from minires.train.state import Metrics, load_network
+from minires.train.state import BEST, Metrics, Run, load_network
+
+TEST = "test.json"
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,17 @@ def evaluate(
         found = measure(model, loader, settings, split)
     assert found is not None  # nobody can interrupt it
     return dataclasses.replace(found, recorded=recorded, split=split)
+
+
+def test_best(run: Run, loader: DataLoader) -> Evaluation:
+    """Ask the best network of a finished run about images that nothing was chosen by, and write test.json."""
+    model, _, _, best = load_network(run.settings.directory / BEST, run.settings.device)
+    found = measure(model, loader, run.settings, "test of the best")
+    assert found is not None  # nobody can interrupt it
+    assert best is not None  # the best network is saved at the end of an epoch
+    figures = {"epoch": best["epoch"], "test_loss": found.loss, "test_accuracy": found.accuracy, "images": found.images}
+    write_whole(run.settings.directory / TEST, (json.dumps(figures) + "\n").encode())
+    return found
 
 
 def measure(

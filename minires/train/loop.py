@@ -20,16 +20,16 @@ from minires.blas import single_threaded_blas
 from minires.checkpoint import StrPath, leftovers, write_whole
 from minires.data import DataLoader, Dataset
 from minires.device import synchronize
-from minires.errors import CheckpointError, SettingsError
+from minires.errors import CheckpointError, DataError, SettingsError
 from minires.train import curve, sources
-from minires.train.evaluation import Evaluation, measure, right_answers
+from minires.train.evaluation import TEST, Evaluation, measure, right_answers, test_best
 from minires.train.finite import check_finite
 from minires.train.interrupt import DeferredInterrupt, Interrupted
 from minires.train.settings import Settings
 from minires.train.sources import Description
-from minires.train.state import BEST, LAST, Metrics, Run, load_network, read_origin, split_of
+from minires.train.state import BEST, LAST, Metrics, Run, read_origin, split_of
 
-METRICS, CURVE, TEST = "metrics.jsonl", "curve.png", "test.json"
+METRICS, CURVE = "metrics.jsonl", "curve.png"
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ def train(settings: Settings, resume: StrPath | bool = False) -> Result:
         run = Run.begin(settings, Description.of(images))
         if file is not None:
             _resume(run, file)
+            _check_same_split(run, choosing)
         loader = sources.training_loader(settings, images)
         directory.mkdir(parents=True, exist_ok=True)
         for partial in _leftovers(directory):
@@ -99,7 +100,13 @@ def train(settings: Settings, resume: StrPath | bool = False) -> Result:
         for line in sources.in_words(settings, parts):
             _say(settings, line)
         _epochs(run, loader, _held_out_loader(run, parts[choosing]), choosing)
-        test = _test_best(run, _held_out_loader(run, parts[last_word[0]])) if last_word else None
+        test = test_best(run, _held_out_loader(run, parts[last_word[0]])) if last_word else None
+        if test is not None:
+            _say(
+                settings,
+                f"test accuracy {test.accuracy:.4f}, loss {test.loss:.4f} of the best network, on {test.images} images "
+                "that played no part in choosing it",
+            )
     best = run.position.best
     assert best is not None  # there is at least one epoch
     return Result(directory, tuple(run.position.history), best, test)
@@ -145,20 +152,13 @@ def _held_out_loader(run: Run, images: Dataset) -> DataLoader:
     return DataLoader(images, settings.batch_size, normalize=normalize, device=settings.device)
 
 
-def _test_best(run: Run, loader: DataLoader) -> Evaluation:
-    """Ask the best network about the images that nothing was chosen by; keep and tell what it did."""
-    model, _, _, best = load_network(run.settings.directory / BEST, run.settings.device)
-    found = measure(model, loader, run.settings, "test of the best")
-    assert found is not None  # nobody can interrupt it
-    assert best is not None  # the best network is saved at the end of an epoch
-    figures = {"epoch": best["epoch"], "test_loss": found.loss, "test_accuracy": found.accuracy, "images": found.images}
-    write_whole(run.settings.directory / TEST, (json.dumps(figures) + "\n").encode())
-    _say(
-        run.settings,
-        f"test accuracy {found.accuracy:.4f}, loss {found.loss:.4f} of the best network (epoch {best['epoch']}), on "
-        f"{found.images} images that played no part in choosing it",
-    )
-    return found
+def _check_same_split(run: Run, choosing: str) -> None:
+    """Make sure that a resumed run goes on choosing its best network by the same images."""
+    if run.position.history and (before := split_of(run.position.history[0])) != choosing:
+        raise DataError(
+            f"the run has chosen its best network by {before}/ so far, and would now by {choosing}/; bring the folders "
+            "back as they were, or begin a new run"
+        )
 
 
 @contextlib.contextmanager

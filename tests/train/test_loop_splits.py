@@ -10,6 +10,7 @@ from interruptions import call_at, interrupt
 from PIL import Image
 
 from minires.cli import main
+from minires.errors import DataError
 from minires.train import Interrupted, Settings, evaluate, loop, train
 
 EPOCH = 2 + 1  # batches: to train, then to choose by
@@ -95,6 +96,16 @@ def test_a_run_interrupted_on_the_way_has_its_last_word_when_it_ends(whole, sett
     assert outcome(settings.directory) == outcome(whole[0].directory)
 
 
+def test_a_run_that_chose_by_test_does_not_go_on_choosing_by_val(settings, both, tmp_path):
+    for name in ("train", "test"):
+        shutil.copytree(both / name, tmp_path / "one" / name)
+    settings = replace(settings, root=tmp_path / "one")
+    train(settings)
+    shutil.copytree(both / "val", tmp_path / "one" / "val")
+    with pytest.raises(DataError, match="has chosen its best network by test/ so far, and would now by val/"):
+        train(settings, resume=True)
+
+
 def test_a_run_says_what_it_found_and_which_split_a_figure_is_of(settings, capfd):
     train(replace(settings, quiet=False, batch_size=9))
     told = capfd.readouterr().out.splitlines()
@@ -107,7 +118,7 @@ def test_a_run_says_what_it_found_and_which_split_a_figure_is_of(settings, capfd
     assert " val loss " in told[4]
     assert "test" not in told[4]
     assert told[5].startswith("test accuracy ")
-    assert told[5].endswith("of the best network (epoch 1), on 4 images that played no part in choosing it")
+    assert told[5].endswith("of the best network, on 4 images that played no part in choosing it")
 
 
 def test_evaluation_says_which_images_it_left_out(whole, both, tmp_path, capsys):
