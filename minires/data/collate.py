@@ -12,7 +12,10 @@ from minires.device import asnumpy
 from minires.errors import DataError
 
 _NUMBERS = (bool, int, float, np.number, np.bool_)
-_HINT = "return arrays of one shape, or give the DataLoader a collate function"
+_HINT = (
+    "return samples that are alike, or give the DataLoader a collate function (arrays of equal length are given as a "
+    "tuple, (images, labels))"
+)
 
 
 def default_collate(samples: Sequence[Any], indices: Sequence[int] | None = None) -> Any:
@@ -88,9 +91,7 @@ def _collated(samples: list[Any], indices: list[int], place: str) -> Any:
                 "function"
             )
         if kind != kinds[0]:
-            raise DataError(
-                f"sample {index}{place} is {kind}, but sample {indices[0]}{place} is {kinds[0]}; they must be alike"
-            )
+            raise DataError(f"sample {index}{place} is {kind}, but sample {indices[0]}{place} is {kinds[0]}; {_HINT}")
     if kinds[0] == "an array":
         return _stacked([as_array(sample) for sample in samples], indices, place)
     if kinds[0] == "a number":
