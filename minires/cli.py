@@ -18,7 +18,11 @@ _FLAGS: tuple[tuple[str, dict[str, Any], str], ...] = (
         {"default": "fashion-mnist-mini"},
         "fashion-mnist-mini (embedded), fashion-mnist, cifar10, cifar100, folder",
     ),
-    ("--root", {"metavar": "DIR"}, "where the data are; a folder holds train/CLASS/ and test/CLASS/ (or val/CLASS/)"),
+    (
+        "--root",
+        {"metavar": "DIR"},
+        "where the data are; a folder holds train/CLASS/ and test/CLASS/ or val/CLASS/ or both",
+    ),
     ("--size", {"type": int}, "height and width of the images of a folder (224; 32 for a CIFAR network)"),
     ("--epochs", {"type": int, "default": 8}, "passes over the training images"),
     ("--batch-size", {"type": int, "default": 128}, "images in a step"),
@@ -165,6 +169,7 @@ def _parser() -> argparse.ArgumentParser:
 def _train(options: argparse.Namespace) -> None:
     from minires.train.loop import last_of, resumed_settings, train
     from minires.train.settings import Settings
+    from minires.train.state import split_of
 
     given = {name: value for name, value in vars(options).items() if name not in ("command", "resume")}
     if "milestones" in given:
@@ -176,21 +181,25 @@ def _train(options: argparse.Namespace) -> None:
         settings = resumed_settings(resume, **given)
     result = train(settings, resume=resume or False)
     if not settings.quiet:
+        split = split_of(result.best)
         print(
-            f"finished: test accuracy {result.history[-1]['test_accuracy']:.4f} after {len(result.history)} epochs, "
-            f"best {result.best['test_accuracy']:.4f} after epoch {result.best['epoch']}; "
+            f"finished: {split} accuracy {result.history[-1][f'{split}_accuracy']:.4f} after {len(result.history)} "
+            f"epochs, best {result.best[f'{split}_accuracy']:.4f} after epoch {result.best['epoch']}; "
             f"see {result.directory}"
         )
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     from minires.train import evaluate
+    from minires.train.state import split_of
 
     found = evaluate(options.checkpoint, options.data, options.root, options.batch_size, options.device, quiet=False)
-    print(f"accuracy {found.accuracy!r}  loss {found.loss!r}  on {found.images} test images")
+    print(f"accuracy {found.accuracy!r}  loss {found.loss!r}  on {found.images} {found.split} images")
     if found.recorded is not None:
-        accuracy, loss = found.recorded["test_accuracy"], found.recorded["test_loss"]
-        print(f"accuracy {accuracy!r}  loss {loss!r}  recorded after epoch {found.recorded['epoch']}")
+        split = split_of(found.recorded)
+        accuracy, loss = found.recorded[f"{split}_accuracy"], found.recorded[f"{split}_loss"]
+        on_other = f" on the {split} images" if split != found.split else ""
+        print(f"accuracy {accuracy!r}  loss {loss!r}  recorded{on_other} after epoch {found.recorded['epoch']}")
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -1,10 +1,12 @@
 """Data sets, what is done to their images, and the loader that makes batches of them."""
 
 from minires.data.cifar import CIFAR10, CIFAR100
+from minires.data.collate import default_collate
 from minires.data.dataset import Dataset
 from minires.data.fashion_mnist import FashionMNIST
-from minires.data.folder import ImageFolder, read_image
+from minires.data.folder import ImageFolder
 from minires.data.idx import read_idx
+from minires.data.image import read_image
 from minires.data.loader import DataLoader
 from minires.data.transforms import Augmentation, HorizontalFlip, Normalize, PixelMean, RandomCrop
 
@@ -20,6 +22,7 @@ __all__ = [
     "Normalize",
     "PixelMean",
     "RandomCrop",
+    "default_collate",
     "read_idx",
     "read_image",
 ]

@@ -17,11 +17,24 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from minires.data.arguments import at_least, flag, path, what_is_there
 from minires.data.dataset import Dataset
 from minires.data.idx import read_bytes
 from minires.errors import DataError
 
 _PIXELS = 3 * 32 * 32
+# What tells another version or set.
+_OTHERS = {
+    "cifar-10-batches-py": "of the version for Python",
+    "cifar-100-python": "of the version for Python",
+    "data_batch_1": "of the version for Python",
+    "train": "of the version for Python",
+    "data_batch_1.mat": "of the version for Matlab",
+    "train.mat": "of the version for Matlab",
+    "fine_label_names.txt": "of CIFAR-100",
+    "train.bin": "of CIFAR-100",
+    "test_batch.bin": "of CIFAR-10",
+}
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR100_CLASSES = tuple(
@@ -53,9 +66,10 @@ class CIFAR10(Dataset):
     """
 
     def __init__(self, root: str | os.PathLike[str], train: bool = True, images_per_file: int = 10_000) -> None:
-        names = [f"data_batch_{i}.bin" for i in range(1, 6)] if train else ["test_batch.bin"]
-        files = _find(Path(root), "cifar-10-batches-bin", names, "cifar-10-binary.tar.gz")
-        images, labels = _read(files, images_per_file, (10,))
+        count = at_least(1, images_per_file, "images_per_file")
+        names = [f"data_batch_{i}.bin" for i in range(1, 6)] if flag(train, "train") else ["test_batch.bin"]
+        files = _find(path(root, "root"), "cifar-10-batches-bin", names, "cifar-10-binary.tar.gz")
+        images, labels = _read(files, count, (10,))
         super().__init__(
             images,
             labels[:, 0],
@@ -80,9 +94,10 @@ class CIFAR100(Dataset):
     """
 
     def __init__(self, root: str | os.PathLike[str], train: bool = True, images_per_file: int | None = None) -> None:
-        name, whole = ("train.bin", 50_000) if train else ("test.bin", 10_000)
-        files = _find(Path(root), "cifar-100-binary", [name], "cifar-100-binary.tar.gz")
-        images, labels = _read(files, whole if images_per_file is None else images_per_file, (20, 100))
+        name, whole = ("train.bin", 50_000) if flag(train, "train") else ("test.bin", 10_000)
+        count = whole if images_per_file is None else at_least(1, images_per_file, "images_per_file")
+        files = _find(path(root, "root"), "cifar-100-binary", [name], "cifar-100-binary.tar.gz")
+        images, labels = _read(files, count, (20, 100))
         super().__init__(
             images,
             labels[:, 1],
@@ -94,13 +109,21 @@ class CIFAR100(Dataset):
 
 def _find(root: Path, folder: str, names: Sequence[str], archive: str) -> list[Path]:
     directory = root / folder if (root / folder).is_dir() else root
-    missing = [name for name in names if not (directory / name).exists()]
+    missing = [name for name in names if not (directory / name).is_file()]
     if missing:
         raise DataError(
             f"{directory / missing[0]} is missing; expected {', '.join(names)} of the binary version, "
-            f"unpacked from {archive} (https://www.cs.toronto.edu/~kriz/{archive})"
+            f"unpacked from {archive} (https://www.cs.toronto.edu/~kriz/{archive}); {_other(directory, missing[0])}"
         )
     return [directory / name for name in names]
+
+
+def _other(directory: Path, wanted: str) -> str:
+    """Return which other set or version is there, if any."""
+    for found, kind in _OTHERS.items():
+        if (directory / found).exists():
+            return f"found {found}, which is {kind}"
+    return what_is_there(directory, wanted)
 
 
 def _read(
@@ -115,7 +138,7 @@ def _read(
     for i, file in enumerate(files):
         content = read_bytes(file, expected)
         if len(content) != size:
-            raise DataError(f"{file} holds {len(content)} bytes; expected {expected}")
+            raise DataError(f"{file} holds {len(content)} bytes; expected {expected}; unpack or download it again")
         records = np.frombuffer(content, np.uint8).reshape(count, leading + _PIXELS)
         wrong = np.argwhere(records[:, :leading] >= np.array(labels_below))
         if wrong.size:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from minires.data.arguments import channel_values, class_names
 from minires.errors import DataError, DtypeError, ShapeError
 
 
@@ -38,29 +39,35 @@ class Dataset:
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
-        pixels, numbers = np.asarray(images), np.asarray(labels)
+        names = class_names(classes)
+        try:
+            pixels, numbers = np.asarray(images), np.asarray(labels)
+        except ValueError as error:  # nested lists of different lengths
+            raise ShapeError(f"images and labels must be arrays, images of one shape: {error}") from error
         if pixels.ndim != 4 or numbers.shape != pixels.shape[:1] or not pixels.size:
             raise ShapeError(
                 f"a data set needs images (N, C, H, W) and labels (N,), at least one; got images of shape "
                 f"{pixels.shape} and labels of shape {numbers.shape}"
+                + ("; grey images need an axis of one channel, images[:, None]" if pixels.ndim == 3 else "")
             )
         if pixels.dtype != np.uint8 or numbers.dtype.kind not in "iu":
             raise DtypeError(
-                f"a data set needs uint8 images and integer labels, got {pixels.dtype} and {numbers.dtype}"
+                f"a data set needs uint8 images and integer labels, got {pixels.dtype} and {numbers.dtype}; give "
+                "other arrays to a DataLoader as a tuple, DataLoader((images, labels), batch_size)"
             )
-        wrong = np.flatnonzero((numbers < 0) | (numbers >= len(classes)))
+        wrong = np.flatnonzero((numbers < 0) | (numbers >= len(names)))
         if wrong.size:
             raise DataError(
-                f"label {int(numbers[wrong[0]])} of image {wrong[0]} is out of range: with {len(classes)} "
-                f"classes, labels go from 0 to {len(classes) - 1}"
+                f"label {int(numbers[wrong[0]])} of image {wrong[0]} is out of range: with {len(names)} "
+                f"classes, labels go from 0 to {len(names) - 1}"
             )
         self.images: npt.NDArray[np.uint8] = _read_only(pixels)
         self.labels: npt.NDArray[np.int64] = _read_only(numbers.astype(np.int64))
-        self.classes = tuple(classes)
+        self.classes = names
         if mean is None or std is None:
             own_mean, own_std = channel_statistics(pixels)
             mean, std = own_mean if mean is None else mean, own_std if std is None else std
-        self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
+        self.mean, self.std = channel_values(mean, "mean"), channel_values(std, "std")
         if not len(self.mean) == len(self.std) == pixels.shape[1]:
             raise ShapeError(
                 f"images of shape {pixels.shape} have {pixels.shape[1]} channels, "

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from minires.data.arguments import flag, path, what_is_there
 from minires.data.dataset import Dataset
 from minires.data.idx import read_bytes, read_idx
 from minires.errors import DataError
@@ -53,7 +55,8 @@ class FashionMNIST(Dataset):
     """
 
     def __init__(self, root: str | os.PathLike[str] | None = None, train: bool = True) -> None:
-        images, labels = _embedded(train) if root is None else _full(Path(root), train)
+        train = flag(train, "train")
+        images, labels = _embedded(train) if root is None else _full(path(root, "root"), train)
         super().__init__(images[:, None], labels, CLASSES, mean=(0.2860,), std=(0.3530,))
 
 
@@ -88,6 +91,9 @@ def _full(root: Path, train: bool) -> _Arrays:
 def _find(root: Path, name: str) -> Path:
     for directory in (root, root / "FashionMNIST" / "raw"):
         for candidate in (directory / name, directory / f"{name}.gz"):
-            if candidate.exists():
+            if candidate.is_file():
                 return candidate
-    raise DataError(f"{root / name} is missing; expected this IDX file of Fashion-MNIST, or {name}.gz")
+    dotted = re.sub(r"-(idx\d)", r".\1", name)  # as some mirrors call it
+    found = [file for file in (dotted, f"{dotted}.gz") if (root / file).is_file()]
+    hint = f"found {found[0]}: rename it" if found else what_is_there(root, name)
+    raise DataError(f"{root / name} is missing; expected this IDX file of Fashion-MNIST, or {name}.gz; {hint}")

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from minires.data.arguments import at_least
 from minires.errors import DataError
 
 _UNSIGNED_BYTES = 0x0800
@@ -33,6 +34,15 @@ def read_bytes(path: str | os.PathLike[str], expected: str) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; expected {expected}") from error
+
+
+def _start(content: bytes) -> str:
+    """Return how a foreign file starts, for a reader who may recognise it."""
+    if not content:
+        return "nothing: it is empty"
+    if content[:3] == b"\0\0\x08" and len(content) > 3:
+        return f"{content[:4].hex()}, an IDX file of {content[3]} axes, or a part of one"
+    return f"{content[:4].hex()} ({content[:16]!r})"
 
 
 def read_idx(path: str | os.PathLike[str], ndim: int) -> npt.NDArray[np.uint8]:
@@ -53,7 +63,7 @@ def read_idx(path: str | os.PathLike[str], ndim: int) -> npt.NDArray[np.uint8]:
 
     Source: "The IDX file format", Y. LeCun, C. Cortes & C. Burges, THE MNIST DATABASE.
     """
-    magic = _UNSIGNED_BYTES + ndim
+    magic = _UNSIGNED_BYTES + at_least(1, ndim, "ndim")
     expected = f"an IDX file of unsigned bytes with {ndim} axes (magic number {magic:#010x})"
     content = read_bytes(path, expected)
     if content[:2] == _GZIP:
@@ -63,7 +73,7 @@ def read_idx(path: str | os.PathLike[str], ndim: int) -> npt.NDArray[np.uint8]:
             raise DataError(f"{path} is a damaged gzip file ({error}); expected {expected}") from error
     header = np.frombuffer(content[: 4 + 4 * ndim], ">u4") if len(content) >= 4 + 4 * ndim else None
     if header is None or header[0] != magic:
-        raise DataError(f"{path} starts with {content[:4].hex() or 'nothing'}; expected {expected}")
+        raise DataError(f"{path} starts with {_start(content)}; expected {expected}")
     shape = tuple(int(size) for size in header[1:])
     if len(content) != header.nbytes + math.prod(shape):
         raise DataError(

@@ -63,6 +63,8 @@ class _Sent(NamedTuple):
 
     def arrived(self) -> Arrays:
         """The arrays, for whatever the current stream does from now on."""
+        if not self.arrays:  # a batch of strings
+            return self.arrays
         place: Any = self.arrays[0].device
         with place:
             self.cupy.cuda.get_current_stream().wait_event(self.whole)

@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
+from minires.data.arguments import at_least, channel_values
 from minires.data.dataset import Dataset
-from minires.errors import DataError, ShapeError
+from minires.errors import DataError, DtypeError, ShapeError
 
 Images = npt.NDArray[Any]
 Rows = npt.NDArray[Any]
@@ -63,9 +64,7 @@ class RandomCrop:
     """
 
     def __init__(self, padding: int = 4) -> None:
-        if not hasattr(padding, "__index__") or isinstance(padding, bool) or padding < 0:
-            raise ShapeError(f"padding must be an integer and at least 0, got {padding!r}")
-        self.padding = int(padding)
+        self.padding = at_least(0, padding, "padding")
 
     def draw(self, rng: np.random.Generator, count: int) -> Rows:
         """(dy, dx) for each image, int64 (count, 2)."""
@@ -73,7 +72,7 @@ class RandomCrop:
 
     def apply(self, images: Images, rows: Rows) -> Images:
         """The images cut out at their rows (dy, dx)."""
-        N, C, H, W = images.shape
+        N, C, H, W = _image_shape(images)
         pad = self.padding
         padded = np.zeros((N, C, H + 2 * pad, W + 2 * pad), images.dtype)
         padded[:, :, pad : pad + H, pad : pad + W] = images
@@ -101,8 +100,8 @@ class HorizontalFlip:
     """
 
     def __init__(self, probability: float = 0.5) -> None:
-        if not 0 <= probability <= 1:
-            raise ShapeError(f"probability must be from 0 to 1, got {probability!r}")
+        if not isinstance(probability, int | float | np.number) or not 0 <= probability <= 1:
+            raise ShapeError(f"probability must be a number from 0 to 1, got {probability!r}")
         self.probability = float(probability)
 
     def draw(self, rng: np.random.Generator, count: int) -> Rows:
@@ -111,6 +110,7 @@ class HorizontalFlip:
 
     def apply(self, images: Images, rows: Rows) -> Images:
         """The images, mirrored where their row says so."""
+        _image_shape(images)
         return np.where(rows[:, None, None, None], images[..., ::-1], images)
 
     def __call__(self, images: Images, rng: np.random.Generator) -> Images:
@@ -130,19 +130,22 @@ class Normalize:
 
     Raises
     ------
-    DataError : if they are not as many, or a std is not positive.
+    DataError : if they are not finite numbers, not as many, or a std is not positive.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
+        self.mean, self.std = channel_values(mean, "mean"), channel_values(std, "std")
         if len(self.mean) != len(self.std) or not all(value > 0 for value in self.std):
-            raise DataError(f"a mean and a positive std for each channel are needed, got {mean!r} and {std!r}")
+            raise DataError(
+                f"a mean and a positive std for each channel are needed, got {mean!r} and {std!r}"
+                + (" (the std is 0 where all pixels are alike)" if 0 in self.std else "")
+            )
 
     def __call__(self, images: Images, dtype: npt.DTypeLike = np.float32) -> Images:
         """The normalised images (N, C, H, W), a new array of ``dtype``."""
-        if images.ndim != 4 or images.shape[1] != len(self.mean):
+        if _image_shape(images)[1] != len(self.mean):
             raise ShapeError(f"expected images (N, {len(self.mean)}, H, W), got shape {images.shape}")
-        scale = 1 / (_unit(images) * np.array(self.std))
+        scale = 1 / (_unit(images, dtype) * np.array(self.std))
         shift = -np.array(self.mean) / np.array(self.std)
         y: Images = np.multiply(images, scale.astype(dtype)[:, None, None], dtype=dtype)
         y += shift.astype(dtype)[:, None, None]
@@ -163,25 +166,42 @@ class PixelMean:
     """
 
     def __init__(self, mean: npt.ArrayLike) -> None:
-        self.mean = np.array(mean, np.float64)
+        try:
+            self.mean = np.array(mean, np.float64)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"mean must be an array of floats (C, H, W), got {mean!r}") from error
         if self.mean.ndim != 3:
             raise ShapeError(f"a mean image has shape (C, H, W), got {self.mean.shape}")
 
     @classmethod
     def of(cls, dataset: Dataset) -> PixelMean:
         """The mean image of a data set: give it the training images, and use the result for both splits."""
+        if not isinstance(dataset, Dataset):
+            raise TypeError(f"PixelMean.of takes a Dataset, got {type(dataset).__name__}; of an array: PixelMean(mean)")
         return cls(dataset.images.mean(axis=0, dtype=np.float64) / 255)
 
     def __call__(self, images: Images, dtype: npt.DTypeLike = np.float32) -> Images:
         """The centred images (N, C, H, W), a new array of ``dtype``."""
-        if images.shape[1:] != self.mean.shape:
+        if _image_shape(images)[1:] != self.mean.shape:
             raise ShapeError(f"expected images (N, {', '.join(map(str, self.mean.shape))}), got {images.shape}")
-        scale = np.array(1 / _unit(images), dtype)
+        scale = np.array(1 / _unit(images, dtype), dtype)
         y: Images = np.multiply(images, scale, dtype=dtype)
         y -= self.mean.astype(dtype)
         return y
 
 
-def _unit(images: Images) -> float:
-    """The value that stands for 1: 255 in bytes, 1 in floats."""
+def _unit(images: Images, dtype: npt.DTypeLike) -> float:
+    """The value that stands for 1: 255 in bytes, 1 in floats; checks both dtypes."""
+    if np.dtype(dtype).kind != "f":
+        raise DtypeError(f"images are normalised to floats, got dtype {np.dtype(dtype)}")
+    if images.dtype != np.uint8 and images.dtype.kind != "f":
+        raise DtypeError(f"expected images of uint8, or of floats in units of 0 to 1, got {images.dtype}")
     return 255.0 if images.dtype == np.uint8 else 1.0
+
+
+def _image_shape(images: Images) -> tuple[int, ...]:
+    """Return (N, C, H, W)."""
+    if getattr(images, "ndim", None) != 4:
+        found = f"shape {images.shape}" if hasattr(images, "shape") else type(images).__name__
+        raise ShapeError(f"expected an array of images (N, C, H, W), got {found}; for one image write image[None]")
+    return images.shape

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from minires.checkpoint import write_whole
+from minires.train.state import split_of
 
 
 def draw(history: Sequence[dict[str, Any]], path: Path) -> bool:
@@ -28,17 +29,17 @@ def draw(history: Sequence[dict[str, Any]], path: Path) -> bool:
     except ImportError:
         return False
     figure = Figure(figsize=(9, 3.5), layout="constrained")
-    epochs = [metrics["epoch"] for metrics in history]
+    epochs, split = [metrics["epoch"] for metrics in history], split_of(history[0])
     for axes, name, title in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("Loss", "Accuracy"), strict=True):
-        for part, style in (("train", "--"), ("test", "-")):
+        for part, style in (("train", "--"), (split, "-")):
             values = [metrics[f"{part}_{name}"] for metrics in history]
             axes.plot(epochs, values, style, marker="o", markersize=3, label=part)
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
-    best = max(history, key=lambda metrics: metrics["test_accuracy"])
-    figure.suptitle(f"best test accuracy {best['test_accuracy']:.4f} after epoch {best['epoch']}")
+    best = max(history, key=lambda metrics: metrics[f"{split}_accuracy"])
+    figure.suptitle(f"best {split} accuracy {best[f'{split}_accuracy']:.4f} after epoch {best['epoch']}")
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=120)
     write_whole(path, content.getvalue())

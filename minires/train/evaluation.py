@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import sys
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +16,8 @@ from minires import functional as F
 from minires.autograd.op import no_grad
 from minires.autograd.tensor import Tensor
 from minires.blas import single_threaded_blas
-from minires.checkpoint import StrPath
-from minires.data import DataLoader
+from minires.checkpoint import StrPath, write_whole
+from minires.data import DataLoader, ImageFolder
 from minires.device import on_device_of
 from minires.errors import DataError
 from minires.nn import Module
@@ -23,7 +25,9 @@ from minires.train import sources
 from minires.train.finite import check_finite
 from minires.train.interrupt import DeferredInterrupt
 from minires.train.settings import Settings
-from minires.train.state import Metrics, load_network
+from minires.train.state import BEST, Metrics, Run, load_network
+
+TEST = "test.json"
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,14 @@ class Evaluation:
     accuracy : the share of images whose class has the largest logit
     images : how many there were
     recorded : the metrics with which the checkpoint was saved, None if in the middle of an epoch
+    split : what the images are: "test", or "val" where a folder has no test images
     """
 
     loss: float
     accuracy: float
     images: int
     recorded: Metrics | None = None
+    split: str = "test"
 
 
 def evaluate(
@@ -74,17 +80,31 @@ def evaluate(
         changes.update(data=data, root=None, size=description.shape[-1] if data == "folder" else None)
     changes.update({name: value for name, value in (("root", root), ("batch_size", batch_size)) if value is not None})
     settings = dataclasses.replace(trained, **changes)
-    images = sources.dataset(settings, train=False, classes=description.classes)
+    split = sources.held_out(settings).names[-1]
+    images = sources.dataset(settings, split, description.classes)
     if images.classes != description.classes:
         raise DataError(
             f"the test set has the classes {', '.join(images.classes)}; the network learnt "
             f"{', '.join(description.classes)}"
         )
+    if isinstance(images, ImageFolder) and images.left_out and not quiet:
+        tqdm.write(f"{split}: {images.summary()}", file=sys.stderr)
     loader = DataLoader(images, settings.batch_size, normalize=description.normalize, device=settings.device)
     with single_threaded_blas():
-        found = measure(model, loader, settings, "test")
+        found = measure(model, loader, settings, split)
     assert found is not None  # nobody can interrupt it
-    return dataclasses.replace(found, recorded=recorded)
+    return dataclasses.replace(found, recorded=recorded, split=split)
+
+
+def test_best(run: Run, loader: DataLoader) -> Evaluation:
+    """Ask the best network of a finished run about images that nothing was chosen by, and write test.json."""
+    model, _, _, best = load_network(run.settings.directory / BEST, run.settings.device)
+    found = measure(model, loader, run.settings, "test of the best")
+    assert found is not None  # nobody can interrupt it
+    assert best is not None  # the best network is saved at the end of an epoch
+    figures = {"epoch": best["epoch"], "test_loss": found.loss, "test_accuracy": found.accuracy, "images": found.images}
+    write_whole(run.settings.directory / TEST, (json.dumps(figures) + "\n").encode())
+    return found
 
 
 def measure(

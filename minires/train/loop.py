@@ -20,14 +20,18 @@ from minires.blas import single_threaded_blas
 from minires.checkpoint import StrPath, leftovers, write_whole
 from minires.data import DataLoader, Dataset
 from minires.device import synchronize
+<<<<<<< HEAD
 from minires.errors import CheckpointError, SettingsError, install_command
+=======
+from minires.errors import CheckpointError, DataError, SettingsError
+>>>>>>> folders
 from minires.train import curve, sources
-from minires.train.evaluation import Evaluation, measure, right_answers
+from minires.train.evaluation import TEST, Evaluation, measure, right_answers, test_best
 from minires.train.finite import check_finite
 from minires.train.interrupt import DeferredInterrupt, Interrupted
 from minires.train.settings import Settings
 from minires.train.sources import Description
-from minires.train.state import BEST, LAST, Metrics, Run, read_origin
+from minires.train.state import BEST, LAST, Metrics, Run, read_origin, split_of
 
 METRICS, CURVE = "metrics.jsonl", "curve.png"
 
@@ -40,12 +44,15 @@ class Result:
     ----------
     directory : holds best.safetensors, last.safetensors, metrics.jsonl and, with matplotlib, curve.png
     history : the metrics of each epoch, as the lines of metrics.jsonl
-    best : those of the epoch with the highest test accuracy, whose network is best.safetensors
+    best : those of the epoch with the highest accuracy on the images held out, whose network is best.safetensors
+    test : of a folder with val/ and test/: the best network on the test images, which played no part in choosing it;
+        else None
     """
 
     directory: Path
     history: tuple[Metrics, ...]
     best: Metrics
+    test: Evaluation | None = None
 
 
 def train(settings: Settings, resume: StrPath | bool = False) -> Result:
@@ -55,6 +62,9 @@ def train(settings: Settings, resume: StrPath | bool = False) -> Result:
     the epoch, in training mode), test_loss, test_accuracy, lr (of the last step), seconds (of the training
     steps) and images_per_second. last.safetensors is all it takes to resume, best.safetensors the network with
     the highest test accuracy.
+
+    Of a folder with val/ the network is chosen by those images, and metrics are val_loss and val_accuracy. If it has
+    test/ too, the best network sees these images once, after the last epoch: test.json holds what it did.
 
     Parameters
     ----------
@@ -77,24 +87,33 @@ def train(settings: Settings, resume: StrPath | bool = False) -> Result:
     directory = settings.directory
     file = _checkpoint_of(directory if resume is True else resume) if resume else None
     _check_free(directory, file)
-    images, test_images = _data(settings)
+    parts = _data(settings)
+    images, (choosing, *last_word) = parts["train"], list(parts)[1:]
     # What overflows is found by the loss, and told with the layer's name: NumPy's own warnings say less.
     with _on_loan(settings), single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):
         run = Run.begin(settings, Description.of(images))
         if file is not None:
             _resume(run, file)
+            _check_same_split(run, choosing)
         loader = sources.training_loader(settings, images)
         directory.mkdir(parents=True, exist_ok=True)
         for partial in _leftovers(directory):
             partial.unlink(missing_ok=True)
         if file is not None and file.parent.resolve() != directory.resolve() and (file.parent / BEST).exists():
             shutil.copyfile(file.parent / BEST, directory / BEST)
-        normalize = run.description.normalize
-        test_loader = DataLoader(test_images, settings.batch_size, normalize=normalize, device=settings.device)
-        _epochs(run, loader, test_loader)
+        for line in sources.in_words(settings, parts):
+            _say(settings, line)
+        _epochs(run, loader, _held_out_loader(run, parts[choosing]), choosing)
+        test = test_best(run, _held_out_loader(run, parts[last_word[0]])) if last_word else None
+        if test is not None:
+            _say(
+                settings,
+                f"test accuracy {test.accuracy:.4f}, loss {test.loss:.4f} of the best network, on {test.images} images "
+                "that played no part in choosing it",
+            )
     best = run.position.best
     assert best is not None  # there is at least one epoch
-    return Result(directory, tuple(run.position.history), best)
+    return Result(directory, tuple(run.position.history), best, test)
 
 
 def last_of(resume: StrPath) -> Path:
@@ -122,12 +141,28 @@ def _check_free(directory: Path, resumed: Path | None) -> None:
 
 def _leftovers(directory: Path) -> list[Path]:
     """Half files of a run that was killed while it wrote them."""
-    return [file for name in (LAST, BEST, METRICS, CURVE) for file in leftovers(directory / name)]
+    return [file for name in (LAST, BEST, METRICS, CURVE, TEST) for file in leftovers(directory / name)]
 
 
-def _data(settings: Settings) -> tuple[Dataset, Dataset]:
-    images = sources.dataset(settings, train=True)
-    return images, sources.dataset(settings, train=False, classes=images.classes)
+def _data(settings: Settings) -> dict[str, Dataset]:
+    """The images of each split: "train", the one that chooses the best network, and one for the last word if any."""
+    train, *held_out = sources.splits(settings)
+    images = sources.dataset(settings, train)
+    return {train: images, **{split: sources.dataset(settings, split, images.classes) for split in held_out}}
+
+
+def _held_out_loader(run: Run, images: Dataset) -> DataLoader:
+    settings, normalize = run.settings, run.description.normalize
+    return DataLoader(images, settings.batch_size, normalize=normalize, device=settings.device)
+
+
+def _check_same_split(run: Run, choosing: str) -> None:
+    """Make sure that a resumed run goes on choosing its best network by the same images."""
+    if run.position.history and (before := split_of(run.position.history[0])) != choosing:
+        raise DataError(
+            f"the run has chosen its best network by {before}/ so far, and would now by {choosing}/; bring the folders "
+            "back as they were, or begin a new run"
+        )
 
 
 @contextlib.contextmanager
@@ -149,8 +184,8 @@ def _resume(run: Run, file: Path) -> None:
     run.restore(file, metadata)
 
 
-def _epochs(run: Run, loader: DataLoader, test_loader: DataLoader) -> None:
-    """Train to the end of the last epoch, or to the first Ctrl-C."""
+def _epochs(run: Run, loader: DataLoader, test_loader: DataLoader, split: str) -> None:
+    """Train to the end of the last epoch, or to the first Ctrl-C; ``split`` is that of the test loader."""
     position, settings = run.position, run.settings
     schedule = sources.schedule(settings, run.optimizer, len(loader))
     with DeferredInterrupt() as interrupt:
@@ -159,11 +194,12 @@ def _epochs(run: Run, loader: DataLoader, test_loader: DataLoader) -> None:
             _record(run)
             while position.epoch < settings.epochs and not interrupt.requested:
                 _train_pass(run, loader, schedule, interrupt)
-                title = f"epoch {position.epoch + 1}/{settings.epochs} test"
+                title = f"epoch {position.epoch + 1}/{settings.epochs} {split}"
                 found = None
                 if not interrupt.requested:
                     found = measure(run.model, test_loader, settings, title, interrupt, stop_if_not_finite=True)
                 if found is not None:
+                    found = replace(found, split=split)
                     _close_epoch(run, found, schedule.rate(settings.lr, (position.epoch + 1) * len(loader) - 1))
             if interrupt.requested:
                 run.save_last(settings.directory)
@@ -184,13 +220,13 @@ def _close_epoch(run: Run, found: Evaluation, lr: float) -> None:
         "epoch": position.epoch + 1,
         "train_loss": position.loss / position.images,
         "train_accuracy": position.hits / position.images,
-        "test_loss": found.loss,
-        "test_accuracy": found.accuracy,
+        f"{found.split}_loss": found.loss,
+        f"{found.split}_accuracy": found.accuracy,
         "lr": lr,
         "seconds": round(position.seconds, 3),
         "images_per_second": round(position.images / position.seconds, 1),
     }
-    if position.best is None or found.accuracy > position.best["test_accuracy"]:
+    if position.best is None or found.accuracy > position.best[f"{found.split}_accuracy"]:
         run.save_best(directory, metrics)
     position.next_epoch(metrics)
     run.save_last(directory)
@@ -263,9 +299,10 @@ def _how_to_go_on(run: Run) -> str:
 
 
 def _line(metrics: Metrics) -> str:
+    split = split_of(metrics)
     return (
         f"train loss {metrics['train_loss']:.4f} accuracy {metrics['train_accuracy']:.4f}  "
-        f"test loss {metrics['test_loss']:.4f} accuracy {metrics['test_accuracy']:.4f}  "
+        f"{split} loss {metrics[f'{split}_loss']:.4f} accuracy {metrics[f'{split}_accuracy']:.4f}  "
         f"lr {metrics['lr']:.2g}  {metrics['seconds']:.1f} s  {metrics['images_per_second']:.0f} images/s"
     )
 

@@ -23,6 +23,11 @@ _MODEL, _OPTIMIZER = "model.", "optimizer."
 Metrics = dict[str, Any]
 
 
+def split_of(metrics: Metrics) -> str:
+    """The split by which the best network is chosen, and which the metrics of an epoch are of: "val" or "test"."""
+    return "val" if "val_accuracy" in metrics else "test"
+
+
 @dataclass
 class Position:
     """How far a run is: epochs that are done, batches of the next one, and what these have added up to.
@@ -50,8 +55,8 @@ class Position:
 
     @property
     def best(self) -> Metrics | None:
-        """The metrics of the epoch with the highest test accuracy, the first of several."""
-        return max(self.history, key=lambda metrics: metrics["test_accuracy"], default=None)
+        """The metrics of the epoch with the highest accuracy on validation or test images, the first of several."""
+        return max(self.history, key=lambda metrics: metrics[f"{split_of(metrics)}_accuracy"], default=None)
 
 
 @dataclass

@@ -32,6 +32,26 @@ def test_batches_on_a_gpu_are_the_cpus(prefetch):
         np.testing.assert_array_equal(labels.numpy(), expected.numpy())
 
 
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_batches_of_any_structure_arrive_on_a_gpu(prefetch):
+    class Named:
+        def __len__(self):
+            return 5
+
+        def __getitem__(self, index):
+            return {"x": np.full((2, 3), index, np.float32), "name": str(index), "pair": (index, np.arange(3))}
+
+    there, here = (list(DataLoader(Named(), 2, device=device, prefetch=prefetch)) for device in ("cuda", "cpu"))
+    assert [batch["name"] for batch in there] == [["0", "1"], ["2", "3"], ["4"]]
+    for batch, expected in zip(there, here, strict=True):
+        for tensor, same in ((batch["x"], expected["x"]), *zip(batch["pair"], expected["pair"], strict=True)):
+            assert tensor.device == "cuda:0"
+            np.testing.assert_array_equal(tensor.numpy(), same.numpy())
+    assert list(DataLoader(["a", "b", "c"], 2, device="cuda")) == [["a", "b"], ["c"]]
+    ((images, labels),) = DataLoader((np.ones((3, 2)), [1, 2, 3]), 4, device="cuda")
+    assert images.device == labels.device == "cuda:0"
+
+
 def test_a_batch_is_sent_while_the_one_before_is_used_and_nobody_waits(device):
     batches = loader("cuda").tensors(0)
     next(batches)

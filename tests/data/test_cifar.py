@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from minires.data import CIFAR10, CIFAR100
 from minires.data.cifar import CIFAR10_CLASSES, CIFAR100_CLASSES
-from minires.errors import DataError
+from minires.errors import DataError, ShapeError
 
 TRAIN10 = [f"data_batch_{i}.bin" for i in range(1, 6)]
 
@@ -110,6 +110,54 @@ def test_a_missing_file_is_an_error_that_names_it_and_the_archive(tmp_path):
         CIFAR10(tmp_path, images_per_file=1)
     with pytest.raises(DataError, match=r"nowhere.train.bin is missing.*cifar-100-binary.tar.gz"):
         CIFAR100(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("file", "hint"),
+    [
+        ("cifar-10-batches-py/data_batch_1", "found cifar-10-batches-py, which is of the version for Python"),
+        ("data_batch_1", "found data_batch_1, which is of the version for Python"),
+        ("data_batch_1.mat", "found data_batch_1.mat, which is of the version for Matlab"),
+        ("train.bin", "found train.bin, which is of CIFAR-100"),
+        ("cifar-10-binary.tar.gz", r"found cifar-10-binary\.tar\.gz: unpack it there"),
+        ("deep/data_batch_1.bin", r"did you mean .*/deep\?"),
+        ("notes.txt", r"found notes\.txt$"),
+        ("data_batch_1.bin/x", r".*data_batch_1\.bin is a directory, not the file"),
+    ],
+)
+def test_what_is_there_in_place_of_a_missing_file_is_told(tmp_path, file, hint):
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).touch()
+    with pytest.raises(DataError, match=rf"data_batch_1\.bin is missing; .*; {hint}"):
+        CIFAR10(tmp_path)
+
+
+def test_a_root_that_is_not_there_empty_or_a_file_is_told_so(tmp_path):
+    with pytest.raises(DataError, match=f"; {tmp_path} is empty"):
+        CIFAR100(tmp_path)
+    with pytest.raises(DataError, match=r"; .*nowhere does not exist"):
+        CIFAR100(tmp_path / "nowhere")
+    (tmp_path / "a.tar.gz").touch()
+    with pytest.raises(DataError, match=r"a\.tar\.gz is a file: unpack it, and give the directory"):
+        CIFAR100(tmp_path / "a.tar.gz")
+
+
+@pytest.mark.parametrize("kind", [CIFAR10, CIFAR100])
+def test_arguments_of_the_wrong_kind_are_named(kind, tmp_path):
+    with pytest.raises(TypeError, match="root must be a path, as a string or a Path, got None"):
+        kind(None)
+    with pytest.raises(DataError, match=r"root is an empty string; for the current directory write '\.'"):
+        kind("")
+    with pytest.raises(TypeError, match="train must be True or False, got 'test'"):
+        kind(tmp_path, "test")
+    with pytest.raises(ShapeError, match="images_per_file must be an integer and at least 1, got 0"):
+        kind(tmp_path, images_per_file=0)
+
+
+def test_the_home_directory_may_be_written_as_a_tilde(tmp_path, monkeypatch):
+    write(tmp_path / "data", ["test_batch.bin"], 1, [10])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(CIFAR10("~/data", train=False, images_per_file=np.int64(1))) == 1
 
 
 def test_class_names_are_sorted_and_as_many_as_the_labels():

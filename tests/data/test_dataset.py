@@ -36,7 +36,7 @@ def test_a_data_set_cannot_be_written_through_and_leaves_the_callers_array_alone
 @given(seed=st.integers(0, 999), channels=st.integers(1, 3), count=st.integers(1, 4))
 def test_mean_and_std_are_those_of_the_pixels(seed, channels, count):
     images = np.random.default_rng(seed).integers(0, 256, (count, channels, 3, 4), np.uint8)
-    dataset = Dataset(images, np.zeros(count, int), "a")
+    dataset = Dataset(images, np.zeros(count, int), ["a"])
     for channel in range(channels):
         values = [int(v) / 255 for v in images[:, channel].ravel()]
         mean = sum(values) / len(values)
@@ -73,6 +73,30 @@ def test_a_label_out_of_range_is_an_error_that_names_the_image(label):
 def test_arrays_of_another_kind_are_an_error(images, labels, error):
     with pytest.raises(error, match="a data set needs"):
         Dataset(images, labels, NAMES)
+
+
+def test_what_is_said_about_arrays_of_another_kind_helps():
+    with pytest.raises(ShapeError, match=r"grey images need an axis of one channel, images\[:, None\]"):
+        Dataset(IMAGES[:, 0], LABELS, NAMES)
+    with pytest.raises(DtypeError, match=r"a DataLoader as a tuple, DataLoader\(\(images, labels\), batch_size\)"):
+        Dataset(IMAGES / 255, LABELS, NAMES)
+    with pytest.raises(ShapeError, match="images of one shape"):
+        Dataset([[1], [1, 2]], LABELS, NAMES)
+
+
+@pytest.mark.parametrize("classes", ["abc", 3, None])
+def test_classes_are_a_list_of_names(classes):
+    with pytest.raises(TypeError, match=rf"classes must be a list of names, as \['cat', 'dog'\], got {classes!r}"):
+        Dataset(IMAGES, LABELS, classes)
+
+
+@pytest.mark.parametrize(
+    "statistics", [{"mean": 0.5}, {"std": 0.5}, {"mean": "ab"}, {"mean": [0.5, float("nan")]}, {"std": [1, None]}]
+)
+def test_statistics_are_finite_numbers_one_a_channel(statistics):
+    ((name, _),) = statistics.items()
+    with pytest.raises(DataError, match=f"{name} must be one (finite )?number a channel"):
+        Dataset(IMAGES, LABELS, NAMES, **statistics)
 
 
 def test_statistics_of_another_number_of_channels_are_an_error():

@@ -95,6 +95,36 @@ def test_a_missing_file_is_an_error_that_names_it(tmp_path):
         FashionMNIST(tmp_path, train=False)
 
 
+@pytest.mark.parametrize(
+    ("file", "hint"),
+    [
+        ("train-images.idx3-ubyte", r"found train-images\.idx3-ubyte: rename it"),
+        ("train-images-idx3-ubyte/train-images-idx3-ubyte", "train-images-idx3-ubyte is a directory, not the file"),
+        ("raw/train-images-idx3-ubyte", r"did you mean .*/raw\?"),
+        ("archive.zip", r"found archive\.zip: unpack it there"),
+        ("fashion-mnist_train.csv", r"found fashion-mnist_train\.csv$"),
+    ],
+)
+def test_what_is_there_in_place_of_a_missing_file_is_told(tmp_path, file, hint):
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).touch()
+    with pytest.raises(DataError, match=rf"train-images-idx3-ubyte is missing; .*; .*{hint}"):
+        FashionMNIST(tmp_path)
+
+
+def test_arguments_of_the_wrong_kind_are_named():
+    with pytest.raises(TypeError, match="train must be True or False, got 'test'"):
+        FashionMNIST(train="test")
+    with pytest.raises(TypeError, match="root must be a path, as a string or a Path, got 3"):
+        FashionMNIST(3)
+
+
+def test_the_home_directory_may_be_written_as_a_tilde(tmp_path, monkeypatch):
+    write(tmp_path / "data")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(FashionMNIST("~/data")) == 30
+
+
 def test_images_of_another_size_are_an_error(tmp_path):
     write(tmp_path, shape=(32, 32))
     with pytest.raises(DataError, match=r"train-images.*\(30, 32, 32\); expected \(N, 28, 28\)"):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minires.data import read_idx
-from minires.errors import DataError
+from minires.errors import DataError, ShapeError
 
 
 def idx_bytes(array):
@@ -80,3 +80,23 @@ def test_a_missing_file_or_a_directory_is_an_error_that_names_it(tmp_path):
     for path in (tmp_path / "nowhere", tmp_path):
         with pytest.raises(DataError, match=f"cannot read {path}.*IDX"):
             read_idx(path, 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "nothing: it is empty"),
+        (b"<!DOCTYPE html><html>", r"3c21444f \(b'<!DOCTYPE html><'\)"),
+        (idx_bytes(np.zeros(3, np.uint8)), "00000801, an IDX file of 1 axes"),
+    ],
+)
+def test_a_foreign_file_shows_how_it_starts(file, content, found):
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=f"starts with {found}.*; expected an IDX file of unsigned bytes with 3 axes"):
+        read_idx(file, 3)
+
+
+@pytest.mark.parametrize("ndim", [0, "3", 1.5])
+def test_a_bad_number_of_axes_is_an_error(file, ndim):
+    with pytest.raises(ShapeError, match="ndim must be an integer and at least 1"):
+        read_idx(file, ndim)

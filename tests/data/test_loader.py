@@ -2,7 +2,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import minires as mr
@@ -54,6 +54,7 @@ def prefetching_threads():
 
 @given(batch_size=st.integers(1, 30), drop_last=st.booleans(), prefetch=st.integers(0, 3))
 def test_without_shuffling_the_images_come_in_order(batch_size, drop_last, prefetch):
+    assume(batch_size <= COUNT or not drop_last)
     loader = DataLoader(DATASET, batch_size, drop_last=drop_last, prefetch=prefetch, normalize=False)
     batches = list(loader.arrays(0))
     sizes = [batch_size] * (COUNT // batch_size)
@@ -230,18 +231,47 @@ def test_the_embedded_set_makes_balanced_batches():
         ({"prefetch": -1}, ShapeError, "prefetch must be an integer and at least 0, got -1"),
         ({"dtype": np.float16}, DtypeError, "float16"),
         ({"dtype": "int64"}, DtypeError, "int64"),
-        ({"indices": [0, COUNT]}, ShapeError, f"index {COUNT} is out of range.*{COUNT} images"),
+        ({"indices": [0, COUNT]}, ShapeError, f"index {COUNT} is out of range.*{COUNT} samples"),
         ({"indices": [-1]}, ShapeError, "index -1"),
         ({"indices": [0.5]}, ShapeError, "indices must be integers"),
         ({"indices": [[0]]}, ShapeError, "indices must be integers"),
         ({"augment": ["flip"]}, TypeError, "'flip' is no augmentation"),
+        ({"augment": [HorizontalFlip]}, TypeError, "the class HorizontalFlip; did you mean to call it"),
+        ({"augment": HorizontalFlip}, TypeError, "the class HorizontalFlip"),
+        ({"augment": 3}, TypeError, "3 is no augmentation"),
         ({"normalize": "yes"}, TypeError, "normalize must be"),
+        ({"normalize": Normalize}, TypeError, "normalize must be"),
         ({"seed": -1}, ValueError, "-1"),
+        ({"seed": 0.5}, TypeError, r"0\.5"),
+        ({"batch_size": True}, ShapeError, "batch_size must be an integer and at least 1, got True"),
+        ({"batch_size": np.array([4])}, ShapeError, "batch_size must be an integer"),
+        ({"batch_size": "4"}, ShapeError, "batch_size must be an integer and at least 1, got '4'"),
+        ({"dtype": "flaot32"}, DtypeError, "dtype must be float32 or float64, got 'flaot32'"),
+        ({"shuffle": "no"}, TypeError, "shuffle must be True or False, got 'no'"),
+        ({"drop_last": 2}, TypeError, "drop_last must be True or False, got 2"),
+        ({"collate": "stack"}, TypeError, "collate must be a function of a list of samples, got 'stack'"),
+        ({"batch_size": 24, "drop_last": True}, ValueError, "batch_size 24 is more than the 23 samples"),
+        ({"drop_last": True, "indices": [1, 2]}, ValueError, "batch_size 4 is more than the 2 samples"),
     ],
 )
 def test_a_bad_parameter_is_an_error_at_once(options, error, text):
     with pytest.raises(error, match=text):
         DataLoader(DATASET, **{"batch_size": 4, **options})
+
+
+def test_numbers_of_numpy_are_taken_as_pythons():
+    plain = DataLoader(DATASET, 4, shuffle=True, seed=3, prefetch=1)
+    other = DataLoader(DATASET, np.int64(4), np.True_, seed=np.uint8(3), prefetch=np.int32(1))
+    assert same(plain.arrays(1), other.arrays(np.int16(1)))
+
+
+def test_a_single_augmentation_needs_no_list():
+    one, many = (DataLoader(DATASET, 4, augment=augment, seed=1) for augment in (HorizontalFlip(), [HorizontalFlip()]))
+    assert same(one.arrays(0), many.arrays(0))
+
+
+def test_a_batch_larger_than_the_data_holds_all_of_them():
+    assert [len(labels) for _, labels in DataLoader(DATASET, COUNT + 1)] == [COUNT]
 
 
 @pytest.mark.parametrize("epoch", [-1, 0.5, "1"])

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minires.data import Augmentation, Dataset, HorizontalFlip, Normalize, PixelMean, RandomCrop
-from minires.errors import DataError, ShapeError
+from minires.errors import DataError, DtypeError, ShapeError
 
 EPS = {np.float32: 2.0**-24, np.float64: 2.0**-53}  # the largest relative error of one rounding
 shapes = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 6), st.integers(1, 6))
@@ -136,16 +136,46 @@ def test_a_bad_padding_is_an_error(padding):
         RandomCrop(padding)
 
 
-@pytest.mark.parametrize("probability", [-0.1, 1.1, float("nan")])
+@pytest.mark.parametrize("probability", [-0.1, 1.1, float("nan"), "0.5", None])
 def test_a_bad_probability_is_an_error(probability):
     with pytest.raises(ShapeError, match="probability must be"):
         HorizontalFlip(probability)
 
 
-@pytest.mark.parametrize(("mean", "std"), [((0.5,), (0.5, 0.5)), ((0.5,), (0.0,)), ((0.5,), (float("nan"),))])
+@pytest.mark.parametrize(("mean", "std"), [((0.5,), (0.5, 0.5)), ((0.5,), (0.0,)), ((0.5,), (-1,))])
 def test_bad_statistics_are_an_error(mean, std):
     with pytest.raises(DataError, match="positive std"):
         Normalize(mean, std)
+
+
+@pytest.mark.parametrize("values", [0.5, "abc", [None], [], [float("nan")], [float("inf")]])
+def test_statistics_that_are_no_finite_numbers_are_an_error(values):
+    for name, both in (("mean", {"mean": values, "std": [1]}), ("std", {"mean": [0], "std": values})):
+        with pytest.raises(DataError, match=f"{name} must be one (finite )?number a channel"):
+            Normalize(**both)
+
+
+@pytest.mark.parametrize("transform", [RandomCrop(1), HorizontalFlip()])
+def test_one_image_without_a_batch_is_an_error_that_says_what_to_write(transform):
+    with pytest.raises(ShapeError, match=r"\(N, C, H, W\), got shape \(3, 4, 4\); for one image write image\[None\]"):
+        transform(np.zeros((3, 4, 4)), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("normalization", [Normalize([0.5] * 3, [1] * 3), PixelMean(np.zeros((3, 4, 4)))])
+def test_integers_are_not_normalised_as_if_they_were_floats(normalization):
+    with pytest.raises(DtypeError, match=r"expected images of uint8, or of floats .*, got int64"):
+        normalization(np.zeros((2, 3, 4, 4), np.int64))
+    with pytest.raises(DtypeError, match="images are normalised to floats, got dtype int64"):
+        normalization(np.zeros((2, 3, 4, 4), np.uint8), np.int64)
+    with pytest.raises(ShapeError, match=r"expected an array of images \(N, C, H, W\), got list"):
+        normalization([[1]])
+
+
+def test_a_mean_image_is_made_of_floats_or_a_data_set():
+    with pytest.raises(DataError, match="mean must be an array of floats"):
+        PixelMean("a")
+    with pytest.raises(TypeError, match=r"PixelMean\.of takes a Dataset, got ndarray"):
+        PixelMean.of(np.zeros((2, 3, 4, 4), np.uint8))
 
 
 def test_images_of_another_shape_are_an_error():

@@ -20,6 +20,18 @@ def test_the_curve_is_a_picture(tmp_path, epochs):
     assert [path.name for path in tmp_path.iterdir()] == ["curve.png"]
 
 
+def test_the_curve_says_which_split_its_figures_are_of(tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr("matplotlib.figure.Figure.suptitle", lambda figure, text: titles.append(text))
+    labels = []
+    monkeypatch.setattr("matplotlib.axes.Axes.plot", lambda *_, label, **__: labels.append(label) or [])
+    monkeypatch.setattr("matplotlib.axes.Axes.legend", lambda *_: None)
+    history = [{name.replace("test", "val"): value for name, value in line.items()} for line in HISTORY]
+    assert curve.draw(history, tmp_path / "curve.png")
+    assert labels == ["train", "val"] * 2
+    assert titles == ["best val accuracy 0.5000 after epoch 1"]
+
+
 def test_without_matplotlib_nothing_is_drawn(tmp_path, monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)

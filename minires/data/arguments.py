@@ -1,0 +1,118 @@
+"""Checks of the arguments of data sets, transforms and loaders, and messages about where data are missing."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minires.errors import DataError, ShapeError
+
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip", ".7z", ".rar")
+_SHOWN = 3  # names of a kind in a message
+
+
+def at_least(least: int, value: Any, name: str) -> int:
+    """Return an integer, Python's or NumPy's, that is not below ``least``.
+
+    Raises
+    ------
+    ShapeError : if it is no integer, or below.
+    """
+    try:
+        number = None if isinstance(value, bool | np.bool_ | np.ndarray) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < least:
+        raise ShapeError(f"{name} must be an integer and at least {least}, got {value!r}")
+    return number
+
+
+def flag(value: Any, name: str) -> bool:
+    """Return True or False; strings such as "no" would count as True elsewhere.
+
+    Raises
+    ------
+    TypeError : if it is neither, nor 0 or 1.
+    """
+    if not isinstance(value, bool | np.bool_ | int) or value not in (0, 1):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def path(value: Any, name: str) -> Path:
+    """Return a path with ``~`` replaced by the home directory.
+
+    Raises
+    ------
+    TypeError : if it is neither a string nor a path.
+    DataError : if it is an empty string, which would be the current directory.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name} must be a path, as a string or a Path, got {value!r}")
+    if value == "":
+        raise DataError(f"{name} is an empty string; for the current directory write '.'")
+    return Path(os.path.expanduser(value))
+
+
+def channel_values(values: Any, name: str) -> tuple[float, ...]:
+    """Return one finite number a channel.
+
+    Raises
+    ------
+    DataError : if it is anything else.
+    """
+    try:
+        if isinstance(values, str):
+            raise TypeError
+        numbers = tuple(map(float, values))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name} must be one number a channel, as (0.5, 0.5, 0.5) or (0.5,), got {values!r}") from error
+    if not numbers or not np.isfinite(numbers).all():
+        raise DataError(f"{name} must be one finite number a channel, got {values!r}")
+    return numbers
+
+
+def class_names(classes: Any) -> tuple[str, ...]:
+    """Return the names of the classes.
+
+    Raises
+    ------
+    TypeError : if they are not a sequence of names.
+    """
+    if isinstance(classes, str) or not isinstance(classes, Iterable):
+        raise TypeError(f"classes must be a list of names, as ['cat', 'dog'], got {classes!r}")
+    return tuple(classes)
+
+
+def first(names: Sequence[str]) -> str:
+    """Return the first names of a list, and how many more there are."""
+    rest = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: "1 image", "2 images"."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+def what_is_there(root: Path, wanted: str) -> str:
+    """Return what a directory without the file ``wanted`` holds in its place, and what to do."""
+    if not root.exists():
+        return f"{root} does not exist"
+    if not root.is_dir():
+        return f"{root} is a file: unpack it, and give the directory that it unpacks to"
+    entries = sorted(entry for entry in root.iterdir() if not entry.name.startswith("."))
+    if (root / wanted).is_dir():
+        return f"{root / wanted} is a directory, not the file"
+    within = [entry for entry in entries if (entry / wanted).is_file()]
+    if within:
+        return f"did you mean {within[0]}?"
+    packed = [entry.name for entry in entries if entry.name.endswith(_ARCHIVES)]
+    if packed:
+        return f"found {first(packed)}: unpack it there"
+    return f"found {first([entry.name for entry in entries])}" if entries else f"{root} is empty"
