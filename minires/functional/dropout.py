@@ -10,6 +10,7 @@ from minires.autograd.tensor import Tensor
 from minires.device import Array, asarray
 from minires.errors import DtypeError
 from minires.functional.kernel_op import KernelOp
+from minires.options import real
 from minires.random import next_draws
 
 
@@ -47,6 +48,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: np.random.Gen
     ValueError : if p is not between 0 and 1.
     DtypeError : for integers.
     """
+    p = real(p, "the probability of dropout")
     if not 0 <= p <= 1:
         raise ValueError(f"the probability of dropout must be between 0 and 1, got {p!r}")
     if x.dtype.kind not in "fc":
@@ -54,4 +56,4 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: np.random.Gen
     if not training or p == 0:
         return x
     mask = (rng or next_draws("dropout")).random(x.shape, np.float32) >= p
-    return Dropout.apply(x, mask=asarray(mask, x.device), p=float(p))  # type: ignore[no-any-return]
+    return Dropout.apply(x, mask=asarray(mask, x.device), p=p)  # type: ignore[no-any-return]

@@ -17,6 +17,7 @@ from minires.nn import init
 from minires.nn.containers import Identity
 from minires.nn.module import Module
 from minires.nn.parameter import Parameter
+from minires.options import integer, real
 from minires.random import next_draws
 
 
@@ -52,12 +53,16 @@ class Conv2d(Module):
         super().__init__()
         self.in_channels, self.out_channels = _size("in_channels", in_channels), _size("out_channels", out_channels)
         self.kernel_size, self.stride = pair(kernel_size, "kernel_size"), pair(stride, "stride")
-        self.padding, self.dilation, self.groups = pair(padding, "padding"), pair(dilation, "dilation"), groups
-        Geometry(self.kernel_size, self.stride, self.padding, self.dilation, groups)  # refuses an impossible one
-        if in_channels % groups or out_channels % groups:
+        self.padding, self.dilation, self.groups = (
+            pair(padding, "padding"),
+            pair(dilation, "dilation"),
+            _size("groups", groups),
+        )
+        Geometry(self.kernel_size, self.stride, self.padding, self.dilation)  # refuses an impossible one
+        if self.in_channels % self.groups or self.out_channels % self.groups:
             raise ShapeError(f"groups={groups} must divide the channels in ({in_channels}) and out ({out_channels})")
         rng = rng or next_draws("nn.init")
-        shape = (self.out_channels, self.in_channels // groups, *self.kernel_size)
+        shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
         fan_in = math.prod(shape[1:])
         self.weight = Parameter(init.in_filter_order(init.uniform_by_fan_in(shape, fan_in, rng)))
         self.bias = Parameter(init.uniform_by_fan_in((out_channels,), fan_in, rng)) if bias else None
@@ -189,7 +194,7 @@ class Flatten(Module):
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
-        self.start_dim, self.end_dim = start_dim, end_dim
+        self.start_dim, self.end_dim = integer(start_dim, "start_dim"), integer(end_dim, "end_dim")
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, …) -> (N, product)."""
@@ -258,6 +263,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
+        p = real(p, "the probability of dropout")
         if not 0 <= p <= 1:
             raise ValueError(f"the probability of dropout must be between 0 and 1, got {p!r}")
         self.p, self.inplace = p, inplace
@@ -273,6 +279,4 @@ class Dropout(Module):
 
 def _size(name: str, value: Any) -> int:
     """``value`` as a positive integer."""
-    if not hasattr(value, "__index__") or isinstance(value, bool) or value < 1:
-        raise ShapeError(f"{name} must be a positive integer, got {value!r}")
-    return int(value)
+    return integer(value, name, 1)
