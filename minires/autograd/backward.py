@@ -52,6 +52,8 @@ def grad(
     targets = [t._place("grad") for t in ([inputs] if isinstance(inputs, Tensor) else inputs)]
     with enable_grad() if create_graph else no_grad():
         found = _walk(ends, given, targets, create_graph if retain_graph is None else retain_graph, allow_unused)
+        if not create_graph:  # leaves, into which the caller may write
+            found = {node: gradient._owned(gradient._array) for node, gradient in found.items()}
     return tuple(found[n] if n in found else None if allow_unused else n.zeros() for n in targets)
 
 

@@ -347,6 +347,41 @@ def test_a_gradient_is_changed_where_it_is():
         x.grad.zero_()
 
 
+def test_gradients_that_were_asked_for_are_changed_one_at_a_time():
+    a, b, gy = leaf([1.0, 2.0]), leaf([3.0, 4.0]), plain([1.0, 1.0])
+    ga, gb = mr.grad(a + b, (a, b), gy)
+    ga *= 3
+    assert [t.numpy().tolist() for t in (ga, gb, gy)] == [[3.0, 3.0], [1.0, 1.0], [1.0, 1.0]]
+
+
+FUNCTIONS = {
+    name: getattr(F, name) for name in ("relu", "sigmoid", "tanh", "exp", "absolute", "softmax", "log_softmax")
+} | {
+    "clip": lambda x: x.clip(-9, 9),
+    "conv2d": lambda x: F.conv2d(x, mr.ones(1, 1, 1, 1)),
+    "max_pool2d": lambda x: F.max_pool2d(x, 1),
+    "avg_pool2d": lambda x: F.avg_pool2d(x, 1),
+    "adaptive_avg_pool2d": lambda x: F.adaptive_avg_pool2d(x, (2, 3)),
+    "batch_norm": lambda x: F.batch_norm(x, mr.zeros(1), mr.ones(1)),
+    "concatenate": lambda x: mr.concatenate([x]),
+    "stack": lambda x: mr.stack([x]),
+    "where": lambda x: mr.where(x > -1, x, 0),
+    "pad": lambda x: F.pad(x, (0, 0)),
+    "sum": lambda x: x.sum((0, 1), keepdim=True),
+    "max": lambda x: x.max(1)[0],
+    "integer index": lambda x: x[[0]],
+    "clone": lambda x: x.clone(),
+    "to": lambda x: x.to(np.float64),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_a_function_gives_may_be_changed_without_changing_its_input(name):
+    x = plain(np.arange(6.0).reshape(1, 1, 2, 3))
+    FUNCTIONS[name](x).fill_(-7)
+    assert x.numpy().ravel().tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+
+
 # Inside a backward pass
 
 
