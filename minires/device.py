@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from minires.errors import DeviceError, DtypeError, ShapeError, install_command
+from minires.errors import DeviceError, DtypeError, install_command
 
 if np.lib.NumpyVersion(np.__version__) < "2.0.0":
     raise ImportError(f"minires needs NumPy 2.0 or later, and {np.__version__} is installed: pip install 'numpy>=2'")
@@ -218,35 +218,48 @@ def thawed(array: Array) -> Array:
     return array
 
 
+def repeats(array: Array) -> bool:
+    """Whether several elements are one number in memory, as broadcasting makes them."""
+    return any(n > 1 and not stride for n, stride in zip(array.shape, array.strides, strict=True))
+
+
 @contextlib.contextmanager
-def writing(array: Array) -> Iterator[Array]:
+def writing(array: Array, owner: Array | None = None) -> Iterator[Array]:
     """``with writing(array):`` marked as writable inside, on its device, and as read-only from then on.
+
+    Parameters
+    ----------
+    array : what is to be written
+    owner : the array that it is a view of, to be marked with it
 
     Raises
     ------
     ValueError : as `thawed` does.
     """
+    memory = array if owner is None else owner
     try:
         with on_device_of(array):
+            thawed(memory)
             yield thawed(array)
     finally:
         frozen(array)
+        frozen(memory)
 
 
 def writable_into(array: Array, value: Any) -> Array:
-    """``value``, an array or a number, as an array that can be written into ``array``; on its device.
+    """``value``, an array or a number, as an array that can be written into ``array``: apart from it, on its device.
 
     Raises
     ------
-    ShapeError : if ``value`` has another shape (a number fits all).
     DtypeError : if ``value`` cannot be cast to the dtype of ``array`` within its kind.
     """
     source = value if is_array(value) else np.asarray(value)
-    if source.ndim and source.shape != array.shape:
-        raise ShapeError(f"cannot assign values of shape {source.shape} to a tensor of shape {array.shape}")
     if not np.can_cast(source.dtype, array.dtype, "same_kind"):
         raise DtypeError(f"cannot assign {source.dtype} values to a {array.dtype} tensor; convert them first")
-    return asarray(source, device_of(array))
+    source = asarray(source, device_of(array))
+    with on_device_of(array):
+        # CuPy, unlike NumPy, would read what it has just written.
+        return copied(source) if xp_of(array).may_share_memory(source, array) else source
 
 
 def from_dlpack(array: Any) -> Array:

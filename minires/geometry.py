@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from minires.errors import ShapeError
+from minires.options import integer, several
 
 
 def pair(value: Any, name: str) -> tuple[int, int]:
@@ -25,10 +26,12 @@ def pair(value: Any, name: str) -> tuple[int, int]:
     ------
     ShapeError : if it is neither an integer nor a pair of integers.
     """
-    items = tuple(value) if isinstance(value, tuple | list) else (value, value)
-    if len(items) != 2 or not all(hasattr(item, "__index__") and not isinstance(item, bool) for item in items):
-        raise ShapeError(f"{name} must be an integer or a pair of integers, got {value!r}")
-    return int(items[0]), int(items[1])
+    items = several(value) or (value, value)
+    try:
+        vertical, horizontal = (integer(item, name) for item in items)
+    except ValueError:
+        raise ShapeError(f"{name} must be an integer or a pair of integers, got {value!r}") from None
+    return vertical, horizontal
 
 
 class Tap(NamedTuple):
@@ -71,8 +74,7 @@ class Geometry:
             if min(value) < least:
                 raise ShapeError(f"{name} must be at least {least}, got {value}")
             object.__setattr__(self, name, value)
-        if not hasattr(self.groups, "__index__") or isinstance(self.groups, bool) or self.groups < 1:
-            raise ShapeError(f"groups must be a positive integer, got {self.groups!r}")
+        object.__setattr__(self, "groups", integer(self.groups, "groups", 1))
 
     @property
     def extent(self) -> tuple[int, int]:

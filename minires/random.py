@@ -86,6 +86,12 @@ class Generator:
         with self._lock:
             return {"seed": self._seed, "counters": dict(self._counters)}
 
+    __getstate__ = get_state  # for pickling and copying
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self._lock = threading.Lock()
+        self.set_state(state)
+
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what ``get_state`` returned.
 

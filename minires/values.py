@@ -7,13 +7,14 @@ when it is imported: the one place in the house where a lower floor calls a high
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
 
-from minires.device import Array, asnumpy, device_of
+from minires.device import Array, asnumpy, device_of, is_array
 from minires.errors import ShapeError
 
 T = TypeVar("T", bound="Values")
@@ -30,12 +31,31 @@ class _Methods(dict[str, Callable[..., Any]]):
 METHODS = _Methods()
 
 
+_SPELLINGS = {  # where the name in NumPy is another
+    **{"add": "x + y", "subtract": "x - y", "multiply": "x * y", "divide": "x / y", "power": "x ** y"},
+    **{"matmul": "x @ y", "dot": "x @ y", "negative": "-x", "absolute": "x.abs()", "amax": "x.max()"},
+    **{"amin": "x.min()", "ravel": "x.flatten()", "copy": "x.clone()", "array_equal": "(x == y).min()"},
+    **{name: f"mr.{name}(…)" for name in ("concatenate", "stack", "where", "maximum")},
+    **{"vstack": "mr.stack(…)", "hstack": "mr.concatenate(…)", "pad": "F.pad(…)"},
+}
+
+
+def _refusal(function: Any, *given: Any) -> TypeError:
+    """What to write in place of a function of NumPy that was called with a tensor."""
+    name = function.__name__
+    module = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np")
+    if any(is_array(value) for value in given):
+        return TypeError(f"np.{name} cannot combine an array with a Tensor: wrap the array with mr.tensor(…)")
+    own = _SPELLINGS.get(name, f"x.{name}(…)" if hasattr(Values, name) else "")
+    instead = f"use {own}, or" if own else "use"
+    return TypeError(f"{module}.{name} does not take a Tensor: {instead} x.numpy(), an array without a history")
+
+
 class Values:
     """A read-only array, and what can be written about it. Shapes broadcast as in NumPy; a number never changes
     the dtype."""
 
     __slots__ = ("_array",)
-    __array_ufunc__ = None  # so that ``ndarray * tensor`` asks Values.__rmul__, which explains itself
     __hash__ = object.__hash__
     _array: Array
 
@@ -56,10 +76,18 @@ class Values:
         """The number of axes."""
         return self._array.ndim
 
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return self._array.size
+    def size(self, dim: int | None = None) -> Any:
+        """Return the shape, or the length of one axis, as PyTorch's method does. `numel` counts the elements.
+
+        Raises
+        ------
+        ShapeError : if there is no such axis.
+        """
+        return METHODS["size"](self, dim)
+
+    def numel(self) -> int:
+        """Return the number of elements."""
+        return int(self._array.size)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -101,7 +129,7 @@ class Values:
         ------
         ShapeError : if there is not exactly one.
         """
-        if self.size != 1:
+        if self._array.size != 1:
             raise ShapeError(f"item() needs exactly one element, but the shape is {self.shape}")
         return self._array.item()
 
@@ -114,10 +142,29 @@ class Values:
     def __bool__(self) -> bool:
         return bool(self.item())
 
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu" or self._array.size != 1:
+            raise TypeError(f"only one integer is an index, not a {self.dtype} tensor of shape {self.shape}")
+        return int(self._array.item())
+
+    # What NumPy asks of it
+
     def __array__(self, *_: Any, **__: Any) -> Array:
         raise TypeError("a Tensor is not converted to an array silently: use x.array, x.numpy(), or mr.tensor(a)")
 
-    # Operators and methods
+    def __array_function__(self, function: Any, types: Any, given: Any, options: Any) -> Any:
+        if function in (np.shape, np.ndim, np.size) and len(given) == 1 and not options:
+            return getattr(self._array, function.__name__)
+        raise _refusal(function)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *given: Any, **options: Any) -> Any:
+        """Take a NumPy scalar on the left of an operator; refuse all else in words."""
+        if method == "__call__" and not options and len(given) == 2 and not np.ndim(given[0]):
+            with contextlib.suppress(KeyError):
+                return METHODS[ufunc.__name__](*given)
+        raise _refusal(ufunc, *given)
+
+    # Operators
 
     def __add__(self: T, other: Any) -> T:
         return METHODS["add"](self, other)  # type: ignore[no-any-return]
@@ -182,6 +229,59 @@ class Values:
     def __getitem__(self: T, index: Any) -> T:
         return METHODS["getitem"](self, index)  # type: ignore[no-any-return]
 
+    # In place, where this is a leaf; see functional/in_place.py
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        METHODS["setitem"](self, index, value)
+
+    def __iadd__(self: T, other: Any) -> T:
+        return METHODS["updated"](self, "add", other)  # type: ignore[no-any-return]
+
+    def __isub__(self: T, other: Any) -> T:
+        return METHODS["updated"](self, "subtract", other)  # type: ignore[no-any-return]
+
+    def __imul__(self: T, other: Any) -> T:
+        return METHODS["updated"](self, "multiply", other)  # type: ignore[no-any-return]
+
+    def __itruediv__(self: T, other: Any) -> T:
+        return METHODS["updated"](self, "divide", other)  # type: ignore[no-any-return]
+
+    def __ipow__(self: T, other: Any) -> T:
+        return METHODS["updated"](self, "power", other)  # type: ignore[no-any-return]
+
+    def __imatmul__(self: T, other: Any) -> T:
+        return METHODS["updated"](self, "matmul", other)  # type: ignore[no-any-return]
+
+    def add_(self: T, other: Any, *, alpha: float = 1) -> T:
+        """Add ``alpha · other`` to this leaf in place; gives the tensor back."""
+        return METHODS["update"](self, "add", other, alpha)  # type: ignore[no-any-return]
+
+    def sub_(self: T, other: Any, *, alpha: float = 1) -> T:
+        """Subtract ``alpha · other`` from this leaf in place; gives the tensor back."""
+        return METHODS["update"](self, "subtract", other, alpha)  # type: ignore[no-any-return]
+
+    def mul_(self: T, other: Any) -> T:
+        """Multiply this leaf by ``other`` in place; gives the tensor back."""
+        return METHODS["update"](self, "multiply", other)  # type: ignore[no-any-return]
+
+    def div_(self: T, other: Any) -> T:
+        """Divide this leaf by ``other`` in place; gives the tensor back."""
+        return METHODS["update"](self, "divide", other)  # type: ignore[no-any-return]
+
+    def copy_(self: T, source: Any) -> T:
+        """Overwrite this leaf with ``source``, broadcast to its shape, from any device; gives the tensor back."""
+        return METHODS["copy_"](self, source)  # type: ignore[no-any-return]
+
+    def fill_(self: T, value: Any) -> T:
+        """Set every element of this leaf to a number; gives the tensor back."""
+        return METHODS["fill_"](self, value)  # type: ignore[no-any-return]
+
+    def zero_(self: T) -> T:
+        """Set every element of this leaf to 0; gives the tensor back."""
+        return METHODS["fill_"](self, 0)  # type: ignore[no-any-return]
+
+    # Methods
+
     def sum(self: T, dim: Any = None, keepdim: bool = False) -> T:
         """The sum over all elements, one axis, or several; see `functional.reduction.sum`."""
         return METHODS["sum"](self, dim, keepdim)  # type: ignore[no-any-return]
@@ -234,6 +334,10 @@ class Values:
 
     def reshape(self: T, *shape: Any) -> T:
         """The same elements in another shape; one length may be -1."""
+        return METHODS["reshape"](self, *shape)  # type: ignore[no-any-return]
+
+    def view(self: T, *shape: Any) -> T:
+        """The same as `reshape`, under PyTorch's other name: it copies where the memory order asks for it."""
         return METHODS["reshape"](self, *shape)  # type: ignore[no-any-return]
 
     def flatten(self: T, start_dim: int = 0, end_dim: int = -1) -> T:

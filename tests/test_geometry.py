@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -60,6 +61,13 @@ def test_an_integer_stands_for_both_directions():
     assert Geometry(3, 2, 1, 1) == Geometry((3, 3), (2, 2), (1, 1), (1, 1))
 
 
+def test_numpys_integers_become_pythons():
+    geometry = Geometry(np.array([3, 3]), [np.int8(2), 2], np.array(1), (np.uint8(1), np.int64(1)), np.int32(2))
+    assert geometry == Geometry(3, 2, 1, 1, 2)
+    assert hash(geometry) == hash(Geometry(3, 2, 1, 1, 2))
+    assert {type(n) for n in (*geometry.kernel, *geometry.stride, *geometry.padding, geometry.groups)} == {int}
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -74,6 +82,9 @@ def test_an_integer_stands_for_both_directions():
         ({"kernel": 3, "groups": True}, "groups must be a positive integer, got True"),
         ({"kernel": (1, 1.5)}, "kernel must be an integer or a pair of integers, got (1, 1.5)"),
         ({"kernel": 1.5}, "kernel must be an integer or a pair of integers, got 1.5"),
+        ({"kernel": np.array(1.5)}, "kernel must be an integer or a pair of integers, got array(1.5)"),
+        ({"kernel": "3"}, "kernel must be an integer or a pair of integers, got '3'"),
+        ({"kernel": 3, "groups": "1"}, "groups must be a positive integer, got '1'"),
     ],
 )
 def test_impossible_windows_are_refused_by_name_and_value(arguments, text):

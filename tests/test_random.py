@@ -1,4 +1,6 @@
+import copy
 import json
+import pickle
 from hashlib import blake2b
 from threading import Thread
 
@@ -169,3 +171,14 @@ def test_layers_made_one_after_the_other_start_with_different_weights():
     c = nn.Linear(2, 2)
     assert np.array_equal(a.weight.numpy(), c.weight.numpy())
     assert not np.array_equal(a.weight.numpy(), b.weight.numpy())
+
+
+@pytest.mark.parametrize("copied", [lambda value: pickle.loads(pickle.dumps(value)), copy.deepcopy])
+def test_a_copy_of_a_generator_goes_on_where_it_was_and_alone(copied):
+    generator = random.Generator(5)
+    generator.next_draws("dropout")
+    twin = copied(generator)
+    assert twin.get_state() == generator.get_state()
+    assert twin.next_draws("dropout").random() == generator.next_draws("dropout").random()
+    twin.next_draws("dropout")
+    assert twin.get_state() != generator.get_state()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from minires.autograd.op import Op, enable_grad, no_grad, recording
@@ -51,6 +52,8 @@ def grad(
     targets = [t._place("grad") for t in ([inputs] if isinstance(inputs, Tensor) else inputs)]
     with enable_grad() if create_graph else no_grad():
         found = _walk(ends, given, targets, create_graph if retain_graph is None else retain_graph, allow_unused)
+        if not create_graph:  # leaves, into which the caller may write
+            found = {node: gradient._owned(gradient._array) for node, gradient in found.items()}
     return tuple(found[n] if n in found else None if allow_unused else n.zeros() for n in targets)
 
 
@@ -78,7 +81,9 @@ def _walk(
     def complete(node: Node, passed_on: bool = False) -> Tensor:
         gradient = arrived.pop(node)
         for hook in tuple(node.hooks.values()):
-            gradient = gradient if (replaced := hook(gradient)) is None else _checked(replaced, node, "a hook")
+            with _untouched([gradient], "a hook"):
+                replaced = hook(gradient)
+            gradient = gradient if replaced is None else _checked(replaced, node, "a hook")
             gradient._sole = False  # whichever it is, the hook may hold it
         if node in targets if targets is not None else node.keeper is not None:
             found[node], gradient._sole = gradient, gradient._sole and not passed_on
@@ -102,7 +107,7 @@ def _walk(
 
 def _initial(output: Tensor, gradient: Any) -> Tensor:
     """The gradient with which the walk starts at ``output``."""
-    if gradient is None and output.size != 1:
+    if gradient is None and output.numel() != 1:
         raise GraphError(f"the gradient of an output of shape {output.shape} must be given: it is not a scalar")
     start = Tensor(full_like(output._array, 1)) if gradient is None else gradient
     start = _checked(start, output._place("backward"), "the caller")
@@ -111,8 +116,11 @@ def _initial(output: Tensor, gradient: Any) -> Tensor:
 
 def _results(op: Op, reached: dict[Node, Tensor]) -> list[tuple[Node, Tensor]]:
     """Run one backward and pair its results with the nodes that want them."""
-    gradients = (None if node is None else reached[node] if node in reached else node.zeros() for node in op.outputs)
-    results, name = op.run_backward(*gradients), f"{type(op).__name__}.backward"
+    gradients = [None if node is None else reached[node] if node in reached else node.zeros() for node in op.outputs]
+    name = f"{type(op).__name__}.backward"
+    with _untouched(gradients, name):
+        results = op.run_backward(*gradients)
+    op.check_usable()  # it may have written into what it saved
     results = results if isinstance(results, tuple) else (results,)
     if len(results) != len(op.inputs):
         raise GraphError(f"{name} returned {len(results)} gradients for {len(op.inputs)} inputs")
@@ -121,6 +129,16 @@ def _results(op: Op, reached: dict[Node, Tensor]) -> list[tuple[Node, Tensor]]:
         for (_, node), needed, result in zip(op.inputs, op.needs_grad, results, strict=True)
         if node is not None and needed and result is not None
     ]
+
+
+@contextlib.contextmanager
+def _untouched(gradients: Sequence[Tensor | None], holder: str) -> Iterator[None]:
+    """Raise GraphError if ``holder`` writes into gradients that it was given: others may hold their memory."""
+    given = [gradient for gradient in gradients if gradient is not None]
+    counts = [gradient._version.count for gradient in given]
+    yield
+    if counts != [gradient._version.count for gradient in given]:
+        raise GraphError(f"{holder} changed its gradient in place, but others may need it: return a new one, 2 * gy")
 
 
 def _checked(gradient: Any, node: Node, giver: str) -> Tensor:

@@ -8,8 +8,20 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from minires.device import Array, copied, device_of, frozen, new_zeros, writable_into, writing
-from minires.errors import DtypeError, GraphError
+from minires.device import (
+    Array,
+    asarray,
+    asnumpy,
+    copied,
+    device_of,
+    frozen,
+    memory_order,
+    new_zeros,
+    repeats,
+    writable_into,
+    writing,
+)
+from minires.errors import DtypeError, GraphError, ShapeError
 from minires.hooks import Hook
 from minires.values import Values
 
@@ -49,9 +61,10 @@ class Node:
 class Tensor(Values):
     """An array with a history. Make one with `minires.tensor`; operations make the others.
 
-    The array is read-only. The one legal way to change it is `assign_` (and `writable`, for optimizers),
-    which counts versions, so that a backward pass notices if a value that it needs has changed. On CuPy
-    arrays, which cannot be made read-only, a write through ``x.array`` goes undetected.
+    The array is read-only. A leaf is changed by ``x += y``, ``x[i] = y``, ``x.copy_(y)`` and their like, and where
+    these refuse, knowingly, by `assign_` and `writable`. All of them count versions, so that a backward pass notices
+    if a value that it needs has changed. On CuPy arrays, which cannot be made read-only, a write through ``x.array``
+    goes undetected.
 
     Attributes
     ----------
@@ -96,6 +109,13 @@ class Tensor(Values):
         Tensor.__init__(made, copied(self._array))
         made.grad = copy.deepcopy(self.grad, memo)
         return made.requires_grad_() if self.requires_grad else made
+
+    def __reduce_ex__(self, _: Any) -> tuple[Any, ...]:
+        """Pickle what `__deepcopy__` copies; the tensor comes back on its device, in its memory order."""
+        self._must_be_leaf("pickled or copied", "use x.detach()")
+        order = memory_order(self._array)
+        lying = asnumpy(self._array).transpose(order)
+        return _unpickled, (type(self), lying, order, self.device, self.requires_grad, self.grad)
 
     # Its gradient
 
@@ -175,24 +195,43 @@ class Tensor(Values):
         ------
         ShapeError : if ``value`` has another shape (a scalar fills).
         DtypeError : if ``value`` cannot be cast to this dtype within its kind.
-        GraphError : if a recorded operation made this tensor, or it is a view of another.
+        GraphError : as `writable` does.
         """
         source = writable_into(self._array, value._array if isinstance(value, Tensor) else value)
+        if source.ndim and source.shape != self.shape:
+            raise ShapeError(f"cannot assign values of shape {source.shape} to a tensor of shape {self.shape}")
         with self.writable() as array:
             array[...] = source
         return self
+
+    def must_be_writable(self) -> None:
+        """Raise GraphError where `writable` does."""
+        self._must_be_leaf("changed in place", "make a new one, such as y = y + x, or change y.detach().clone()")
+        if repeats(self._array):
+            raise GraphError("several elements of this tensor are one number in memory (broadcast): change a clone()")
 
     @contextlib.contextmanager
     def writable(self) -> Iterator[Array]:
         """``with x.writable() as array:`` the array itself, to be changed in place. Such blocks do not nest.
 
+        A view of another tensor (``x[0]``, ``x.detach()``) writes into that one's memory.
+
         Raises
         ------
-        GraphError : if a recorded operation made this tensor, or it is a view of another.
+        GraphError : if a recorded operation made this tensor, or several of its elements are one number in memory.
         """
-        self._must_be_leaf("changed in place", "make a new one")
-        if self._version.array is not self._array:
-            raise GraphError("this tensor is a view of another; change that one instead")
-        with writing(self._array) as array:
+        self.must_be_writable()
+        with writing(self._array, self._version.array) as array:
             self._version.count += 1
             yield array
+
+
+def _unpickled(
+    kind: type[Tensor], lying: Array, order: list[int], device: str, requires_grad: bool, grad: Tensor | None
+) -> Tensor:
+    """A leaf with a copy of an array whose axes were put in the ``order`` in which they lie in memory."""
+    made = kind.__new__(kind)
+    array = lying.transpose([order.index(axis) for axis in range(lying.ndim)])
+    Tensor.__init__(made, copied(asarray(array, device)))
+    made.grad = grad
+    return made.requires_grad_(requires_grad)

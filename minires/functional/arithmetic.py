@@ -10,13 +10,13 @@ import cmath
 import contextlib
 import functools
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from minires.autograd.tensor import Tensor
-from minires.device import Array, on_device_of, xp_of
+from minires.device import Array, is_array, on_device_of, xp_of
 from minires.errors import DtypeError
 from minires.functional.elementary import log
 from minires.functional.kernel_op import KernelOp
@@ -132,6 +132,7 @@ class Where(KernelOp):
 
 def _combined(apply: Callable[..., Any], a: Any, b: Any) -> Tensor:
     """``apply`` to both as tensors. A half meets a number that is none in float32, and what comes of it is rounded."""
+    a, b = (value[()] if isinstance(value, np.ndarray) and not value.ndim else value for value in (a, b))
     like, other = (a, b) if isinstance(a, Tensor) else (b, a)
     if isinstance(like, Tensor) and like.dtype == np.float16 and _is_no_half(other):
         result: Tensor = apply(*_operands(*(t.to(np.float32) if t is like else t for t in (a, b))))
@@ -153,11 +154,17 @@ def _operands(a: Any, b: Any) -> tuple[Tensor, Tensor]:
     if not isinstance(a, Tensor) and not isinstance(b, Tensor):
         raise TypeError(f"one of {a!r} and {b!r} must be a Tensor, or they have no dtype: use mr.tensor(…)")
     like = a if isinstance(a, Tensor) else b
-    return _lift(a, like), _lift(b, like)
+    return lift(a, like), lift(b, like)
 
 
-def _lift(value: Any, like: Tensor) -> Tensor:
-    """A number as a tensor of the dtype and on the device of ``like``, if that can hold it."""
+def lift(value: Any, like: Tensor) -> Tensor:
+    """A number as a tensor of the dtype and on the device of ``like``; a tensor as it is.
+
+    Raises
+    ------
+    TypeError : if it is neither.
+    DtypeError : if the dtype cannot hold the number.
+    """
     if isinstance(value, Tensor):
         return value
     if not isinstance(value, numbers.Number | np.bool_):
@@ -235,7 +242,19 @@ def _comparison(kernel: str) -> Any:
         def forward(self, a: Array, b: Array) -> Any:
             return getattr(self.kernels, kernel)(a, b)
 
-    return functools.partial(_combined, Comparison.apply)
+    def compare(a: Any, b: Any) -> Any:
+        if kernel.endswith("equal") and any(_is_foreign(operand) for operand in (a, b)):
+            return NotImplemented  # what == and != then give is False and True, < and > a TypeError
+        return _combined(Comparison.apply, a, b)
+
+    return compare
+
+
+def _is_foreign(value: Any) -> bool:
+    """Whether nobody who writes it beside a tensor can mean its elements: None, a string, an object of some kind."""
+    return not (isinstance(value, Tensor | numbers.Number | np.bool_ | Sequence) or is_array(value)) or isinstance(
+        value, str | bytes
+    )
 
 
 equal, not_equal = _comparison("equal"), _comparison("not_equal")

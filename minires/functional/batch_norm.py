@@ -16,6 +16,7 @@ from minires.errors import DtypeError, GraphError, ShapeError
 from minires.functional.activation import Rectified
 from minires.functional.kernel_op import KernelOp
 from minires.functional.ownership import to_overwrite
+from minires.options import real
 
 _AXES = (0, 2, 3)
 
@@ -85,7 +86,7 @@ class BatchNormGrads(KernelOp):
 
 def _grads(gy: Tensor, x: Tensor, gamma: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """What `BatchNormGrads` computes, as a composition that can be differentiated to any order."""
-    M, own = x.size // x.shape[1], x.dtype
+    M, own = x.numel() // x.shape[1], x.dtype
     gy, x, gamma = (t.to(wide_dtype(own)) for t in (gy, x, gamma))
     centred = x - x.mean(_AXES, keepdim=True)
     inv_std = ((centred * centred).mean(_AXES, keepdim=True) + eps) ** -0.5
@@ -206,6 +207,7 @@ def batch_norm_act(
     C = x.shape[1]
     if x.dtype.kind not in "fc":
         raise DtypeError(f"batch norm needs a float tensor, got {x.dtype}: convert with .to(dtype)")
+    eps, momentum = real(eps, "eps"), real(momentum, "momentum")
     if not eps >= 0:
         raise ValueError(f"eps must not be negative, got {eps!r}")
     given = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
@@ -228,7 +230,7 @@ def batch_norm_act(
         return BatchNormActInference.apply(x, gamma, beta, shortcut, **options)  # type: ignore[no-any-return]
 
     def observe(mean: Array, var: Array) -> None:
-        M = x.size // C
+        M = x.numel() // C
         for running, batch, share in ((running_mean, mean, momentum), (running_var, var, momentum * M / (M - 1))):
             if running is not None:
                 with running.writable() as array:

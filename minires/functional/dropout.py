@@ -10,6 +10,7 @@ from minires.autograd.tensor import Tensor
 from minires.device import Array, asarray
 from minires.errors import DtypeError
 from minires.functional.kernel_op import KernelOp
+from minires.options import real
 from minires.random import next_draws
 
 
@@ -47,11 +48,10 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: np.random.Gen
     ValueError : if p is not between 0 and 1.
     DtypeError : for integers.
     """
-    if not 0 <= p <= 1:
-        raise ValueError(f"the probability of dropout must be between 0 and 1, got {p!r}")
+    p = real(p, "the probability of dropout", 0, 1)
     if x.dtype.kind not in "fc":
         raise DtypeError(f"dropout enlarges what stays, so it needs a float tensor, not {x.dtype}")
     if not training or p == 0:
         return x
     mask = (rng or next_draws("dropout")).random(x.shape, np.float32) >= p
-    return Dropout.apply(x, mask=asarray(mask, x.device), p=float(p))  # type: ignore[no-any-return]
+    return Dropout.apply(x, mask=asarray(mask, x.device), p=p)  # type: ignore[no-any-return]

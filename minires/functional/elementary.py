@@ -7,6 +7,7 @@ from typing import Any
 from minires.autograd.tensor import Tensor
 from minires.device import Array
 from minires.functional.kernel_op import KernelOp
+from minires.options import number
 
 
 class Negative(KernelOp):
@@ -127,9 +128,12 @@ def clip(a: Tensor, min: float | None = None, max: float | None = None) -> Tenso
 
     Raises
     ------
-    ValueError : if both limits are None.
+    ValueError : if both limits are None, or one is no number.
     DtypeError : if a limit would change the dtype.
     """
     if min is None and max is None:
         raise ValueError("clip needs min, max or both")
-    return Clip.apply(a, low=min, high=max)  # type: ignore[no-any-return]
+    low, high = (
+        None if limit is None else number(limit, f"clip's {name}") for limit, name in ((min, "min"), (max, "max"))
+    )
+    return Clip.apply(a, low=low, high=high)  # type: ignore[no-any-return]

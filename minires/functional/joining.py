@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +11,7 @@ from minires.autograd.tensor import Tensor
 from minires.device import Array
 from minires.errors import ShapeError
 from minires.functional.kernel_op import KernelOp
+from minires.options import integer
 
 
 class Concatenate(KernelOp):
@@ -54,7 +54,7 @@ def concatenate(tensors: Iterable[Tensor], dim: int = 0) -> Tensor:
     ShapeError : if there are none, or their shapes differ on another axis.
     DtypeError, DeviceError : if dtypes or devices differ.
     """
-    return Concatenate.apply(*_some("concatenate", tensors), dim=operator.index(dim))  # type: ignore[no-any-return]
+    return Concatenate.apply(*_some("concatenate", tensors), dim=integer(dim, "dim"))  # type: ignore[no-any-return]
 
 
 def stack(tensors: Iterable[Tensor], dim: int = 0) -> Tensor:
@@ -65,7 +65,7 @@ def stack(tensors: Iterable[Tensor], dim: int = 0) -> Tensor:
     ShapeError : if there are none, or their shapes differ.
     DtypeError, DeviceError : if dtypes or devices differ.
     """
-    return Stack.apply(*_some("stack", tensors), dim=operator.index(dim))  # type: ignore[no-any-return]
+    return Stack.apply(*_some("stack", tensors), dim=integer(dim, "dim"))  # type: ignore[no-any-return]
 
 
 def _some(caller: str, tensors: Iterable[Tensor]) -> list[Tensor]:

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from minires.functional import activation, arithmetic, cast, elementary, matmul, ownership, reduction, shape
+from minires.functional import (
+    activation,
+    arithmetic,
+    cast,
+    elementary,
+    in_place,
+    matmul,
+    ownership,
+    reduction,
+    shape,
+)
 from minires.values import METHODS
 
 METHODS.update(
@@ -13,7 +23,8 @@ METHODS.update(
             *(elementary.negative, elementary.exp, elementary.log, elementary.sqrt, elementary.clip, matmul.matmul),
             *(activation.sigmoid, activation.tanh, cast.clone, cast.to),
             *(reduction.sum, reduction.mean, reduction.var, reduction.max, reduction.min),
-            *(shape.reshape, shape.permute, shape.transpose, shape.flatten, shape.getitem),
+            *(shape.size, shape.reshape, shape.permute, shape.transpose, shape.flatten, shape.getitem),
+            *(in_place.updated, in_place.update, in_place.setitem, in_place.copy_, in_place.fill_),
         )
     },
     _accumulate=ownership.accumulate,

@@ -9,6 +9,7 @@ from minires.device import Array, Size
 from minires.errors import ShapeError
 from minires.functional.kernel_op import KernelOp
 from minires.geometry import Geometry, pair
+from minires.options import several
 
 
 class _MaxPool(KernelOp):
@@ -169,8 +170,8 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
     """
     if x.ndim != 4:
         raise ShapeError(f"adaptive_avg_pool2d expects an input of shape (N, C, H, W), got {x.shape}")
-    if isinstance(output_size, tuple | list) and len(output_size) == 2:
-        output_size = [n if wanted is None else wanted for n, wanted in zip(x.shape[2:], output_size, strict=True)]
+    if (grid := several(output_size)) and len(grid) == 2:
+        output_size = [n if wanted is None else wanted for n, wanted in zip(x.shape[2:], grid, strict=True)]
     return AdaptiveAvgPool2d.apply(x, grid=pair(output_size, "output_size"))  # type: ignore[no-any-return]
 
 

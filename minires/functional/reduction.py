@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import builtins
 import math
-import operator
 from typing import Any, NamedTuple
 
 from minires.autograd.tensor import Tensor
@@ -16,6 +15,7 @@ from minires.device import Array, wide_dtype
 from minires.errors import ShapeError
 from minires.functional.kernel_op import KernelOp
 from minires.functional.shape import broadcast_to
+from minires.options import integer, real, several
 
 
 class _Reduction(KernelOp):
@@ -114,7 +114,7 @@ def sum(a: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     ------
     ShapeError : if there is no such axis.
     """
-    return Sum.apply(a, dim=_dims(dim), keepdim=keepdim)  # type: ignore[no-any-return]
+    return Sum.apply(a, dim=_dims(dim), keepdim=bool(keepdim))  # type: ignore[no-any-return]
 
 
 def mean(a: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
@@ -125,7 +125,7 @@ def mean(a: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     ShapeError : if there is no such axis.
     DtypeError : for integers.
     """
-    return Mean.apply(a, dim=_dims(dim), keepdim=keepdim)  # type: ignore[no-any-return]
+    return Mean.apply(a, dim=_dims(dim), keepdim=bool(keepdim))  # type: ignore[no-any-return]
 
 
 def var(
@@ -143,8 +143,8 @@ def var(
     ShapeError : if there is no such axis.
     DtypeError : for integers.
     """
-    correction = correction if unbiased is None else int(unbiased)
-    return Var.apply(a, dim=_dims(dim), correction=correction, keepdim=keepdim)  # type: ignore[no-any-return]
+    correction = real(correction, "correction") if unbiased is None else int(unbiased)
+    return Var.apply(a, dim=_dims(dim), correction=correction, keepdim=bool(keepdim))  # type: ignore[no-any-return]
 
 
 def max(a: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
@@ -168,8 +168,8 @@ def min(a: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
 
 
 def _extremum(a: Tensor, kernel: str, dim: int | None, keepdim: bool) -> Any:
-    dim = None if dim is None else operator.index(dim)
-    y = Extremum.apply(a, kernel=kernel, dim=dim, keepdim=keepdim)
+    dim = None if dim is None else integer(dim, "dim")
+    y = Extremum.apply(a, kernel=kernel, dim=dim, keepdim=bool(keepdim))
     return y if dim is None else ValuesAndIndices(*y)
 
 
@@ -178,8 +178,9 @@ def _dims(dim: Any) -> Any:
     if dim is None:
         return None
     try:
-        if hasattr(dim, "__index__"):
-            return operator.index(dim)
-        return tuple(operator.index(axis) for axis in dim) or None  # no axes stand for all, as in PyTorch
-    except TypeError:
+        axes = several(dim)
+        if axes is None:
+            return integer(dim, "dim")
+        return tuple(integer(axis, "dim") for axis in axes) or None  # no axes stand for all, as in PyTorch
+    except ShapeError:
         raise ShapeError(f"dim must be an integer, several, or None, got {dim!r}") from None

@@ -7,7 +7,6 @@ such a pair, reading and putting another; reshaping and permuting are undone by 
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from minires.autograd.tensor import Tensor
 from minires.device import Array, copied, same_device
 from minires.errors import DtypeError, ShapeError
 from minires.functional.kernel_op import KernelOp
+from minires.options import integer, number, several
 
 
 class SumTo(KernelOp):
@@ -118,21 +118,33 @@ def lengths(caller: str, given: tuple[Any, ...]) -> tuple[int, ...]:
     ------
     ShapeError : if it is not of integers.
     """
-    items = given[0] if len(given) == 1 and isinstance(given[0], tuple | list) else given
+    items = given if len(given) != 1 or (items_of_one := several(given[0])) is None else items_of_one
     try:
-        return tuple(operator.index(item) for item in items)
-    except TypeError:
+        return tuple(integer(item, caller) for item in items)
+    except ShapeError:
         raise ShapeError(f"{caller} needs integers, got {tuple(items)!r}") from None
 
 
-def sum_to(a: Tensor, shape: tuple[int, ...]) -> Tensor:
+def sum_to(a: Tensor, shape: Sequence[int]) -> Tensor:
     """Sum ``a`` over the axes along which ``shape`` would be broadcast to it."""
+    shape = lengths("sum_to", (shape,))
     return a if a.shape == shape else SumTo.apply(a, shape=shape)
 
 
-def broadcast_to(a: Tensor, shape: tuple[int, ...]) -> Tensor:
+def broadcast_to(a: Tensor, shape: Sequence[int]) -> Tensor:
     """Repeat ``a`` along new axes and axes of length one, without copying."""
+    shape = lengths("broadcast_to", (shape,))
     return a if a.shape == shape else BroadcastTo.apply(a, shape=shape)
+
+
+def size(a: Tensor, dim: int | None = None) -> Any:
+    """The shape of a, or the length of one axis.
+
+    Raises
+    ------
+    ShapeError : if there is no such axis.
+    """
+    return a.shape if dim is None else a.shape[_axis("size", dim, a.ndim)]
 
 
 def reshape(a: Tensor, *shape: Any) -> Tensor:
@@ -166,17 +178,29 @@ def getitem(a: Tensor, index: Any) -> Tensor:
     IndexingError : if the index is out of range or does not fit the shape of a.
     DeviceError : if a tensor among the index is on another GPU.
     """
-    parts = index if isinstance(index, tuple) else (index,)
-    return GetItem.apply(a, index=tuple(_index_of_its_own(part, a) for part in parts))  # type: ignore[no-any-return]
+    return GetItem.apply(a, index=index_of_its_own(index, a))  # type: ignore[no-any-return]
 
 
-def _index_of_its_own(part: Any, a: Tensor) -> Any:
-    """A part of an index into ``a`` that nobody else can change before the backward pass."""
+def index_of_its_own(index: Any, a: Tensor) -> tuple[Any, ...]:
+    """An index into ``a`` as a tuple with an Ellipsis in it, of which nobody else can change a part later.
+
+    Raises
+    ------
+    DeviceError : if a tensor in it is on another GPU.
+    """
+    parts = tuple(_own_part(part, a) for part in (index if isinstance(index, tuple) else (index,)))
+    return parts if any(part is Ellipsis for part in parts) else (*parts, Ellipsis)
+
+
+def _own_part(part: Any, a: Tensor) -> Any:
     if isinstance(part, Tensor):
         if part.device != "cpu":
             same_device(a.array, part.array)
         return copied(part.array)
-    return np.array(part) if isinstance(part, list | np.ndarray) else part
+    if isinstance(part, list | tuple | range):
+        numbers = np.array(part)
+        return numbers if numbers.size else numbers.astype(np.int64)  # which NumPy takes for floats
+    return np.array(part) if isinstance(part, np.ndarray) else part
 
 
 def transpose(a: Tensor, dim0: int, dim1: int) -> Tensor:
@@ -231,7 +255,7 @@ def pad(a: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.
     """
     if mode != "constant":
         raise ValueError(f"pad mode {mode!r} is not possible: there is 'constant' alone")
-    given = lengths("pad", tuple(pad))
+    given, value = lengths("pad", (pad,)), number(value, "value")
     if len(given) % 2 or len(given) > 2 * a.ndim:
         raise ShapeError(f"pad needs at most {a.ndim} pairs (before, after) for shape {a.shape}, got {given}")
     if a.dtype.kind in "biu" and value != int(value):
@@ -242,6 +266,7 @@ def pad(a: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.
 
 
 def _axis(caller: str, dim: int, ndim: int) -> int:
-    if not -ndim <= dim < ndim:
-        raise ShapeError(f"{caller}: axis {dim} is out of range for a tensor with {ndim} axes")
-    return operator.index(dim) % ndim
+    axis = integer(dim, f"an axis of {caller}")
+    if not -ndim <= axis < ndim:
+        raise ShapeError(f"{caller}: axis {axis} is out of range for a tensor with {ndim} axes")
+    return axis % ndim

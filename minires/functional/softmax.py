@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from minires.device import Array, full_like, wide_dtype, xp_of
 from minires.errors import DtypeError
 from minires.functional.elementary import exp
 from minires.functional.kernel_op import KernelOp
+from minires.options import integer, real
 
 
 class Softmax(KernelOp):
@@ -110,7 +110,7 @@ def softmax(x: Tensor, dim: int = -1) -> Tensor:
     ------
     ShapeError : if there is no such axis, or it is empty.
     """
-    return Softmax.apply(x, dim=operator.index(dim))  # type: ignore[no-any-return]
+    return Softmax.apply(x, dim=integer(dim, "dim"))  # type: ignore[no-any-return]
 
 
 def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
@@ -120,7 +120,7 @@ def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
     ------
     ShapeError : if there is no such axis, or it is empty.
     """
-    return LogSoftmax.apply(x, dim=operator.index(dim))  # type: ignore[no-any-return]
+    return LogSoftmax.apply(x, dim=integer(dim, "dim"))  # type: ignore[no-any-return]
 
 
 def cross_entropy(
@@ -157,5 +157,6 @@ def cross_entropy(
         raise TypeError(f"labels must be an int64 Tensor, not a {type(labels).__name__}: use mr.tensor(…)")
     if labels.dtype != np.int64:
         raise DtypeError(f"labels must be int64, not {labels.dtype}: convert them with .to('int64')")
-    options = {"label_smoothing": label_smoothing, "ignore_index": ignore_index, "reduction": reduction}
+    smoothing, ignored = real(label_smoothing, "label_smoothing"), integer(ignore_index, "ignore_index")
+    options = {"label_smoothing": smoothing, "ignore_index": ignored, "reduction": reduction}
     return CrossEntropy.apply(logits, labels, **options)  # type: ignore[no-any-return]

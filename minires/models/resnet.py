@@ -20,6 +20,7 @@ from minires.nn import (
     conv_norm_relu,
     init,
 )
+from minires.options import integer
 from minires.random import draws
 
 
@@ -87,7 +88,7 @@ class CifarResNet(Module):
         self, depth: int, num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", seed: int | None = None
     ) -> None:
         super().__init__()
-        n, rest = divmod(depth - 2, 6)
+        n, rest = divmod(integer(depth, "the depth") - 2, 6)
         if rest or n < 1:
             raise ShapeError(f"a CIFAR ResNet has 6 n + 2 layers (8, 14, 20, …), not {depth}")
         if shortcut not in ("A", "B", "none"):

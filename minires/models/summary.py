@@ -14,6 +14,7 @@ from minires.autograd.tensor import Tensor
 from minires.errors import ShapeError
 from minires.functional.creation import tensor
 from minires.nn import Conv2d, Linear, Module
+from minires.options import several
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def summarize(model: Module, input_shape: Sequence[int]) -> Summary:
     ShapeError : if ``input_shape`` is not three or four positive integers, does not fit the model, or is too large to
         be held in memory.
     """
-    shape = tuple(input_shape) if isinstance(input_shape, Sequence) else ()
+    shape = several(input_shape) or ()
     if len(shape) not in (3, 4) or not all(_is_positive_integer(n) for n in shape):
         raise ShapeError(f"input_shape must be positive integers (C, H, W) or (N, C, H, W), got {input_shape!r}")
     N, *image = (int(n) for n in (shape if len(shape) == 4 else (1, *shape)))
@@ -126,7 +127,7 @@ def summarize(model: Module, input_shape: Sequence[int]) -> Summary:
         paths.setdefault(module, path)
 
     def note(module: Module, inputs: tuple[Any, ...], output: Any) -> None:
-        own = {id(p): p.size for p in module.parameters() if id(p) not in counted}
+        own = {id(p): p.numel() for p in module.parameters() if id(p) not in counted}
         counted.update(own)
         if isinstance(output, Tensor):
             shape = (N, *output.shape[1:]) if output.shape[:1] == (1,) else output.shape
@@ -150,7 +151,7 @@ def summarize(model: Module, input_shape: Sequence[int]) -> Summary:
             remove()
         for module, mode in modes.items():
             module.training = mode
-    parameters = sum(parameter.size for parameter in model.parameters())
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     return Summary(type(model).__name__, (N, *image), tuple(rows), parameters)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from minires.nn import init
 from minires.nn.containers import Identity
 from minires.nn.module import Module
 from minires.nn.parameter import Parameter
+from minires.options import integer, real
 from minires.random import next_draws
 
 
@@ -53,12 +53,16 @@ class Conv2d(Module):
         super().__init__()
         self.in_channels, self.out_channels = _size("in_channels", in_channels), _size("out_channels", out_channels)
         self.kernel_size, self.stride = pair(kernel_size, "kernel_size"), pair(stride, "stride")
-        self.padding, self.dilation, self.groups = pair(padding, "padding"), pair(dilation, "dilation"), groups
-        Geometry(self.kernel_size, self.stride, self.padding, self.dilation, groups)  # refuses an impossible one
-        if in_channels % groups or out_channels % groups:
+        self.padding, self.dilation, self.groups = (
+            pair(padding, "padding"),
+            pair(dilation, "dilation"),
+            _size("groups", groups),
+        )
+        Geometry(self.kernel_size, self.stride, self.padding, self.dilation)  # refuses an impossible one
+        if self.in_channels % self.groups or self.out_channels % self.groups:
             raise ShapeError(f"groups={groups} must divide the channels in ({in_channels}) and out ({out_channels})")
         rng = rng or next_draws("nn.init")
-        shape = (self.out_channels, self.in_channels // groups, *self.kernel_size)
+        shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
         fan_in = math.prod(shape[1:])
         self.weight = Parameter(init.in_filter_order(init.uniform_by_fan_in(shape, fan_in, rng)))
         self.bias = Parameter(init.uniform_by_fan_in((out_channels,), fan_in, rng)) if bias else None
@@ -138,8 +142,8 @@ class BatchNorm2d(Module):
         super().__init__()
         self.num_features = _size("num_features", num_features)
         self.eps, self.momentum = (
-            _number("eps", eps, least=0),
-            None if momentum is None else _number("momentum", momentum),
+            real(eps, "eps", least=0),
+            None if momentum is None else real(momentum, "momentum"),
         )
         self.affine, self.track_running_stats = affine, track_running_stats
         self.weight = Parameter(np.ones(num_features, np.float32)) if affine else None
@@ -162,9 +166,7 @@ class BatchNorm2d(Module):
         """What evaluation by the running statistics comes to: y = scale · x + shift, (C,) each, in float64."""
         with on_device_of(self.running_mean.array):
             mean, var = (t.array.astype(np.float64) for t in (self.running_mean, self.running_var))
-            scale = (1.0 if self.weight is None else self.weight.array) / (
-                var + _number("eps", self.eps, least=0)
-            ) ** 0.5
+            scale = (1.0 if self.weight is None else self.weight.array) / (var + real(self.eps, "eps", least=0)) ** 0.5
             return scale, (0.0 if self.bias is None else self.bias.array) - scale * mean
 
     def normalise(self, x: Tensor, shortcut: Tensor | None, relu: bool) -> Tensor:
@@ -189,8 +191,8 @@ class BatchNorm2d(Module):
             self.weight,
             self.bias,
             self.training or mean is None,
-            _number("momentum", momentum),
-            _number("eps", self.eps, least=0),
+            real(momentum, "momentum"),
+            real(self.eps, "eps", least=0),
             shortcut=shortcut,
             relu=relu,
         )
@@ -214,7 +216,7 @@ class Flatten(Module):
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
-        self.start_dim, self.end_dim = start_dim, end_dim
+        self.start_dim, self.end_dim = integer(start_dim, "start_dim"), integer(end_dim, "end_dim")
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, …) -> (N, product)."""
@@ -265,7 +267,7 @@ class CrossEntropyLoss(Module):
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """(N, K), (N,) -> a scalar."""
-        smoothing = _number("label_smoothing", self.label_smoothing)
+        smoothing = real(self.label_smoothing, "label_smoothing")
         return F.cross_entropy(logits, labels, self.reduction, smoothing, self.ignore_index)
 
 
@@ -284,9 +286,8 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
-        if not (isinstance(p, Real) and 0 <= float(p) <= 1):
-            raise ValueError(f"the probability of dropout must be between 0 and 1, got {p!r}")
-        self.p: float = float(p)
+        p = real(p, "the probability of dropout", 0, 1)
+        self.p = p
         self.inplace = inplace
 
     def forward(self, x: Tensor) -> Tensor:
@@ -300,13 +301,4 @@ class Dropout(Module):
 
 def _size(name: str, value: Any) -> int:
     """``value`` as a positive integer."""
-    if not hasattr(value, "__index__") or isinstance(value, bool) or value < 1:
-        raise ShapeError(f"{name} must be a positive integer, got {value!r}")
-    return int(value)
-
-
-def _number(name: str, value: Any, least: float = -math.inf) -> float:
-    """``value`` as a finite float from ``least`` on."""
-    if not (isinstance(value, Real) and math.isfinite(value) and float(value) >= least):
-        raise ValueError(f"{name} must be a finite number{'' if least else ' that is not negative'}, got {value!r}")
-    return float(value)
+    return integer(value, name, 1)

@@ -9,6 +9,7 @@ from minires.autograd.tensor import Tensor
 from minires.errors import ShapeError
 from minires.geometry import Geometry, pair
 from minires.nn.module import Module
+from minires.options import several
 
 
 class _Pool2d(Module):
@@ -26,8 +27,8 @@ class _Pool2d(Module):
 
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
         super().__init__()
-        self.kernel_size, self.padding = kernel_size, padding
-        self.stride = kernel_size if stride is None else stride
+        self.kernel_size, self.padding = _plain(kernel_size, "kernel_size"), _plain(padding, "padding")
+        self.stride = self.kernel_size if stride is None else _plain(stride, "stride")
         Geometry(self.kernel_size, self.stride, self.padding)  # to hear of an impossible one here
 
     def extra_repr(self) -> str:
@@ -61,10 +62,11 @@ class AdaptiveAvgPool2d(Module):
 
     def __init__(self, output_size: Any) -> None:
         super().__init__()
-        self.output_size = output_size
-        given = [1 if n is None else n for n in output_size] if isinstance(output_size, tuple | list) else output_size
+        own = [n is None for n in several(output_size) or ()]
+        given = _plain([1 if n is None else n for n in output_size] if any(own) else output_size, "output_size")
         if min(pair(given, "output_size")) < 1:
             raise ShapeError(f"output_size must be at least 1, got {output_size!r}")
+        self.output_size = tuple(None if o else n for o, n in zip(own, given, strict=True)) if any(own) else given
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, *output_size)."""
@@ -73,3 +75,9 @@ class AdaptiveAvgPool2d(Module):
     def extra_repr(self) -> str:
         """The grid."""
         return f"output_size={self.output_size}"
+
+
+def _plain(size: Any, name: str) -> Any:
+    """An integer, or a pair, of Python's numbers, whichever it is."""
+    vertical, horizontal = pair(size, name)
+    return vertical if several(size) is None else (vertical, horizontal)

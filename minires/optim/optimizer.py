@@ -11,7 +11,7 @@ import numpy as np
 
 from minires import kernels
 from minires.autograd.tensor import Tensor
-from minires.device import Array, asarray, copied, full_like, is_array, on_device_of
+from minires.device import Array, asarray, copied, full_like, is_array, on_device_of, thawed
 from minires.errors import CheckpointError
 from minires.optim.checks import check_kept, check_parameter, check_parameter_gradient
 from minires.optim.options import check_not_negative
@@ -73,6 +73,17 @@ class Optimizer:
             return f"{type(self).__name__}({groups[0]})"
         lines = "".join(f"  group {place}: {text}\n" for place, text in enumerate(groups))
         return f"{type(self).__name__}(\n{lines})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled and copied: arrays as tensors, which come back on their device in their memory order."""
+        state = {place: {k: Tensor(_copy(v)) if is_array(v) else v for k, v in kept.items()}
+                 for place, kept in self.state.items()}  # fmt: skip
+        return {**vars(self), "state": state}
+
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        vars(self).update(saved)
+        for kept in self.state.values():
+            kept.update({k: thawed(v._array) for k, v in kept.items() if isinstance(v, Tensor)})
 
     def add_param_group(self, param_group: Mapping[str, Any]) -> None:
         """Add a group after the others, such as layers that begin to learn later; schedules take it up.

@@ -20,11 +20,7 @@ from minires.blas import single_threaded_blas
 from minires.checkpoint import StrPath, leftovers, write_whole
 from minires.data import DataLoader, Dataset
 from minires.device import synchronize
-<<<<<<< HEAD
-from minires.errors import CheckpointError, SettingsError, install_command
-=======
-from minires.errors import CheckpointError, DataError, SettingsError
->>>>>>> folders
+from minires.errors import CheckpointError, DataError, SettingsError, install_command
 from minires.train import curve, sources
 from minires.train.evaluation import TEST, Evaluation, measure, right_answers, test_best
 from minires.train.finite import check_finite

@@ -75,27 +75,42 @@ class Value:
 
     def __init__(self, array=None, requires=False, made_by=None, twin=None, fixed=False):
         self.stored, self.requires, self.made_by, self.twin = array, requires, made_by, twin
-        self.memory, self.view = twin.memory if twin else Memory(), None
+        self.memory, self.seen, self.view = twin.memory if twin else Memory(), None, None
         self.fixed = fixed  # never written to: tensors that the test does not follow may share the memory
         self.keeps, self.grad, self.hooks = requires and made_by is None, None, []
 
     @property
     def array(self):
-        return self.twin.array if self.twin else self.view() if self.view else self.stored
+        return self.twin.array if self.twin else self.view(self.seen.array) if self.view else self.stored
 
     @property
     def shape(self):
         return self.array.shape
 
     def owner(self):
-        return self.twin.owner() if self.twin else self
+        """The value whose memory this one shows."""
+        shown = self.twin or self.seen
+        return shown.owner() if shown else self
+
+    def places(self):
+        """Where the elements are in the owner's memory."""
+        if self.twin:
+            return self.twin.places()
+        return self.view(self.seen.places()) if self.view else np.arange(self.stored.size).reshape(self.shape)
 
     def look_at(self, other, kind, options):
         """Be a view: the same function of ``other``, whatever is written there."""
-        self.memory, self.view = other.memory, lambda: compute(kind, (other.array,), options)[0]
+        self.memory, self.seen, self.view = other.memory, other, lambda a: compute(kind, (a,), options)[0]
+
+    def must_be_writable(self):
+        places = list(np.ravel(self.places()))
+        if self.made_by is not None or len(set(places)) < len(places):
+            raise Refused(GraphError)
 
     def write(self, array):
-        self.stored = array
+        owner = self.owner()
+        owner.stored = np.array(owner.stored)
+        owner.stored.flat[np.ravel(self.places()).astype(int)] = np.ravel(array)
         self.memory.writes += 1
 
     def must_require(self):

@@ -5,7 +5,7 @@ import io
 import tokenize
 from pathlib import Path
 
-from minires import autograd
+from minires import autograd, values
 
 LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
@@ -29,7 +29,7 @@ def test_lines_are_counted_without_docstrings_comments_and_blank_lines():
     assert lines_of_code(source) == {4, 6, 9, 10, 11}
 
 
-def test_the_engine_has_fewer_than_300_lines_of_code():
+def test_the_engine_with_the_values_of_a_tensor_has_fewer_than_600_lines_of_code():
     files = sorted(Path(autograd.__file__).parent.glob("*.py"))
     assert [file.name for file in files] == ["__init__.py", "backward.py", "op.py", "tensor.py"]
-    assert sum(len(lines_of_code(file.read_text(encoding="utf-8"))) for file in files) < 300
+    assert sum(len(lines_of_code(Path(file).read_text(encoding="utf-8"))) for file in [*files, values.__file__]) < 600

@@ -1,5 +1,6 @@
 """Random graphs, step by step, against the naive engine of conftest.py: values, gradients, errors, all with ==."""
 
+import operator
 import weakref
 
 import numpy as np
@@ -58,6 +59,7 @@ OPERATORS = {
     "multiply": lambda x, y: x * y,
     "matmul": lambda x, y: x @ y,
 }
+UPDATES = {"add": operator.iadd, "subtract": operator.isub, "multiply": operator.imul}
 shapes = st.sampled_from([(), (1,), (2,), (3,), (1, 2), (2, 1), (2, 2), (2, 3), (3, 2), (2, 1, 2)])
 small = st.integers(-3, 3)
 OPERATIONS = (
@@ -248,18 +250,69 @@ class RandomGraphs(RuleBasedStateMachine):
         tensor, value = self.draw(data, "a", lambda value: value.made_by is None)
         if data.draw(st.booleans(), label="through a twin"):
             tensor, value = tensor.detach(), self.naive.Value(twin=value)
-        owner = value.owner()
-        if owner.fixed:
+        if value.owner().fixed:
             return
         new = integers(data, value.shape)
 
         def naively():
-            if value.made_by is not None or owner.view is not None:
-                raise self.naive.Refused(GraphError)
-            return None, lambda: owner.write(new)
+            value.must_be_writable()
+            return None, lambda: value.write(new)
 
         self.attempt(naively, lambda: tensor.assign_(new.astype(float)))
         self.differentiate(data, retain=True, create=False)
+
+    @rule(data=st.data(), kind=st.sampled_from(["add", "subtract", "multiply"]), method=st.booleans())
+    def update(self, data, kind, method):
+        """``a += b``, or ``a.add_(b)``, which has no new tensor to give."""
+        self.operate(data)
+        (a, value), record = self.draw(data, "a", lambda value: value.made_by is None), self.modes[-1][1]
+        b, other = self.draw(data, "b", lambda other: fitting(kind, value)(other) and not other.requires)
+        if value.owner().fixed or not fitting(kind, value)(other):
+            return
+        recorded = record and other.requires
+        if not method and (value.made_by or (recorded and not value.requires)):
+            return self.apply(kind, UPDATES[kind], (a, value), (b, other))
+
+        def naively():
+            if (record and value.requires) or recorded:
+                raise self.naive.Refused(GraphError)
+            value.must_be_writable()
+            new = self.naive.compute(kind, (value.array, other.array), {})[0]
+            if new.shape != value.shape:
+                raise self.naive.Refused(ShapeError)
+            return None, lambda: value.write(new)
+
+        name = {"add": "add_", "subtract": "sub_", "multiply": "mul_"}[kind]
+        done = self.attempt(naively, lambda: getattr(a, name)(b) if method else UPDATES[kind](a, b))
+        assert not done or done[0] is a
+        self.differentiate(data, retain=True, create=False)
+
+    @rule(data=st.data())
+    def set_item(self, data):
+        """``a[index] = b``, with a number or a tensor."""
+        self.operate(data)
+        (a, value), record = self.draw(data, "a", lambda value: value.made_by is None), self.modes[-1][1]
+        slices = basic_indices(value.shape)
+        index = data.draw(slices | integer_array_indices(value.shape) if value.shape else slices, label="index")
+        shape = np.zeros(value.shape)[index].shape
+        b, other = self.draw(data, "b", lambda other: other.shape == shape and not other.requires)
+        if data.draw(st.booleans(), label="a number"):
+            b, other = 2, self.naive.constant(2)
+
+        def naively():
+            if record and (value.requires or other.requires):
+                raise self.naive.Refused(GraphError)
+            value.must_be_writable()
+            new = np.array(value.array)
+            try:
+                new[index] = other.array
+            except ValueError:
+                raise self.naive.Refused(ShapeError) from None
+            return None, lambda: value.write(new)
+
+        if not value.owner().fixed:
+            self.attempt(naively, lambda: a.__setitem__(index, b))
+            self.differentiate(data, retain=True, create=False)
 
     @rule(data=st.data())
     def retain_grad(self, data):

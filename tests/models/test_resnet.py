@@ -7,7 +7,7 @@ from minires.errors import ShapeError
 
 
 def count(model):
-    return sum(p.size for p in model.parameters())
+    return sum(p.numel() for p in model.parameters())
 
 
 # He et al. 2015 (CIFAR, option A) and the public ImageNet implementations.

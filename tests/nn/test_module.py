@@ -1,5 +1,6 @@
 import copy
 import pickle
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
@@ -259,9 +260,77 @@ def test_the_text_of_a_module_is_pytorchs_tree():
     assert repr(Own(nn.ReLU())) == "Own(\n  depth=1\n  (0): ReLU()\n)"
 
 
-def test_a_module_can_be_pickled_without_running_its_constructor():
-    net = pickle.loads(pickle.dumps(nn.Sequential(nn.ReLU(), nn.Flatten())))
-    assert [type(m) for m in net] == [nn.ReLU, nn.Flatten]
+def pickled(value):
+    return pickle.loads(pickle.dumps(value))
+
+
+@pytest.mark.parametrize("copied", [pickled, copy.deepcopy])
+def test_a_copy_of_a_model_is_the_same_and_trains_alone(copied):
+    net = mr.models.CifarResNet(8)
+    net.fc.bias.requires_grad_(False)
+    net.layer1.eval()
+    twin, x = copied(net), mr.tensor(np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32))
+    before = {name: t.numpy().copy() for name, t in net.state_dict().items()}
+    assert list(before) == list(twin.state_dict())
+    for (_, one), (_, other) in zip(net.named_parameters(), twin.named_parameters(), strict=True):
+        assert type(other) is nn.Parameter
+        assert (one.requires_grad, one.array.strides) == (other.requires_grad, other.array.strides)
+    assert [m.training for m in net.modules()] == [m.training for m in twin.modules()]
+    twin(x).sum().backward()
+    with mr.no_grad():
+        for p in twin.parameters():
+            p -= p if p.grad is None else p.grad
+    assert all(np.array_equal(t.numpy(), before[name]) for name, t in net.state_dict().items())
+    assert all(p.grad is None for p in net.parameters())
+    assert any(not np.array_equal(t.numpy(), before[name]) for name, t in twin.state_dict().items())
+
+
+@pytest.mark.parametrize("copied", [pickled, copy.deepcopy])
+def test_a_copy_shares_inside_what_the_model_shares(copied):
+    net = Net()
+    net.tied = nn.Linear(2, 3)
+    net.tied.weight, net.again = net.fc.weight, net.body
+    net.missing = None
+    net.register_buffer("none", None)
+    twin = copied(net)
+    assert twin.tied.weight is twin.fc.weight
+    assert twin.again is twin.body
+    assert twin.tied.weight is not net.fc.weight
+    assert (twin.missing, twin.none) == (None, None)
+    assert len(list(twin.parameters())) == len(list(net.parameters()))
+    twin.extra = nn.Linear(1, 1)  # it goes on as a module does
+    twin.none = mr.zeros(1)
+    assert "none" in dict(twin.named_buffers())
+
+
+def note(module, inputs, output):
+    return output * 2.0
+
+
+@pytest.mark.parametrize("copied", [pickled, copy.deepcopy])
+def test_a_copy_has_the_forward_hooks_and_no_hooks_of_gradients(copied):
+    net = nn.Sequential(nn.Linear(1, 1))
+    handle = net[0].register_forward_hook(note)
+    net[0].weight.register_hook(lambda gradient: gradient * 100.0)
+    twin, x = copied(net), mr.ones(1, 1)
+    handle.remove()
+    assert twin(x).item() == 2 * net(x).item()
+    twin(x).sum().backward()
+    assert twin[0].weight.grad.item() == 2.0
+
+
+def test_a_model_that_holds_a_computed_tensor_says_that_it_cannot_be_copied():
+    net = Net()
+    net.kept = net.fc.weight * 2.0
+    for copied in (pickled, copy.deepcopy):
+        with pytest.raises(GraphError, match=r"only a leaf can be .* x\.detach\(\)"):
+            copied(net)
+
+
+def test_a_model_goes_to_another_process():
+    net = mr.models.CifarResNet(8)
+    there = ForkingPickler.loads(ForkingPickler.dumps(net))
+    assert all(np.array_equal(p.numpy(), q.numpy()) for p, q in zip(net.parameters(), there.parameters(), strict=True))
 
 
 def test_parameters_may_be_a_modules_own_and_have_a_prefix():

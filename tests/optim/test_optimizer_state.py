@@ -2,6 +2,7 @@
 
 import copy
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -137,3 +138,40 @@ def test_counts_that_are_loaded_are_pythons_integers():
     optimizer.load_state_dict(saved)
     optimizer.step()
     assert optimizer.state[0]["step"] == 256
+
+
+KINDS = [
+    lambda params: optim.SGD(params, 0.1, momentum=0.9),
+    lambda params: optim.Adam([{"params": params[:1], "lr": 0.2}, {"params": params[1:]}]),
+]
+
+
+@pytest.mark.parametrize("copied", [lambda value: pickle.loads(pickle.dumps(value)), copy.deepcopy])
+@pytest.mark.parametrize("make", KINDS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_a_copy_of_an_optimizer_goes_on_with_the_parameters_that_were_copied_with_it(copied, make, dtype):
+    def step(params, optimizer, schedule):
+        for p in params:
+            p.grad = mr.tensor(np.full(p.shape, 0.5, dtype))
+        optimizer.step()
+        schedule.step()
+
+    params = [
+        mr.tensor(np.ones((2, 3), dtype, order="F"), requires_grad=True),
+        mr.tensor(np.ones(2, dtype), requires_grad=True),
+    ]
+    optimizer = make(params)
+    mine = params, optimizer, optim.StepLR(optimizer, 2)
+    step(*mine)
+    twins = copied(mine)
+    before = [p.numpy().copy() for p in params]
+    for _ in range(3):
+        step(*twins)
+    assert all(np.array_equal(p.numpy(), q) for p, q in zip(params, before, strict=True))
+    for _ in range(3):
+        step(*mine)
+    assert all(np.array_equal(p.numpy(), q.numpy()) for p, q in zip(params, twins[0], strict=True))
+    assert twins[1].param_groups[0]["lr"] == optimizer.param_groups[0]["lr"]
+    for place, kept in optimizer.state.items():
+        twin = twins[1].state[place]
+        assert [getattr(v, "strides", v) for v in kept.values()] == [getattr(v, "strides", v) for v in twin.values()]

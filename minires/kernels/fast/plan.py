@@ -58,7 +58,7 @@ def set_winograd(enabled: bool) -> None:
     ------
     TypeError : if ``enabled`` is not a bool.
     """
-    if not isinstance(enabled, bool):
+    if not isinstance(enabled, bool | np.bool_):
         raise TypeError(f"set_winograd takes True or False, got {enabled!r}")
     _unwanted.discard(conv_winograd) if enabled else _unwanted.add(conv_winograd)
     plan.cache_clear()
