@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import index
 from typing import Any, NamedTuple
 
 from minires.errors import ShapeError
@@ -26,9 +27,11 @@ def pair(value: Any, name: str) -> tuple[int, int]:
     ShapeError : if it is neither an integer nor a pair of integers.
     """
     items = tuple(value) if isinstance(value, tuple | list) else (value, value)
-    if len(items) != 2 or not all(hasattr(item, "__index__") and not isinstance(item, bool) for item in items):
-        raise ShapeError(f"{name} must be an integer or a pair of integers, got {value!r}")
-    return int(items[0]), int(items[1])
+    try:
+        first, second = (index(item) for item in items if not isinstance(item, bool))
+    except (TypeError, ValueError) as error:  # no integer; not two of them
+        raise ShapeError(f"{name} must be an integer or a pair of integers, got {value!r}") from error
+    return first, second
 
 
 class Tap(NamedTuple):

@@ -17,7 +17,7 @@ from minires.geometry import Geometry, pair
 from minires.nn import init
 from minires.nn.containers import Identity
 from minires.nn.module import Module
-from minires.nn.parameter import Parameter
+from minires.nn.parameter import Parameter, input_of
 from minires.random import next_draws
 
 
@@ -65,7 +65,7 @@ class Conv2d(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, K, P, Q)."""
-        return self.convolve(x, None, relu=False)
+        return self.convolve(input_of(self, x), None, relu=False)
 
     def convolve(
         self, x: Tensor, shortcut: Tensor | None, relu: bool, affine: tuple[Array, Array] | None = None
@@ -103,7 +103,7 @@ class ReLU(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape."""
-        return F.relu(x)
+        return F.relu(input_of(self, x))
 
 
 class BatchNorm2d(Module):
@@ -151,7 +151,7 @@ class BatchNorm2d(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
-        return self.normalise(x, None, relu=False)
+        return self.normalise(input_of(self, x), None, relu=False)
 
     @property
     def goes_by_running_stats(self) -> bool:
@@ -218,7 +218,7 @@ class Flatten(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, …) -> (N, product)."""
-        return x.flatten(self.start_dim, self.end_dim)
+        return input_of(self, x).flatten(self.start_dim, self.end_dim)
 
     def extra_repr(self) -> str:
         """The axes."""
@@ -249,7 +249,7 @@ class Linear(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, C) -> (…, K)."""
-        return F.linear(x, self.weight, self.bias)
+        return F.linear(input_of(self, x), self.weight, self.bias)
 
     def extra_repr(self) -> str:
         """The sizes."""
@@ -266,7 +266,7 @@ class CrossEntropyLoss(Module):
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """(N, K), (N,) -> a scalar."""
         smoothing = _number("label_smoothing", self.label_smoothing)
-        return F.cross_entropy(logits, labels, self.reduction, smoothing, self.ignore_index)
+        return F.cross_entropy(input_of(self, logits), labels, self.reduction, smoothing, self.ignore_index)
 
 
 class Dropout(Module):
@@ -291,7 +291,7 @@ class Dropout(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape."""
-        return F.dropout(x, self.p, self.training)
+        return F.dropout(input_of(self, x), self.p, self.training)
 
     def extra_repr(self) -> str:
         """The probability."""
