@@ -57,12 +57,15 @@ def fold_batch_norm(model: Module, example: Tensor | None = None) -> Module:
     Raises
     ------
     ShapeError : if no usual image size fits the model: pass an example.
+    TypeError : if ``model`` is not a module.
 
     Warns
     -----
     UserWarning : if the folded network gives something else on an image of noise, because a layer's parameters are
         read elsewhere, too; nothing is folded then.
     """
+    if not isinstance(model, Module):
+        raise TypeError(f"fold_batch_norm takes a module, not a {type(model).__name__}")
     folded = _copy(model).eval()
     first = next((module for module in folded.modules() if type(module) is Conv2d), None)
     if first is None:

@@ -16,7 +16,7 @@ from minires.geometry import Geometry, pair
 from minires.nn import init
 from minires.nn.containers import Identity
 from minires.nn.module import Module
-from minires.nn.parameter import Parameter
+from minires.nn.parameter import Parameter, input_of
 from minires.options import integer, real
 from minires.random import next_draws
 
@@ -69,7 +69,7 @@ class Conv2d(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, K, P, Q)."""
-        return self.convolve(x, None, relu=False)
+        return self.convolve(input_of(self, x), None, relu=False)
 
     def convolve(
         self, x: Tensor, shortcut: Tensor | None, relu: bool, affine: tuple[Array, Array] | None = None
@@ -107,7 +107,7 @@ class ReLU(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape."""
-        return F.relu(x)
+        return F.relu(input_of(self, x))
 
 
 class BatchNorm2d(Module):
@@ -155,7 +155,7 @@ class BatchNorm2d(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
-        return self.normalise(x, None, relu=False)
+        return self.normalise(input_of(self, x), None, relu=False)
 
     @property
     def goes_by_running_stats(self) -> bool:
@@ -220,7 +220,7 @@ class Flatten(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, …) -> (N, product)."""
-        return x.flatten(self.start_dim, self.end_dim)
+        return input_of(self, x).flatten(self.start_dim, self.end_dim)
 
     def extra_repr(self) -> str:
         """The axes."""
@@ -251,7 +251,7 @@ class Linear(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, C) -> (…, K)."""
-        return F.linear(x, self.weight, self.bias)
+        return F.linear(input_of(self, x), self.weight, self.bias)
 
     def extra_repr(self) -> str:
         """The sizes."""
@@ -268,7 +268,7 @@ class CrossEntropyLoss(Module):
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """(N, K), (N,) -> a scalar."""
         smoothing = real(self.label_smoothing, "label_smoothing")
-        return F.cross_entropy(logits, labels, self.reduction, smoothing, self.ignore_index)
+        return F.cross_entropy(input_of(self, logits), labels, self.reduction, smoothing, self.ignore_index)
 
 
 class Dropout(Module):
@@ -292,7 +292,7 @@ class Dropout(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape."""
-        return F.dropout(x, self.p, self.training)
+        return F.dropout(input_of(self, x), self.p, self.training)
 
     def extra_repr(self) -> str:
         """The probability."""

@@ -62,7 +62,13 @@ class Module:
         Returns
         -------
         handle : ``handle.remove()`` takes the hook away
+
+        Raises
+        ------
+        TypeError : if ``hook`` cannot be called.
         """
+        if not callable(hook):
+            raise TypeError(f"a hook is a function of (module, inputs, output), not a {type(hook).__name__}")
         return Hook(self._hooks, hook)
 
     @property

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from minires.autograd.tensor import Tensor
 from minires.device import Array, wide_dtype
+from minires.errors import DtypeError
 from minires.functional.creation import tensor
 
 T = TypeVar("T")
@@ -24,7 +25,12 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Tensor | Array, requires_grad: bool = True) -> None:
-        super().__init__(tensor(data)._array)
+        values = tensor(data)
+        if requires_grad and values.dtype.kind not in "fc":
+            raise DtypeError(
+                f"only floating-point tensors have gradients, not {values.dtype}: convert the data, .astype('float32')"
+            )
+        super().__init__(values._array)
         self.requires_grad_(requires_grad)
 
 
@@ -60,3 +66,16 @@ def converted(value: Tensor, device: str | None, dtype: Any, wide: bool) -> Tens
     if made._node is not None and value._node is not None:
         made._node.hooks = value._node.hooks
     return made
+
+
+def input_of(layer: object, x: Any) -> Tensor:
+    """Return ``x``, the input of a layer, if it is a tensor.
+
+    Raises
+    ------
+    TypeError : if it is not.
+    """
+    if not isinstance(x, Tensor):
+        made = ": make one with mr.tensor(x)" if hasattr(x, "__array__") or isinstance(x, list) else ""
+        raise TypeError(f"{type(layer).__name__} takes a tensor, not a {type(x).__name__}{made}")
+    return x

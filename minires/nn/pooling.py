@@ -9,6 +9,7 @@ from minires.autograd.tensor import Tensor
 from minires.errors import ShapeError
 from minires.geometry import Geometry, pair
 from minires.nn.module import Module
+from minires.nn.parameter import input_of
 from minires.options import several
 
 
@@ -41,7 +42,7 @@ class MaxPool2d(_Pool2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, P, Q)."""
-        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
+        return F.max_pool2d(input_of(self, x), self.kernel_size, self.stride, self.padding)
 
 
 class AvgPool2d(_Pool2d):
@@ -49,7 +50,7 @@ class AvgPool2d(_Pool2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, P, Q)."""
-        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding)
+        return F.avg_pool2d(input_of(self, x), self.kernel_size, self.stride, self.padding)
 
 
 class AdaptiveAvgPool2d(Module):
@@ -70,7 +71,7 @@ class AdaptiveAvgPool2d(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, *output_size)."""
-        return F.adaptive_avg_pool2d(x, self.output_size)
+        return F.adaptive_avg_pool2d(input_of(self, x), self.output_size)
 
     def extra_repr(self) -> str:
         """The grid."""

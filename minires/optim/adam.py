@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from minires import kernels
 from minires.device import Array, full_like
@@ -36,6 +38,7 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0,
     ) -> None:
+        betas = tuple(betas.tolist()) if isinstance(betas, np.ndarray) else betas
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
     def check_options(self, group: Mapping[str, Any]) -> None:
@@ -43,7 +46,7 @@ class Adam(Optimizer):
         super().check_options(group)
         check_not_negative("eps", group["eps"])
         betas = group["betas"]
-        if not (isinstance(betas, Sequence) and len(betas) == 2):
+        if not (isinstance(betas, list | tuple | np.ndarray) and len(betas) == 2):
             raise ValueError(f"betas must be two numbers in [0, 1), got {betas!r}")
         for place, beta in enumerate(betas):
             check_number(f"betas[{place}]", beta, lambda number: 0 <= number < 1, "a number in [0, 1)")

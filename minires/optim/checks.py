@@ -11,6 +11,7 @@ from minires import kernels
 from minires.autograd.tensor import Tensor
 from minires.device import Array, device_of, is_array, wide_dtype
 from minires.errors import CheckpointError, DeviceError, DtypeError, GraphError, ShapeError
+from minires.nn.state import as_array
 
 
 def check_parameter(parameter: Any, where: str) -> None:
@@ -49,19 +50,25 @@ def check_parameter_gradient(gradient: Any, parameter: Tensor, where: str) -> No
     kernels.choose(g)  # raises DeviceError where `using` asks for a set that cannot compute this
 
 
-def check_kept(name: str, value: Any, parameter: Tensor | None, place: int) -> None:
-    """Make sure that a saved array is like its ``parameter``, on any device; without one, that a saved count is one."""
-    if parameter is None:
-        if not (isinstance(value, Integral) and int(value) >= 0):
-            raise CheckpointError(f"the saved {name} of parameter {place} must be an integer from 0 on, got {value!r}")
-        return
-    like = parameter.array
-    if not (is_array(value) and (value.shape, value.dtype) == (like.shape, wide_dtype(like.dtype))):
-        found = _look(value) if is_array(value) else f"a {type(value).__name__}"
+def check_count(name: str, value: Any, place: int) -> int:
+    """Return a saved count as an integer, if it is one: a number, or an array of one."""
+    array = as_array(value)
+    count = value if array is None or array.shape not in ((), (1,)) else array.item()
+    if not (isinstance(count, Integral) and int(count) >= 0):
+        raise CheckpointError(f"the saved {name} of parameter {place} must be an integer from 0 on, got {value!r}")
+    return int(count)
+
+
+def check_kept(name: str, value: Any, parameter: Tensor, place: int) -> Array:
+    """Return a saved tensor as an array, if it is like its ``parameter``, on any device."""
+    like, array = parameter.array, as_array(value)
+    if array is None or (array.shape, array.dtype) != (like.shape, wide_dtype(like.dtype)):
+        found = f"a {type(value).__name__}" if array is None else _look(array)
         wanted = f" and needs {wide_dtype(like.dtype)}" if like.dtype == np.float16 else ""
         raise CheckpointError(
             f"the saved {name} of parameter {place} is {found}, but the parameter is {_look(like)}{wanted}"
         )
+    return array
 
 
 def _look(array: Array) -> str:

@@ -71,11 +71,12 @@ class LossScaler:
         growth_interval: int = 2000,
     ) -> None:
         self._progress: dict[Optimizer, _Progress] = {}
+        _check_scale("init_scale", init_scale)
         self._take(init_scale, growth_factor, backoff_factor, growth_interval, 0)
 
     def _take(self, scale: Any, growth_factor: Any, backoff_factor: Any, growth_interval: Any, tracker: Any) -> None:
         """Set everything, unless something is out of range."""
-        _check_scale("init_scale", scale)
+        _check_scale("scale", scale)
         check_number("growth_factor", growth_factor, lambda x: 1 < x < math.inf, "a finite number above 1")
         check_number("backoff_factor", backoff_factor, lambda x: 0 < x < 1, "a number between 0 and 1")
         check_integer("growth_interval", growth_interval)
@@ -117,6 +118,7 @@ class LossScaler:
         RuntimeError : if they are unscaled already, or the optimizer has stepped since the last `update`.
         ValueError : if no parameter has a gradient.
         """
+        _check_optimizer("unscale_", optimizer)
         progress = self._progress.get(optimizer)
         if progress is not None:
             done = "has stepped" if progress.stepped else "has unscaled gradients"
@@ -153,6 +155,7 @@ class LossScaler:
         RuntimeError : if the optimizer has stepped since the last `update`.
         ValueError : if no parameter has a gradient.
         """
+        _check_optimizer("step", optimizer)
         if optimizer not in self._progress:
             self.unscale_(optimizer)
         progress = self._progress[optimizer]
@@ -211,6 +214,11 @@ class LossScaler:
 def _check_scale(name: str, scale: Any) -> None:
     wanted = "a number from 2**-126 to 2**126, so that float32 holds it and its inverse"
     check_number(name, scale, lambda x: _LEAST <= x <= _MOST, wanted)
+
+
+def _check_optimizer(caller: str, optimizer: Any) -> None:
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"{caller} needs an optimizer, not a {type(optimizer).__name__}")
 
 
 def _name(optimizer: Optimizer) -> str:

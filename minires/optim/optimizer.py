@@ -13,7 +13,7 @@ from minires import kernels
 from minires.autograd.tensor import Tensor
 from minires.device import Array, asarray, copied, full_like, is_array, on_device_of, thawed
 from minires.errors import CheckpointError
-from minires.optim.checks import check_kept, check_parameter, check_parameter_gradient
+from minires.optim.checks import check_count, check_kept, check_parameter, check_parameter_gradient
 from minires.optim.options import check_not_negative
 
 # Parameters, or dictionaries of parameters (under "params") and options.
@@ -147,7 +147,9 @@ class Optimizer:
             float16 parameter may also be in float32.
         ValueError : if an option was set to a value out of range, or the memory of a parameter is read-only.
         """
-        for group in self.param_groups:
+        for place, group in enumerate(self.param_groups):
+            if lost := sorted(set(self.defaults) - set(group)):
+                raise ValueError(f"group {place} has no {lost} any more; set them again")
             self.check_options(group)
         every = list(self._every())
         for where, parameter, _ in every:
@@ -242,7 +244,10 @@ class Optimizer:
             expected = set(mine) - {"params"}
             if set(group) != expected:
                 found = sorted(map(str, group))
-                raise CheckpointError(f"saved group {place} has the options {found}, but here are {sorted(expected)}")
+                raise CheckpointError(
+                    f"saved group {place} has the options {found}, but here are {sorted(expected)}: "
+                    f"it was not saved by {type(self).__name__}"
+                )
             try:
                 self.check_options(group)
             except ValueError as error:
@@ -271,11 +276,10 @@ class Optimizer:
             fitting[place] = {}
             for name, value in kept.items():
                 if name in self.counts:
-                    check_kept(name, value, None, place)
-                    fitting[place][name] = int(value)
+                    fitting[place][name] = check_count(name, value, place)
                 elif name != "master" or parameter.dtype == np.float16:
-                    check_kept(name, value, parameter, place)
-                    fitting[place][name] = copied(asarray(value, parameter.device))
+                    array = check_kept(name, value, parameter, place)
+                    fitting[place][name] = copied(asarray(array, parameter.device))
         return fitting
 
 
@@ -294,6 +298,13 @@ def _group_text(group: Mapping[str, Any]) -> str:
 
 
 def _listed(params: Any, name: str) -> list[Any]:
-    if is_array(params) or isinstance(params, set | frozenset) or not isinstance(params, Iterable):
-        raise TypeError(f"{name} must be a list of tensors, such as model.parameters(), not a {type(params).__name__}")
+    if isinstance(params, Mapping):
+        raise TypeError(
+            f"{name} is a dictionary with {list(params)[:3]}; give its values, or a list of groups, "
+            '[{"params": model.parameters(), "lr": 0.1}, …]'
+        )
+    if is_array(params) or isinstance(params, set | frozenset | str) or not isinstance(params, Iterable):
+        advice = ": call it" if callable(getattr(params, "__func__", None)) else ""
+        found = type(params).__name__
+        raise TypeError(f"{name} must be a list of tensors, such as model.parameters(), not a {found}{advice}")
     return list(params)

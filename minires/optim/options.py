@@ -19,7 +19,8 @@ def check_number(name: str, value: Any, fits: Callable[[float], bool], wanted: s
     with contextlib.suppress(OverflowError):  # of an integer that no float holds
         if isinstance(value, Real) and fits(float(value)):
             return
-    raise ValueError(f"{name} must be {wanted}, got {value!r}")
+    advice = "; take its .item()" if hasattr(value, "item") and not isinstance(value, Real) else ""
+    raise ValueError(f"{name} must be {wanted}, got {value!r}{advice}")
 
 
 def check_not_negative(name: str, value: Any) -> None:

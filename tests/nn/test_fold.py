@@ -360,6 +360,11 @@ def test_a_model_without_such_a_pair_is_copied():
     assert not folded.training
 
 
+def test_only_modules_are_folded():
+    with pytest.raises(TypeError, match="fold_batch_norm takes a module, not a str"):
+        fold_batch_norm("resnet18")
+
+
 def test_an_unusual_image_size_needs_an_example():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2 * 9 * 5, 3))
     randomise(model.to(dtype=np.float64))

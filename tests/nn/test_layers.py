@@ -353,3 +353,24 @@ def test_in_evaluation_a_convolution_takes_its_batch_norm_along():
         recorded = nn.conv_norm_relu(conv, norm, relu, x)
         recorded.sum().backward()
         assert norm.weight.grad is not None
+
+
+LAYERS = {
+    "Conv2d": lambda: nn.Conv2d(3, 2, 1),
+    "BatchNorm2d": lambda: nn.BatchNorm2d(3),
+    "ReLU": nn.ReLU,
+    "Linear": lambda: nn.Linear(3, 3),
+    "Flatten": nn.Flatten,
+    "Dropout": nn.Dropout,
+    "MaxPool2d": lambda: nn.MaxPool2d(1),
+    "AvgPool2d": lambda: nn.AvgPool2d(1),
+    "AdaptiveAvgPool2d": lambda: nn.AdaptiveAvgPool2d(1),
+    "CrossEntropyLoss": lambda: lambda x: nn.CrossEntropyLoss()(x, mr.tensor(np.array([0]))),
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_what_is_no_tensor_is_refused_by_the_layers_name(layer):
+    for x, advice in ((np.zeros((1, 3, 3, 3)), r": make one with mr\.tensor\(x\)"), ([1.0], ": make one"), (None, "$")):
+        with pytest.raises(TypeError, match=f"^{layer} takes a tensor, not a {type(x).__name__}{advice}"):
+            LAYERS[layer]()(x)

@@ -64,6 +64,11 @@ def test_forward_hooks_see_and_may_replace_outputs():
     assert not net.fc.hooked
 
 
+def test_a_hook_that_cannot_be_called_is_refused():
+    with pytest.raises(TypeError, match=r"a hook is a function of \(module, inputs, output\), not a int"):
+        nn.ReLU().register_forward_hook(3)
+
+
 def test_a_deep_copy_of_a_module_shares_nothing_with_it():
     net = Net()
     twin = copy.deepcopy(net)

@@ -28,6 +28,7 @@ def test_an_adaptive_layer_takes_pairs_and_the_images_own_size():
         (lambda: nn.MaxPool2d(2, stride=0), r"stride must be at least 1, got \(0, 0\)"),
         (lambda: nn.MaxPool2d(2, padding=-1), r"padding must be at least 0, got \(-1, -1\)"),
         (lambda: nn.AvgPool2d(2.0), r"kernel_size must be an integer or a pair of integers, got 2\.0"),
+        (lambda: nn.MaxPool2d((2, 2, 2)), "kernel_size must be an integer or a pair of integers"),
         (lambda: nn.AdaptiveAvgPool2d(0), "output_size must be at least 1, got 0"),
         (lambda: nn.AdaptiveAvgPool2d((None, -1)), r"output_size must be at least 1, got \(None, -1\)"),
         (lambda: nn.AdaptiveAvgPool2d("1"), "output_size must be an integer or a pair of integers, got '1'"),

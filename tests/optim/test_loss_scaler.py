@@ -173,7 +173,7 @@ def test_impossible_options_are_named(options, text):
     names = {"init_scale": "scale"}
     saved = {**optim.LossScaler().state_dict(), **{names.get(name, name): value for name, value in options.items()}}
     scaler = optim.LossScaler(4)
-    with pytest.raises(CheckpointError, match=f"does not fit: {text}"):
+    with pytest.raises(CheckpointError, match=f"does not fit: {text.replace('init_scale', 'scale')}"):
         scaler.load_state_dict(saved)
     assert scaler.state_dict() == optim.LossScaler(4).state_dict()
 
@@ -234,3 +234,9 @@ def test_a_scale_can_be_set():
         with pytest.raises(ValueError, match=f"new_scale {RANGE}, got {re.escape(str(value))}"):
             scaler.update(value)
     assert scaler.get_scale() == 4
+
+
+@pytest.mark.parametrize("act", [lambda s: s.step(3), lambda s: s.unscale_(nn.Linear(1, 1))])
+def test_what_is_no_optimizer_is_refused(act):
+    with pytest.raises(TypeError, match=r"(step|unscale_) needs an optimizer, not a (int|Linear)"):
+        act(optim.LossScaler())

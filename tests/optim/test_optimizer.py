@@ -44,6 +44,9 @@ def test_a_group_may_hold_a_single_parameter_outside_a_list():
     ("params", "error", "text"),
     [
         (lambda p: np.zeros(2), TypeError, r"params must be a list of tensors.*not a ndarray"),
+        (lambda p: {"w": p}, TypeError, r"params is a dictionary with \['w'\]; give its values, or a list of groups"),
+        (lambda p: "w", TypeError, "params must be a list of tensors.*not a str"),
+        (lambda p: nn.Linear(2, 2).parameters, TypeError, "params must be a list of tensors.*not a method: call it"),
         (lambda p: {p}, TypeError, "params must be a list of tensors.*not a set"),
         (lambda p: nn.Linear(2, 2), TypeError, r"such as model\.parameters\(\), not a Linear"),
         (lambda p: nn.Sequential(nn.Linear(2, 2)), TypeError, "parameter 0 of group 0 is a Linear, not a tensor"),
@@ -193,6 +196,35 @@ def test_an_option_set_out_of_range_stops_the_step_before_it_begins():
     with pytest.raises(ValueError, match="lr must be a finite number that is not negative, got None"):
         optimizer.step()
     assert a.item() == 1.0
+
+
+def test_an_option_that_was_taken_away_stops_the_step_before_it_begins():
+    p = with_gradient(1.0)
+    optimizer = optim.SGD([p], lr=0.1)
+    del optimizer.param_groups[0]["lr"]
+    with pytest.raises(ValueError, match=r"group 0 has no \['lr'\] any more; set them again"):
+        optimizer.step()
+    assert p.item() == 1.0
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_numpy_numbers_are_options_and_make_the_same_steps(dtype):
+    found = []
+    for number, pair in ((float, tuple), (np.float32, np.array), (np.float64, list)):
+        p, q = (with_gradient(1.0, 2.0, dtype=dtype) for _ in range(2))
+        a = optim.SGD([p], number(0.25), number(0.5), weight_decay=number(0.125))
+        b = optim.Adam([q], number(0.25), pair([0.5, 0.75]), number(0.125), number(0.125))
+        for optimizer in (a, b, a, b):
+            optimizer.step()
+        assert (p.dtype, q.dtype) == (dtype, dtype)
+        found.append((p.numpy().tolist(), q.numpy().tolist(), b.param_groups[0]["betas"][0]))
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize(("lr", "shown"), [(np.array([0.1]), "array"), (mr.tensor(0.1), "tensor")])
+def test_a_rate_in_an_array_is_told_how_to_be_a_number(lr, shown):
+    with pytest.raises(ValueError, match=rf"lr must be a finite number .*, got {shown}\(.*\); take its \.item\(\)"):
+        optim.SGD([parameter(1.0)], lr)
 
 
 def test_a_twin_that_shares_the_memory_of_a_parameter_is_refused():
