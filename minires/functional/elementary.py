@@ -133,7 +133,6 @@ def clip(a: Tensor, min: float | None = None, max: float | None = None) -> Tenso
     """
     if min is None and max is None:
         raise ValueError("clip needs min, max or both")
-    low, high = (
-        None if limit is None else number(limit, f"clip's {name}") for limit, name in ((min, "min"), (max, "max"))
-    )
+    low = None if min is None else number(min, "min of clip")
+    high = None if max is None else number(max, "max of clip")
     return Clip.apply(a, low=low, high=high)  # type: ignore[no-any-return]

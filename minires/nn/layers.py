@@ -53,11 +53,8 @@ class Conv2d(Module):
         super().__init__()
         self.in_channels, self.out_channels = _size("in_channels", in_channels), _size("out_channels", out_channels)
         self.kernel_size, self.stride = pair(kernel_size, "kernel_size"), pair(stride, "stride")
-        self.padding, self.dilation, self.groups = (
-            pair(padding, "padding"),
-            pair(dilation, "dilation"),
-            _size("groups", groups),
-        )
+        self.padding, self.dilation = pair(padding, "padding"), pair(dilation, "dilation")
+        self.groups = _size("groups", groups)
         Geometry(self.kernel_size, self.stride, self.padding, self.dilation)  # refuses an impossible one
         if self.in_channels % self.groups or self.out_channels % self.groups:
             raise ShapeError(f"groups={groups} must divide the channels in ({in_channels}) and out ({out_channels})")
