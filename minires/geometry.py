@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from operator import index
 from typing import Any, NamedTuple
 
 from minires.errors import ShapeError
