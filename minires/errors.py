@@ -6,9 +6,28 @@ Each class is also the built-in error that a NumPy user would expect in its plac
 goes on working.
 """
 
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 class MiniresError(Exception):
-    """Base class of all errors raised by minires."""
+    """Base class of all errors raised by minires.
+
+    A text writes the name of a setting in backticks. ``str`` shows it as Python writes it, batch_size, and the command
+    as its option, --batch-size: `naming`.
+    """
+
+    def __str__(self) -> str:
+        return self.naming(lambda setting: setting)
+
+    def naming(self, shown: Callable[[str], str]) -> str:
+        """Return the text with each name in backticks replaced by what ``shown`` makes of it."""
+        return re.sub(r"`([a-z_]+)`", lambda name: shown(name[1]), super().__str__())
 
 
 class ShapeError(MiniresError, ValueError):

@@ -1,3 +1,5 @@
+import json
+import os
 import re
 import sys
 from dataclasses import replace
@@ -7,10 +9,12 @@ import pytest
 from interruptions import call_at, interrupt
 
 import minires as mr
-from minires import random
-from minires.checkpoint import load, save
+from minires import functional, kernels, random
+from minires.checkpoint import load, load_metadata, save
 from minires.errors import CheckpointError, DataError, DeviceError, SettingsError, TrainingError
-from minires.train import Interrupted, loop, train
+from minires.optim import SGD, OneCycleLR
+from minires.train import Interrupted, evaluate, loop, train
+from minires.train.directory import claimed
 
 BATCHES = 3 + 2  # of an epoch: to train, then to test
 
@@ -162,10 +166,12 @@ def test_other_recipes_go_on_bit_for_bit(settings, outcome, monkeypatch, tmp_pat
 def test_a_directory_that_holds_something_is_refused(settings):
     settings.directory.mkdir()
     (settings.directory / "thesis.txt").write_text("years of work")
-    with pytest.raises(SettingsError, match=r"run exists and is not empty; resume the run in it \(--resume\)"):
+    with pytest.raises(
+        SettingsError, match=r"run exists and is not empty; it holds no run to resume, or choose another"
+    ):
         train(settings)
     assert [path.name for path in settings.directory.iterdir()] == ["thesis.txt"]
-    with pytest.raises(SettingsError, match="exists and is not empty"):
+    with pytest.raises(SettingsError, match=r"thesis\.txt is a file; choose a directory \(out\)"):
         train(replace(settings, out=settings.directory / "thesis.txt"))
 
 
@@ -196,7 +202,7 @@ def test_resuming_a_foreign_checkpoint_is_an_error(settings, tmp_path):
 def test_resuming_with_a_contradictory_setting_changes_nothing(whole, outcome):
     settings, _ = whole
     before = outcome(settings.directory)
-    with pytest.raises(SettingsError, match=r"cannot resume with lr 0\.1: the run was begun with 0\.05"):
+    with pytest.raises(SettingsError, match=r"cannot resume with lr 0\.1 \(the run has 0\.05\); leave it out"):
         train(replace(settings, lr=0.1), resume=True)
     assert outcome(settings.directory) == before
 
@@ -231,13 +237,152 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_layer(settings):
     assert not (settings.directory / "best.safetensors").exists()
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_a_test_loss_that_is_not_finite_stops_the_run_too(settings, monkeypatch):
+def test_a_test_loss_that_is_not_finite_is_recorded_with_its_cause_before_training_fails(settings, capfd):
     # One step, with which the weights overflow: the loss before it was finite, that of the test after it is not.
-    settings = replace(settings, lr=1e30, schedule="constant", batch_size=40)
-    with pytest.raises(TrainingError, match="the loss is nan in epoch 1/2 test, batch 1 of 1: the first layer"):
+    settings = replace(settings, lr=1e30, schedule="constant", batch_size=40, quiet=False)
+    with pytest.raises(TrainingError, match="the loss is nan in epoch 2, batch 1 of 1: the first layer"):
         train(settings)
-    assert (settings.directory / "metrics.jsonl").read_text() == ""
+    (line,) = (settings.directory / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(line, parse_constant=pytest.fail)["test_loss"] is None
+    printed = capfd.readouterr().out
+    assert "in the test, the loss of batch 1 of 1 is nan: the first layer whose output is not finite is " in printed
+    assert np.isnan(evaluate(settings.directory).loss)
+
+
+def nan_at(monkeypatch, number):
+    """Make the loss of the step or test batch with this number, from 1, NaN."""
+    calls, real = [], functional.cross_entropy
+
+    def cross_entropy(*arguments, **options):
+        calls.append(1)
+        loss = real(*arguments, **options)
+        return loss * np.nan if len(calls) == number else loss
+
+    monkeypatch.setattr(functional, "cross_entropy", cross_entropy)
+
+
+def test_a_run_goes_on_after_a_test_loss_that_is_not_finite(whole, settings, outcome, monkeypatch):
+    with monkeypatch.context() as patch:
+        nan_at(patch, BATCHES)
+        result = train(settings)
+    metrics, bits = outcome(settings.directory)
+    assert bits["last.safetensors"] == outcome(whole[0].directory)[1]["last.safetensors"]
+    assert [line["test_loss"] for line in metrics] == [None, whole[1].history[1]["test_loss"]]
+    assert np.isnan(result.history[0]["test_loss"])
+    assert result.best["epoch"] == 2  # whatever the accuracy of the first
+    again = train(settings, resume=True)
+    assert repr(again.history) == repr(result.history)
+    assert load_metadata(settings.directory / "best.safetensors")["metrics"] == json.dumps(
+        metrics[1] | again.history[1]
+    )
+    assert outcome(settings.directory) == (metrics, bits)
+
+
+def test_a_crash_in_the_test_does_not_cost_the_epoch(whole, settings, outcome, monkeypatch):
+    def crash():
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        call_at(patch, BATCHES, crash)
+        with pytest.raises(MemoryError):
+            train(settings)
+    steps = []
+    with monkeypatch.context() as patch:
+        call_at(patch, 3, lambda: steps.append(load_metadata(settings.directory / "last.safetensors")["position"]))
+        train(settings, resume=True)  # two test batches, then the first step of the second epoch
+    assert [json.loads(position)["epoch"] for position in steps] == [1]
+    assert outcome(settings.directory) == outcome(whole[0].directory)
+
+
+def test_a_run_that_was_stopped_in_its_first_epoch_is_replaced(whole, settings, outcome, monkeypatch, capfd):
+    with monkeypatch.context() as patch:
+        call_at(patch, 2, interrupt)
+        with pytest.raises(Interrupted):
+            train(replace(settings, lr=0.1, batch_size=10))
+    train(replace(settings, quiet=False))
+    assert "replacing a run that was stopped in its first epoch, after 2 batches" in capfd.readouterr().out
+    assert outcome(settings.directory) == outcome(whole[0].directory)
+
+
+@pytest.mark.parametrize("number", [BATCHES, BATCHES + 2])
+def test_a_run_that_has_made_its_first_epoch_is_not_replaced(settings, outcome, monkeypatch, number):
+    with monkeypatch.context() as patch:
+        call_at(patch, number, interrupt)
+        with pytest.raises(Interrupted):
+            train(settings)
+    with pytest.raises(
+        SettingsError, match=r"exists and is not empty; resume the run in it \(resume .*run\), or choose"
+    ):
+        train(settings)
+
+
+@pytest.mark.parametrize("extra", ["thesis.txt", "best.safetensors"])
+def test_a_run_beside_something_else_is_not_replaced(settings, monkeypatch, extra):
+    with monkeypatch.context() as patch:
+        call_at(patch, 1, interrupt)
+        with pytest.raises(Interrupted):
+            train(settings)
+    (settings.directory / extra).write_text("years of work")
+    with pytest.raises(SettingsError, match="exists and is not empty"):
+        train(settings)
+    (settings.directory / extra).unlink()
+    (settings.directory / "last.safetensors").write_text("not a run's")
+    with pytest.raises(SettingsError, match="exists and is not empty"):
+        train(settings)
+
+
+def test_a_directory_in_use_is_refused_and_can_still_be_read(whole, outcome):
+    settings, result = whole
+    before = outcome(settings.directory)
+    with claimed(settings.directory):
+        with pytest.raises(SettingsError, match=rf"run is in use: process {os.getpid()} on .* trains there"):
+            train(settings, resume=True)
+        assert evaluate(settings.directory).accuracy == result.best["test_accuracy"]
+    assert outcome(settings.directory) == before
+    train(settings, resume=True)
+
+
+def test_more_epochs_follow_the_schedule_of_a_run_of_that_many(settings, outcome, tmp_path, capfd):
+    constant = replace(settings, schedule="constant")
+    train(replace(constant, epochs=2, out=tmp_path / "whole"))
+    train(replace(constant, epochs=1))
+    train(replace(constant, epochs=2, quiet=False), resume=True)
+    assert outcome(settings.directory) == outcome(tmp_path / "whole")
+    said = "epochs are 2 and were 1: from here on the schedule constant is that of a run of 2 epochs, in which lr stays"
+    assert said in capfd.readouterr().out
+
+
+def test_more_epochs_of_a_schedule_that_has_ended_raise_the_rate_again_and_say_so(settings, capfd):
+    first = train(replace(settings, epochs=1))
+    result = train(replace(settings, epochs=2, quiet=False), resume=True)
+    lr = OneCycleLR(SGD([mr.tensor(np.zeros(1), requires_grad=True)], 0.05), 0.05, 6)
+    last, following = first.history[0]["lr"], lr.rate(0.05, 3)
+    assert f"in which lr was {last:.3g} and is {following:.3g} in the next step" in capfd.readouterr().out
+    assert [line["lr"] for line in result.history] == [last, lr.rate(0.05, 5)]
+    with pytest.raises(SettingsError, match=r"cannot resume with epochs 1 \(the run has 2\)"):
+        train(replace(settings, epochs=1), resume=True)
+
+
+def test_the_data_may_move_and_kernels_change_when_resuming_and_both_are_told(settings, root, capfd, tmp_path):
+    train(replace(settings, epochs=1))
+    (tmp_path / "moved").symlink_to(root, target_is_directory=True)
+    moved = replace(settings, root=tmp_path / "moved", kernels="reference", quiet=False)
+    train(moved, resume=True)
+    out = capfd.readouterr().out
+    assert f"root is {tmp_path / 'moved'} and was {root}" in out
+    assert "kernels is reference and was that of the device; the results are no longer bit for bit those of" in out
+    with pytest.raises(DataError, match=r"the run's data are no longer in .*gone; say where they are now by root"):
+        train(replace(settings, root=tmp_path / "gone", epochs=3), resume=True)
+
+
+def test_a_run_computes_with_the_kernels_that_were_asked_for(settings, monkeypatch):
+    def forbidden(*_):
+        raise AssertionError
+
+    monkeypatch.setattr("minires.kernels.fast.conv2d", forbidden)
+    monkeypatch.setattr(kernels, "_sets", {})
+    train(replace(settings, epochs=1, kernels="reference"))
+    assert evaluate(settings.directory).recorded["epoch"] == 1  # with the run's
 
 
 def test_the_generator_and_the_threads_are_given_back(settings):
@@ -254,7 +399,8 @@ def test_a_quiet_run_says_nothing_and_another_tells_each_epoch(settings, capfd, 
     assert capfd.readouterr() == ("", "")
     train(replace(settings, quiet=False, out=tmp_path / "loud"))
     out, err = capfd.readouterr()
-    assert [line[:9] for line in out.splitlines()] == ["epoch 1/2", "epoch 2/2"]
+    kinds = [line[:9].strip() for line in out.splitlines()]
+    assert kinds == ["model", "data", "steps", "kernels", "run", "epoch 1/2", "epoch 2/2", "the test"]
     assert err == ""  # no progress bar where nobody watches
 
 
