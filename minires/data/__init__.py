@@ -3,8 +3,9 @@
 from minires.data.cifar import CIFAR10, CIFAR100
 from minires.data.dataset import Dataset
 from minires.data.fashion_mnist import FashionMNIST
-from minires.data.folder import ImageFolder, read_image
+from minires.data.folder import ImageFolder
 from minires.data.idx import read_idx
+from minires.data.image import read_image
 from minires.data.loader import DataLoader
 from minires.data.transforms import Augmentation, HorizontalFlip, Normalize, PixelMean, RandomCrop
 

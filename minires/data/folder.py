@@ -1,23 +1,20 @@
-"""Image files: one image, or a folder with one directory a class. Needs Pillow, the extra ``minires[image]``."""
+"""A folder of image files with one directory a class. Needs Pillow, the extra ``minires[image]``."""
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from minires.data.dataset import Dataset
-from minires.errors import DataError, ShapeError
-from minires.geometry import pair
+from minires.data.image import EXTENSIONS, image_size, read_image
+from minires.data.listing import LeftOut, composed, first, image_files, in_words, unusable, visible
+from minires.errors import DataError
 
-EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-_MODES = {1: "L", 3: "RGB"}
+__all__ = ["EXTENSIONS", "ImageFolder", "read_image"]
+
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -25,20 +22,25 @@ class ImageFolder(Dataset):
     """The images below a directory that has one directory a class: ``root/cat/001.jpg``.
 
     All images are decoded at once and held in memory, N·3·H·W bytes. Only files whose name ends in one of
-    ``EXTENSIONS`` are looked at, in the order of their names, directories inside a class included.
+    ``EXTENSIONS`` are looked at, in the order of their names, directories inside a class included. Links are
+    followed. Names that begin with a dot are skipped at every depth.
+
+    Links to nothing, empty files, and what there is no permission to read are left out. ``left_out`` lists them, with
+    all other files that are no images by their names, and ``summary()`` says so in words.
 
     Parameters
     ----------
-    root : the directory
+    root : the directory; ``~`` stands for the home directory
     size : H and W of every image, an int or a pair; see ``read_image`` for how an image is brought to it
     classes : the names of the directories, label by label, as ``training_set.classes``: give them for a test
-        set, so that its labels mean the same. None: every directory in ``root``, sorted by name
+        set, so that its labels mean the same; of some there may be no image. None: every directory in ``root``,
+        sorted by name. Accents may be composed or not (Unicode's NFC or NFD): ``classes`` has them composed
     mean, std : of the red, green and blue channel; ImageNet's where not given, as pretrained networks expect
 
     Raises
     ------
-    DataError : if a directory is missing, not a class or empty, if an image cannot be read, if they do not fit into
-        memory, or without Pillow.
+    DataError : if a directory is missing, not a class or empty, if an image is damaged (the text names all of
+        them), if they do not fit into memory, or without Pillow.
     """
 
     def __init__(
@@ -49,98 +51,103 @@ class ImageFolder(Dataset):
         mean: Sequence[float] = _IMAGENET_MEAN,
         std: Sequence[float] = _IMAGENET_STD,
     ) -> None:
-        found = _directories(Path(root))
-        names = found if classes is None else list(classes)
-        unknown = sorted(set(found) - set(names))
-        if unknown:
-            raise DataError(f"{Path(root) / unknown[0]} is not one of the classes {', '.join(names)}")
-        files = [(file, names.index(name)) for name in found for file in _images(Path(root) / name)]
-        shape = (len(files), 3, *_size(size))
-        try:
-            images = np.empty(shape, np.uint8)
-        except (ValueError, MemoryError) as error:
-            raise DataError(
-                f"the images, {shape} bytes, do not fit into memory ({error}); choose a smaller size"
-            ) from error
-        for image, (file, _) in zip(images, files, strict=True):
-            image[...] = read_image(file, size)
-        super().__init__(images, np.array([label for _, label in files]), names, mean, std)
-        self.files = tuple(file for file, _ in files)
+        shape = image_size(size)
+        self.root = Path(os.path.expanduser(root))
+        folders, left_out = _class_folders(self.root)
+        names = sorted(folders) if classes is None else list(classes)
+        labels = {composed(name): label for label, name in enumerate(names)}
+        _check_known(self.root, folders, names)
+        files: list[Path] = []
+        numbers: list[int] = []
+        for name in sorted(folders):
+            listings = [image_files(folder) for folder in folders[name]]
+            found = [file for listing in listings for file in listing.files]
+            left_out += [entry for listing in listings for entry in listing.left_out]
+            if not found and classes is None:
+                raise DataError(_without_images(folders[name][0], left_out))
+            files += found
+            numbers += [labels[name]] * len(found)
+        if not files:
+            raise DataError(_without_images(self.root, left_out))
+        super().__init__(_read_all(files, shape), np.array(numbers), names, mean, std)
+        self.files = tuple(files)
+        self.left_out = tuple(left_out)
+
+    def summary(self) -> str:
+        """Return how many images and classes there are, and what was left out, in one line."""
+        seen = set(self.labels.tolist())
+        missing = [name for label, name in enumerate(self.classes) if label not in seen]
+        classes = f"{len(seen)} of {len(self.classes)} classes" if missing else f"{len(seen)} classes"
+        text = f"{len(self)} images in {classes}" + (f" (none of {first(missing)})" if missing else "")
+        if self.left_out:
+            text += f"; {len(self.left_out)} left out: {in_words(self.left_out, self.root)}"
+        return text
 
 
-def read_image(path: str | os.PathLike[str], size: int | tuple[int, int], channels: int = 3) -> npt.NDArray[np.uint8]:
-    """One image file as an array.
-
-    Grey values of 16 bits are brought to 8, v / 257 rounded, so that white stays white. Floats and integers of 32
-    bits are refused: which of them is white, the file does not say.
-
-    The image is turned as its EXIF data says, scaled (bilinear) until it just covers ``size`` with its own
-    proportions, and cut to ``size`` around its centre.
-
-    Parameters
-    ----------
-    path : a file in any format that Pillow reads
-    size : H and W, an int or a pair
-    channels : 3 for red, green and blue, 1 for grey
-
-    Returns
-    -------
-    uint8 (channels, H, W).
-
-    Raises
-    ------
-    DataError : if the file is missing, truncated, no image, or one of 32 bits, or if Pillow is not installed.
-    ShapeError : if ``size`` or ``channels`` is not as above.
-    """
-    H, W = _size(size)
-    if channels not in _MODES:
-        raise ShapeError(f"channels must be 1 (grey) or 3 (colour), got {channels!r}")
-    image_module = _pillow("Image")
-    operations = _pillow("ImageOps")
-    try:
-        with image_module.open(path) as file:
-            upright = _eight_bits(operations.exif_transpose(file)).convert(_MODES[channels])
-    except (OSError, ValueError, SyntaxError, image_module.DecompressionBombError) as error:
-        raise DataError(f"cannot read {path}: {error}; expected an image of 8 or 16 bits that Pillow reads") from error
-    fitted = operations.fit(upright, (W, H), image_module.Resampling.BILINEAR)
-    return np.ascontiguousarray(np.asarray(fitted, np.uint8).reshape(H, W, channels).transpose(2, 0, 1))
-
-
-def _eight_bits(image: Any) -> Any:
-    """An image of 16 bits as one of 8. (Pillow's own conversion cuts off what is above 255.)"""
-    if image.mode in ("I", "F"):
-        raise ValueError(f"its mode is {image.mode}, 32 bits, and what is white among them the file does not say")
-    if not image.mode.startswith("I;16"):
-        return image
-    values = np.asarray(image).astype(np.uint32)
-    return _pillow("Image").fromarray(((values + 128) // 257).astype(np.uint8))
-
-
-def _pillow(module: str) -> ModuleType:
-    try:
-        return importlib.import_module(f"PIL.{module}")
-    except ImportError as error:
-        raise DataError("reading image files needs Pillow: pip install minires[image]") from error
-
-
-def _size(size: int | tuple[int, int]) -> tuple[int, int]:
-    H, W = pair(size, "size")
-    if min(H, W) < 1:
-        raise ShapeError(f"size must be at least 1, got {(H, W)}")
-    return H, W
-
-
-def _directories(root: Path) -> list[str]:
+def _class_folders(root: Path) -> tuple[dict[str, list[Path]], list[LeftOut]]:
+    """Return the directories of each class by its composed name, and the files that lie beside them."""
     if not root.is_dir():
-        raise DataError(f"{root} is not a directory; expected one that holds a directory for each class")
-    found = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not found:
-        raise DataError(f"{root} holds no directory; expected one for each class, with its images inside")
-    return found
+        kind = "a file" if root.exists() else "missing"
+        raise DataError(f"{root} is not a directory ({kind}); expected one that holds a directory for each class")
+    try:
+        paths = visible(root)
+    except OSError as error:
+        raise DataError(f"cannot read the directory {root}: {error.strerror}") from error
+    folders: dict[str, list[Path]] = {}
+    beside = []
+    for path in paths:
+        if path.is_dir():
+            folders.setdefault(composed(path.name), []).append(path)
+        else:
+            beside.append(LeftOut(path, unusable(path) or "in no class: it lies beside the folders"))
+    if not folders:
+        images = [path.name for path in paths if path.suffix.lower() in EXTENSIONS]
+        found = f"{len(images)} images ({first(images)}) but no directory" if images else "no directory"
+        raise DataError(f"{root} holds {found}; expected one for each class, with its images inside")
+    return folders, beside
 
 
-def _images(directory: Path) -> list[Path]:
-    files = sorted(path for path in directory.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
-    if not files:
-        raise DataError(f"{directory} holds no image; expected files ending in {', '.join(EXTENSIONS)}")
-    return files
+def _check_known(root: Path, folders: dict[str, list[Path]], names: Sequence[str]) -> None:
+    """Raise DataError for directories that are not among the classes."""
+    known = {composed(name) for name in names}
+    unknown = [name for name in sorted(folders) if name not in known]
+    if not unknown:
+        return
+    alike = [name for name in names if composed(name).casefold().strip() == unknown[0].casefold().strip()]
+    hint = f"did you mean {alike[0]!r}?" if alike else "rename it, remove it, or add it to the training images too"
+    more = f" (nor are {first(unknown[1:])})" if unknown[1:] else ""
+    raise DataError(f"{root / unknown[0]} is not one of the classes {', '.join(names)}{more}; {hint}")
+
+
+def _without_images(directory: Path, left_out: Sequence[LeftOut]) -> str:
+    inside = [entry for entry in left_out if entry.path.is_relative_to(directory)]
+    found = f"found {in_words(inside, directory)}" if inside else "it is empty"
+    return f"{directory} holds no image: {found}; expected files ending in {', '.join(EXTENSIONS)}"
+
+
+def _read_all(files: Sequence[Path], size: tuple[int, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Return all images (N, 3, H, W); damaged ones are told together, so that nobody repairs them one by one."""
+    shape = (len(files), 3, *size)
+    try:
+        images = np.empty(shape, np.uint8)
+    except (ValueError, MemoryError) as error:
+        raise DataError(
+            f"the images, {shape} bytes, do not fit into memory ({error}); choose a smaller size"
+        ) from error
+    damaged: list[tuple[Path, DataError]] = []
+    for image, file in zip(images, files, strict=True):
+        try:
+            image[...] = read_image(file, size)
+        except DataError as error:
+            if not damaged and error.__cause__ is not None and isinstance(error.__cause__, ImportError):
+                raise
+            damaged.append((file, error))
+    if len(damaged) == 1:
+        raise DataError(f"{damaged[0][1]}; replace or delete the file") from damaged[0][1]
+    if damaged:
+        others = first([str(file) for file, _ in damaged[1:]])
+        raise DataError(
+            f"{len(damaged)} of {len(files)} images cannot be read; replace or delete them. The first: "
+            f"{damaged[0][1]}. The others: {others}"
+        ) from damaged[0][1]
+    return images

@@ -6,12 +6,13 @@ import argparse
 
 from minires import models, nn, threads
 from minires.errors import SettingsError
-from minires.train import checks, evaluation, loop, prediction
+from minires.train import checks, evaluation, loop, prediction, start
 from minires.train.directory import last_of
 from minires.train.interrupt import Interrupted
 from minires.train.profile import profile as measure
 from minires.train.report import how_to_go_on
 from minires.train.settings import Settings
+from minires.train.state import split_of
 
 _SIGPIPE = 13  # the module signal lacks it on Windows
 
@@ -25,16 +26,17 @@ def train(options: argparse.Namespace) -> None:
         if options.resume is True:
             options.resume = given.get("out") or Settings(**given).directory
         resume = last_of(options.resume)
-        settings = loop.resumed_settings(resume, **given)
+        settings = start.resumed_settings(resume, **given)
     try:
         result = loop.train(settings, resume=resume or False)
     except BrokenPipeError as error:
         text = f"stopped, since nobody reads the output any more; {how_to_go_on(settings.directory)}"
         raise Interrupted(text, _SIGPIPE) from error
     if not settings.quiet:
+        split = split_of(result.best)
         print(
-            f"finished: test accuracy {result.history[-1]['test_accuracy']:.4f} after {len(result.history)} epochs, "
-            f"best {result.best['test_accuracy']:.4f} after epoch {result.best['epoch']}; "
+            f"finished: {split} accuracy {result.history[-1][f'{split}_accuracy']:.4f} after {len(result.history)} "
+            f"epochs, best {result.best[f'{split}_accuracy']:.4f} after epoch {result.best['epoch']}; "
             f"see {result.directory}"
         )
 
@@ -50,12 +52,14 @@ def evaluate(options: argparse.Namespace) -> None:
         quiet=False,
         kernels=options.kernels,
     )
-    print(f"accuracy {found.accuracy!r}  loss {found.loss!r}  on {found.images} test images")
+    print(f"accuracy {found.accuracy!r}  loss {found.loss!r}  on {found.images} {found.split} images")
     if found.not_finite:
         print(found.not_finite)
     if found.recorded is not None:
-        accuracy, loss = found.recorded["test_accuracy"], found.recorded["test_loss"]
-        print(f"accuracy {accuracy!r}  loss {loss!r}  recorded after epoch {found.recorded['epoch']}")
+        split = split_of(found.recorded)
+        accuracy, loss = found.recorded[f"{split}_accuracy"], found.recorded[f"{split}_loss"]
+        on_other = f" on the {split} images" if split != found.split else ""
+        print(f"accuracy {accuracy!r}  loss {loss!r}  recorded{on_other} after epoch {found.recorded['epoch']}")
 
 
 def predict(options: argparse.Namespace) -> None:

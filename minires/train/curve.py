@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from minires.checkpoint import write_whole
+from minires.train.state import split_of
 
 CAPTION = (
     "train: mean over the epoch while the weights move, on augmented images, in training mode; "
-    "test: after the epoch, in evaluation mode"
+    "{split}: after the epoch, in evaluation mode"
 )
 
 
@@ -34,17 +35,17 @@ def draw(history: Sequence[dict[str, Any]], best: dict[str, Any], path: Path) ->
     except ImportError:
         return False
     figure = Figure(figsize=(9, 3.7), layout="constrained")
-    epochs = [metrics["epoch"] for metrics in history]
+    epochs, split = [metrics["epoch"] for metrics in history], split_of(best)
     for axes, name, title in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("Loss", "Accuracy"), strict=True):
-        for part, style in (("train", "--"), ("test", "-")):
+        for part, style in (("train", "--"), (split, "-")):
             values = [metrics[f"{part}_{name}"] for metrics in history]
             axes.plot(epochs, values, style, marker="o", markersize=3, label=part)
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
-    figure.suptitle(f"best test accuracy {best['test_accuracy']:.4f} after epoch {best['epoch']}")
-    figure.supxlabel(CAPTION, fontsize=8, color="0.35")
+    figure.suptitle(f"best {split} accuracy {best[f'{split}_accuracy']:.4f} after epoch {best['epoch']}")
+    figure.supxlabel(CAPTION.format(split=split), fontsize=8, color="0.35")
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=120)
     write_whole(path, content.getvalue())

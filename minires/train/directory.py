@@ -11,6 +11,7 @@ from minires.errors import CheckpointError, SettingsError
 from minires.train.lock import locked
 
 LAST, BEST, METRICS, CURVE = "last.safetensors", "best.safetensors", "metrics.jsonl", "curve.png"
+TEST = "test.json"
 _LOCK = ".lock"
 
 
@@ -61,7 +62,7 @@ def contents(directory: Path) -> set[str]:
 
 def halves(directory: Path) -> list[Path]:
     """Return the half files of a run that was killed while it wrote them."""
-    return [file for name in (LAST, BEST, METRICS, CURVE) for file in leftovers(directory / name)]
+    return [file for name in (LAST, BEST, METRICS, CURVE, TEST) for file in leftovers(directory / name)]
 
 
 def last_of(resume: StrPath) -> Path:

@@ -38,6 +38,7 @@ class Evaluation:
     accuracy : the share of images whose class has the largest logit
     images : how many there were
     recorded : the metrics with which the checkpoint was saved, None if in the middle of an epoch
+    split : what the images are: "test", or "val" where a folder has no test images
     not_finite : where the first loss that was not finite came from, in words; "" if all were finite
     """
 
@@ -45,6 +46,7 @@ class Evaluation:
     accuracy: float
     images: int
     recorded: Metrics | None = None
+    split: str = "test"
     not_finite: str = ""
 
 
@@ -83,7 +85,8 @@ def evaluate(
     changes.update({name: value for name, value in (("root", root), ("batch_size", batch_size)) if value is not None})
     settings = dataclasses.replace(trained, **changes)
     check_root(settings)
-    images = sources.dataset(settings, train=False, classes=description.classes)
+    split = sources.held_out(settings).names[-1]
+    images = sources.dataset(settings, split, description.classes)
     if images.classes != description.classes:
         raise DataError(
             f"the test set has the classes {', '.join(images.classes)}; the network learnt "
@@ -91,9 +94,9 @@ def evaluate(
         )
     loader = DataLoader(images, settings.batch_size, normalize=description.normalize, device=settings.device)
     with single_threaded_blas(), settings.using_kernels(), np.errstate(over="ignore", invalid="ignore"):
-        found = measure(model, loader, settings, "test")
+        found = measure(model, loader, settings, split)
     assert found is not None  # nobody can interrupt it
-    return dataclasses.replace(found, recorded=recorded)
+    return dataclasses.replace(found, recorded=recorded, split=split)
 
 
 def check_root(settings: Settings) -> None:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -21,15 +20,14 @@ from minires.blas import single_threaded_blas
 from minires.checkpoint import StrPath, write_whole
 from minires.data import DataLoader, Dataset
 from minires.device import synchronize
-from minires.errors import CheckpointError, SettingsError
-from minires.train import curve, report, sources
-from minires.train.directory import BEST, CURVE, LAST, METRICS, claimed, contents, halves, last_of
+from minires.train import curve, report, sources, start
+from minires.train.directory import BEST, CURVE, LAST, METRICS, TEST, claimed, halves, last_of
 from minires.train.evaluation import Evaluation, check_root, measure, right_answers
 from minires.train.finite import check_finite
 from minires.train.interrupt import DeferredInterrupt, Interrupted
 from minires.train.settings import Settings
 from minires.train.sources import Description
-from minires.train.state import Metrics, Position, Run, read_origin, to_json
+from minires.train.state import Metrics, Run, load_network, to_json
 
 
 @dataclass(frozen=True)
@@ -40,13 +38,16 @@ class Result:
     ----------
     directory : holds best.safetensors, last.safetensors, metrics.jsonl and, with matplotlib, curve.png
     history : the metrics of each epoch, as the lines of metrics.jsonl
-    best : those of the epoch with the highest test accuracy (and a finite test loss, if there is one), whose network
-        is best.safetensors
+    best : those of the epoch with the highest accuracy on the images held out (among those with a finite loss there,
+        if there are any), whose network is best.safetensors
+    test : of a folder with val/ and test/: the best network on the test images, which played no part in choosing it;
+        else None
     """
 
     directory: Path
     history: tuple[Metrics, ...]
     best: Metrics
+    test: Evaluation | None = None
 
 
 def train(settings: Settings, resume: StrPath | bool = False) -> Result:
@@ -56,6 +57,9 @@ def train(settings: Settings, resume: StrPath | bool = False) -> Result:
     the epoch, in training mode), test_loss (null if it is not finite), test_accuracy, lr (of the last step), seconds
     (of the training steps) and images_per_second. last.safetensors is all it takes to resume, best.safetensors the
     network with the highest test accuracy.
+
+    Of a folder with val/ the network is chosen by those images, and metrics are val_loss and val_accuracy. If it has
+    test/ too, the best network sees these images once, after the last epoch: test.json holds what it did.
 
     Parameters
     ----------
@@ -79,7 +83,7 @@ def train(settings: Settings, resume: StrPath | bool = False) -> Result:
     """
     directory = settings.directory
     file = last_of(directory if resume is True else resume) if resume else None
-    _check_free(directory, file)
+    start.check_free(directory, file)
     # What overflows is found by the loss, and told with the layer's name: NumPy's own warnings say less.
     with (
         claimed(directory) as locks,
@@ -88,70 +92,27 @@ def train(settings: Settings, resume: StrPath | bool = False) -> Result:
         single_threaded_blas(),
         np.errstate(over="ignore", invalid="ignore"),
     ):
-        _say_replaced(settings, _check_free(directory, file))
+        start.say_replaced(settings, start.check_free(directory, file))
         if file is not None:
             check_root(settings)
-        images, test_images = _data(settings)
+        parts = start.data(settings)
+        images, (choosing, *last_word) = parts["train"], list(parts)[1:]
         run = Run.begin(settings, Description.of(images))
-        saved = settings if file is None else _resume(run, file)
+        saved = settings if file is None else start.resume(run, file)
         loader = sources.training_loader(settings, images)
         for partial in halves(directory):
             partial.unlink(missing_ok=True)
         if file is not None and file.parent.resolve() != directory.resolve() and (file.parent / BEST).exists():
             shutil.copyfile(file.parent / BEST, directory / BEST)
-        normalize = run.description.normalize
-        test_loader = DataLoader(test_images, settings.batch_size, normalize=normalize, device=settings.device)
-        report.begin(run, {"train": images, "test": test_images}, len(loader), locks)
-        _say_changes(run, saved, len(loader))
-        _epochs(run, loader, test_loader)
+        report.begin(run, parts, len(loader), locks)
+        start.say_changes(run, saved, len(loader))
+        _epochs(run, loader, _held_out_loader(run, parts[choosing]), choosing)
+        test = _test_best(run, _held_out_loader(run, parts[last_word[0]])) if last_word else None
     best = run.position.best
     assert best is not None  # there is at least one epoch
     if gap := report.gap(run.position.history[-1], settings.epochs * len(loader)):
         report.say(settings, gap)
-    return Result(directory, tuple(run.position.history), best)
-
-
-def _check_free(directory: Path, resumed: Path | None) -> Position | None:
-    """Make sure that a run may begin in a directory, or go on in its own or an empty one.
-
-    Returns
-    -------
-    The position of the run that a new one replaces: one that has not trained for an epoch.
-    """
-    if resumed is not None and resumed.parent.resolve() == directory.resolve():
-        return None
-    if directory.exists() and not directory.is_dir():
-        raise SettingsError(f"{directory} is a file; choose a directory (`out`)")
-    there = contents(directory)
-    if there and resumed is None and there <= {LAST, METRICS} and LAST in there:
-        position = _in_first_epoch(directory / LAST)
-        if position is not None:
-            return position
-    if there:
-        begun = f"resume the run in it (`resume` {directory})" if LAST in there else "it holds no run to resume"
-        raise SettingsError(f"{directory} exists and is not empty; {begun}, or choose another directory (`out`)")
-    return None
-
-
-def _in_first_epoch(file: Path) -> Position | None:
-    """The position of a run that has not made the steps of one epoch; None if it has, or if the file is no run's."""
-    try:
-        settings, description, metadata = read_origin(file)
-        position = Position.from_json(metadata["position"])
-    except (CheckpointError, KeyError, TypeError, ValueError):
-        return None
-    steps = max(1, description.images // settings.batch_size)
-    return position if position.epoch == 0 and position.batch < steps else None
-
-
-def _say_replaced(settings: Settings, position: Position | None) -> None:
-    if position is not None:
-        report.say(settings, f"replacing a run that was stopped in its first epoch, after {position.batch} batches")
-
-
-def _data(settings: Settings) -> tuple[Dataset, Dataset]:
-    images = sources.dataset(settings, train=True)
-    return images, sources.dataset(settings, train=False, classes=images.classes)
+    return Result(directory, tuple(run.position.history), best, test)
 
 
 @contextlib.contextmanager
@@ -166,33 +127,29 @@ def _on_loan(settings: Settings) -> Iterator[None]:
         random.set_state(state)
 
 
-def _resume(run: Run, file: Path) -> Settings:
-    """Go on where a checkpoint was written; the settings with which it was."""
-    saved, description, metadata = read_origin(file)
-    run.settings.check_continues(saved)
-    description.check_same(run.description)
-    run.restore(file, metadata)
-    return saved
+def _held_out_loader(run: Run, images: Dataset) -> DataLoader:
+    settings, normalize = run.settings, run.description.normalize
+    return DataLoader(images, settings.batch_size, normalize=normalize, device=settings.device)
 
 
-def _say_changes(run: Run, saved: Settings, steps: int) -> None:
-    """Tell what a resumed run does in another way than until now."""
-    next_step = run.position.epoch * steps + run.position.batch
-    if next_step == run.settings.epochs * steps:
-        return
-    before = _rate(run, saved, steps, max(0, next_step - 1))
-    after = _rate(run, run.settings, steps, next_step)
-    for line in report.changes(run.settings, saved, before, after):
-        report.say(run.settings, line)
+def _test_best(run: Run, loader: DataLoader) -> Evaluation:
+    """Ask the best network about the images that nothing was chosen by; keep and tell what it did."""
+    model, _, _, best = load_network(run.settings.directory / BEST, run.settings.device)
+    found = measure(model, loader, run.settings, "test of the best")
+    assert found is not None  # nobody can interrupt it
+    assert best is not None  # the best network is saved at the end of an epoch
+    figures = {"epoch": best["epoch"], "test_loss": found.loss, "test_accuracy": found.accuracy, "images": found.images}
+    write_whole(run.settings.directory / TEST, (to_json(figures) + "\n").encode())
+    report.say(
+        run.settings,
+        f"test accuracy {found.accuracy:.4f}, loss {found.loss:.4f} of the best network (epoch {best['epoch']}), on "
+        f"{found.images} images that played no part in choosing it",
+    )
+    return found
 
 
-def _rate(run: Run, settings: Settings, steps: int, step: int) -> float:
-    """The learning rate of a step by the schedule of some settings."""
-    return sources.schedule(settings, sources.optimizer(settings, run.model), steps).rate(settings.lr, step)
-
-
-def _epochs(run: Run, loader: DataLoader, test_loader: DataLoader) -> None:
-    """Train to the end of the last epoch, or to the first signal to stop."""
+def _epochs(run: Run, loader: DataLoader, test_loader: DataLoader, split: str) -> None:
+    """Train to the end of the last epoch, or to the first signal to stop; ``split`` is that of the test loader."""
     position, settings = run.position, run.settings
     schedule = sources.schedule(settings, run.optimizer, len(loader))
     with DeferredInterrupt() as interrupt:
@@ -202,11 +159,12 @@ def _epochs(run: Run, loader: DataLoader, test_loader: DataLoader) -> None:
             while position.epoch < settings.epochs and not interrupt.requested:
                 _train_pass(run, loader, schedule, interrupt)
                 run.save_last(settings.directory)  # a kill during the test does not cost the epoch
-                title = f"epoch {position.epoch + 1}/{settings.epochs} test"
+                title = f"epoch {position.epoch + 1}/{settings.epochs} {split}"
                 found = None
                 if not interrupt.requested:
                     found = measure(run.model, test_loader, settings, title, interrupt)
                 if found is not None:
+                    found = replace(found, split=split)
                     _close_epoch(run, found, schedule.rate(settings.lr, (position.epoch + 1) * len(loader) - 1))
             _draw_curve(run)
         except KeyboardInterrupt as error:  # a second signal, at any point: this network is not to be saved
@@ -227,8 +185,8 @@ def _close_epoch(run: Run, found: Evaluation, lr: float) -> None:
         "epoch": position.epoch + 1,
         "train_loss": position.loss / position.images,
         "train_accuracy": position.hits / position.images,
-        "test_loss": found.loss,
-        "test_accuracy": found.accuracy,
+        f"{found.split}_loss": found.loss,
+        f"{found.split}_accuracy": found.accuracy,
         "lr": lr,
         "seconds": round(position.seconds, 3),
         "images_per_second": round(position.images / position.seconds, 1),
@@ -240,7 +198,7 @@ def _close_epoch(run: Run, found: Evaluation, lr: float) -> None:
     _record(run)
     report.say(run.settings, f"epoch {position.epoch}/{run.settings.epochs}  {report.epoch_line(metrics)}")
     if found.not_finite:
-        report.say(run.settings, f"in the test, {found.not_finite}. The training loss is finite, and the run goes on")
+        report.say(run.settings, f"{found.split}: {found.not_finite}. The training loss is finite, and the run goes on")
 
 
 def _train_pass(run: Run, loader: DataLoader, schedule: optim.Schedule, interrupt: DeferredInterrupt) -> None:
@@ -302,8 +260,3 @@ def _draw_curve(run: Run) -> None:
     history, best = run.position.history, run.position.best
     if best is not None and not curve.draw(history, best, run.settings.directory / CURVE):
         report.say(run.settings, "no curve.png: drawing it needs matplotlib (pip install 'minires[plot]')")
-
-
-def resumed_settings(file: Path, **changes: Any) -> Settings:
-    """The settings of the run that wrote ``file``, with ``changes``; by default it stays in the file's directory."""
-    return replace(read_origin(file)[0], **{"out": str(file.parent), "quiet": False, **changes})

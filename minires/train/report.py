@@ -12,9 +12,10 @@ from tqdm import tqdm
 
 from minires import kernels, threads
 from minires.data import Dataset
+from minires.train import sources
 from minires.train.curve import CAPTION
 from minires.train.settings import Settings
-from minires.train.state import Metrics, Run
+from minires.train.state import Metrics, Run, split_of
 
 _FAR = 2.0  # times the training loss
 _MOMENTUM = 0.1  # of the networks' batch norms
@@ -50,12 +51,12 @@ def begin(run: Run, parts: Mapping[str, Dataset], steps: int, locks: bool) -> No
         + (f", {threads.get_num_threads()} threads" if settings.device == "cpu" else ""),
         "run": f"{settings.directory}",
     }
-    if each > count:
-        lines["steps"] += f": there are fewer training images than a batch of {each}"
     if position.epoch or position.batch:
         lines["run"] += f", resumed after {_done(run, steps)}"
     for name, text in lines.items():
         say(settings, f"{name:8} {text}")
+    for line in sources.in_words(settings, parts):
+        say(settings, line)
     if not locks:
         say(settings, "the run's file system has no locks: start no other run in this directory")
 
@@ -101,22 +102,24 @@ def _done(run: Run, steps: int) -> str:
 
 def epoch_line(metrics: Metrics) -> str:
     """Return the metrics of an epoch as a line."""
+    split = split_of(metrics)
     return (
         f"train loss {metrics['train_loss']:.4f} accuracy {metrics['train_accuracy']:.4f}  "
-        f"test loss {metrics['test_loss']:.4f} accuracy {metrics['test_accuracy']:.4f}  "
+        f"{split} loss {metrics[f'{split}_loss']:.4f} accuracy {metrics[f'{split}_accuracy']:.4f}  "
         f"lr {metrics['lr']:.2g}  {metrics['seconds']:.1f} s  {metrics['images_per_second']:.0f} images/s"
     )
 
 
 def gap(last: Metrics, steps: int) -> str:
-    """Return how to read a test loss that is far above the training loss; "" if it is not.
+    """Return how to read a test (or validation) loss that is far above the training loss; "" if it is not.
 
     Parameters
     ----------
     last : the metrics of the last epoch
     steps : of the whole run, after which (1 − momentum) ** steps of the initial running statistics are left
     """
-    train, test = last["train_loss"], last["test_loss"]
+    split = split_of(last)
+    train, test = last["train_loss"], last[f"{split}_loss"]
     if not math.isfinite(test) or test <= _FAR * train:
         return ""
     left = (1 - _MOMENTUM) ** steps
@@ -125,11 +128,11 @@ def gap(last: Metrics, steps: int) -> str:
             f"After only {steps} steps {100 * left:.0f} % of the running statistics of batch norm, with which the test "
             "is made, are still the initial ones: train longer, or in smaller batches"
         )
-    elif last["test_accuracy"] < last["train_accuracy"]:
+    elif last[f"{split}_accuracy"] < last["train_accuracy"]:
         cause = (
             "The network knows the training images better than others (overfitting): more images, augmentation or "
             "weight decay help; best.safetensors is the network of the best epoch"
         )
     else:
         cause = "The accuracy is no lower: the network is sure of itself where it errs; label smoothing helps"
-    return f"the test loss is far above the training loss ({CAPTION}). {cause}"
+    return f"the {split} loss is far above the training loss ({CAPTION.format(split=split)}). {cause}"

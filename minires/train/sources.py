@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from minires import models, optim
@@ -21,6 +20,7 @@ from minires.data import (
     ImageFolder,
     Normalize,
     RandomCrop,
+    layout,
 )
 from minires.errors import CheckpointError, DataError
 from minires.nn import Module
@@ -87,14 +87,14 @@ class Description:
         return Normalize(self.mean, self.std)
 
 
-def dataset(settings: Settings, train: bool, classes: Sequence[str] | None = None) -> Dataset:
-    """The training or test images.
+def dataset(settings: Settings, split: str, classes: Sequence[str] | None = None) -> Dataset:
+    """The images of a split.
 
     Parameters
     ----------
     settings : names the data, where they are, and for a folder their size
-    train : the training images, else the test images
-    classes : of a folder, label by label; None: its directories
+    split : "train", "test", or of a folder that has them "val"
+    classes : of a folder, label by label; None: its directories, which must be two or more
 
     Raises
     ------
@@ -102,19 +102,44 @@ def dataset(settings: Settings, train: bool, classes: Sequence[str] | None = Non
     """
     root = settings.root or ""
     if settings.data == "fashion-mnist-mini":
-        return FashionMNIST(train=train)
+        return FashionMNIST(train=split == "train")
     if settings.data == "folder":
-        return ImageFolder(_part(Path(root), train), settings.image_size, classes)
+        images = ImageFolder(layout.split_directory(root, split), settings.image_size, classes)
+        if classes is None:
+            layout.check_several_classes(images)
+        return images
     kinds: dict[str, Callable[..., Dataset]] = {"fashion-mnist": FashionMNIST, "cifar10": CIFAR10, "cifar100": CIFAR100}
-    return kinds[settings.data](root, train=train)
+    return kinds[settings.data](root, train=split == "train")
 
 
-def _part(root: Path, train: bool) -> Path:
-    names = ("train",) if train else ("test", "val")
-    for name in names:
-        if (root / name).is_dir():
-            return root / name
-    raise DataError(f"{root / names[0]} is missing; expected {root} to hold train/ and test/ (or val/)")
+def held_out(settings: Settings) -> layout.HeldOut:
+    """The splits that are not trained with: "test", and of a folder that has one "val".
+
+    Raises
+    ------
+    DataError : if a folder has neither.
+    """
+    return layout.held_out(settings.root or "") if settings.data == "folder" else layout.HeldOut(("test",))
+
+
+def in_words(settings: Settings, parts: Mapping[str, Dataset]) -> list[str]:
+    """What a user should know about the data of a run before it begins, line by line.
+
+    Parameters
+    ----------
+    settings : of the run
+    parts : the images of each split, those of "train" among them
+    """
+    lines = [f"{split}: {images.summary()}" for split, images in parts.items() if isinstance(images, ImageFolder)]
+    if note := held_out(settings).note:
+        lines.append(note)
+    count = len(parts["train"])
+    if count < settings.batch_size:
+        lines.append(
+            f"batch-size {settings.batch_size} is more than the {count} training images: an epoch is one step with "
+            "all of them"
+        )
+    return lines
 
 
 def training_loader(settings: Settings, images: Dataset) -> DataLoader:

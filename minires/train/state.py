@@ -25,6 +25,11 @@ _MODEL, _OPTIMIZER = "model.", "optimizer."
 Metrics = dict[str, Any]
 
 
+def split_of(metrics: Metrics) -> str:
+    """Return the split, "val" or "test", that the metrics of an epoch are of; it chooses the best network."""
+    return "val" if "val_accuracy" in metrics else "test"
+
+
 def to_json(value: Any) -> str:
     """Return one line of JSON as all readers know it, with null for a number that is not finite."""
     return json.dumps(_finite(value), allow_nan=False)
@@ -70,7 +75,7 @@ class Position:
 
     @property
     def best(self) -> Metrics | None:
-        """The metrics of the best epoch, the first of several: a finite test loss, then the highest test accuracy."""
+        """The metrics of the best epoch, the first of several: a finite loss, then accuracy, on images held out."""
         return max(self.history, key=_goodness, default=None)
 
     def to_json(self) -> str:
@@ -91,7 +96,8 @@ class Position:
 
 
 def _goodness(metrics: Metrics) -> tuple[bool, float]:
-    return math.isfinite(metrics["test_loss"]), metrics["test_accuracy"]
+    split = split_of(metrics)
+    return math.isfinite(metrics[f"{split}_loss"]), metrics[f"{split}_accuracy"]
 
 
 @dataclass

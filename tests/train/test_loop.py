@@ -245,7 +245,7 @@ def test_a_test_loss_that_is_not_finite_is_recorded_with_its_cause_before_traini
     (line,) = (settings.directory / "metrics.jsonl").read_text().splitlines()
     assert json.loads(line, parse_constant=pytest.fail)["test_loss"] is None
     printed = capfd.readouterr().out
-    assert "in the test, the loss of batch 1 of 1 is nan: the first layer whose output is not finite is " in printed
+    assert "test: the loss of batch 1 of 1 is nan: the first layer whose output is not finite is " in printed
     assert np.isnan(evaluate(settings.directory).loss)
 
 

@@ -1,0 +1,121 @@
+"""Find the image files below a directory, and say what was left out and why."""
+
+from __future__ import annotations
+
+import os
+import stat
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from minires.data.image import EXTENSIONS
+
+# What operating systems, archives and network drives put beside the user's files.
+_SYSTEM = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "thumbs.db", "desktop.ini"}
+_SHOWN = 3  # names of a kind in a message
+
+
+class LeftOut(NamedTuple):
+    """A file or directory that is not used, and why."""
+
+    path: Path
+    reason: str
+
+
+class Listing(NamedTuple):
+    """The image files below a directory, and what is not used there."""
+
+    files: list[Path]
+    left_out: list[LeftOut]
+
+
+def composed(name: str) -> str:
+    """Return a name with its accents composed (NFC): macOS and archives made there write them decomposed."""
+    return unicodedata.normalize("NFC", name)
+
+
+def visible(directory: Path) -> list[Path]:
+    """Return what a directory holds, sorted by name, without hidden and system files.
+
+    Raises
+    ------
+    OSError : if the directory cannot be read.
+    """
+    with os.scandir(directory) as entries:
+        names = [entry.name for entry in entries]
+    return [
+        directory / name
+        for name in sorted(names, key=composed)
+        if not name.startswith(".") and name.lower() not in _SYSTEM
+    ]
+
+
+def image_files(directory: Path) -> Listing:
+    """Return the image files below a directory, sorted by path; links are followed.
+
+    A file is an image if its name ends in one of ``EXTENSIONS``. Names that begin with a dot and system files are
+    skipped at every depth, and not mentioned. A directory inside itself, through a link, is left out.
+    """
+    listing = Listing([], [])
+    pending: list[tuple[Path, frozenset[tuple[int, int]]]] = [(directory, frozenset())]
+    while pending:
+        folder, above = pending.pop()
+        try:
+            status, paths = os.stat(folder), visible(folder)
+        except OSError as error:
+            listing.left_out.append(LeftOut(folder, f"a folder that cannot be read: {error.strerror}"))
+            continue
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:
+            listing.left_out.append(LeftOut(folder, "a link to a folder that it is in"))
+            continue
+        for path in paths:
+            if path.is_dir():
+                pending.append((path, above | {identity}))
+            elif reason := unusable(path):
+                listing.left_out.append(LeftOut(path, reason))
+            else:
+                listing.files.append(path)
+    listing.files.sort(key=_in_order)
+    listing.left_out.sort(key=lambda entry: _in_order(entry.path))
+    return listing
+
+
+def unusable(path: Path) -> str:
+    """Return why a file is no image to use, as far as that shows without reading it; "" if it may be one."""
+    if path.suffix.lower() not in EXTENSIONS:
+        return "not an image by its name"
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return "a link to nothing"
+    except OSError as error:
+        return error.strerror or str(error)
+    if not stat.S_ISREG(status.st_mode):
+        return "not a regular file"
+    if not status.st_size:
+        return "empty, 0 bytes"
+    return "" if os.access(path, os.R_OK) else "no permission to read it"
+
+
+def in_words(left_out: Iterable[LeftOut], root: Path) -> str:
+    """Return what was left out, grouped by reason, with the first names of each: "" for nothing."""
+    groups: dict[str, list[str]] = {}
+    for path, reason in left_out:
+        groups.setdefault(reason, []).append(_below(path, root))
+    return "; ".join(f"{first(names)} ({reason})" for reason, names in groups.items())
+
+
+def first(names: list[str]) -> str:
+    """Return the first names of a list, and how many more there are."""
+    rest = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _below(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+def _in_order(path: Path) -> tuple[str, ...]:
+    return tuple(map(composed, path.parts))

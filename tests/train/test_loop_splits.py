@@ -1,0 +1,101 @@
+"""Runs on a folder that has val/, test/, or both."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from interruptions import call_at, interrupt
+from PIL import Image
+
+from minires.cli import main
+from minires.train import Interrupted, Settings, evaluate, train
+
+EPOCH = 2 + 1  # batches: to train, then to choose by
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """Two classes of 4 training, 3 validation and 2 test images."""
+    root, rng = tmp_path_factory.mktemp("folder"), np.random.default_rng(0)
+    for split, count in (("train", 4), ("val", 3), ("test", 2)):
+        for shade, name in enumerate(("cat", "dog")):
+            (root / split / name).mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 100, (8, 8, 3)) + 100 * shade
+                Image.fromarray(pixels.astype(np.uint8)).save(root / split / name / f"{i}.png")
+    return root
+
+
+@pytest.fixture
+def settings(both, tmp_path):
+    changes = {"lr": 0.05, "augment": "none", "out": tmp_path / "run", "quiet": True}
+    return Settings(data="folder", root=both, size=8, epochs=2, batch_size=4, **changes)
+
+
+def test_the_best_network_is_chosen_by_val_and_tested_once_by_test(settings, outcome):
+    result = train(settings)
+    assert all({"val_loss", "val_accuracy"} < set(line) and "test_loss" not in line for line in result.history)
+    assert result.best == max(result.history, key=lambda line: line["val_accuracy"])
+    assert result.test.images == 4
+    found = evaluate(settings.directory)
+    assert (found.loss, found.accuracy, found.split) == (result.test.loss, result.test.accuracy, "test")
+    assert found.recorded == result.best
+    assert json.loads((settings.directory / "test.json").read_text()) == {
+        "epoch": result.best["epoch"],
+        "test_loss": found.loss,
+        "test_accuracy": found.accuracy,
+        "images": 4,
+    }
+    before = outcome(settings.directory)
+    assert train(settings, resume=True).test == result.test
+    assert outcome(settings.directory) == before
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_one_split_alone_chooses_and_says_which_it_is(settings, both, tmp_path, split):
+    for name in ("train", split):
+        shutil.copytree(both / name, tmp_path / "one" / name)
+    settings = replace(settings, root=tmp_path / "one", epochs=1)
+    result = train(settings)
+    assert result.test is None
+    assert not (settings.directory / "test.json").exists()
+    found = evaluate(settings.directory)
+    assert (found.accuracy, found.split) == (result.best[f"{split}_accuracy"], split)
+
+
+def test_a_run_interrupted_on_the_way_has_its_last_word_when_it_ends(settings, outcome, monkeypatch, tmp_path):
+    whole = train(replace(settings, out=tmp_path / "whole"))
+    with monkeypatch.context() as patch:
+        call_at(patch, 2 * EPOCH - 1, interrupt)
+        with pytest.raises(Interrupted):
+            train(settings)
+    assert not (settings.directory / "test.json").exists()
+    assert train(settings, resume=True).test == whole.test
+    assert outcome(settings.directory) == outcome(tmp_path / "whole")
+
+
+def test_a_run_says_what_it_found_and_which_split_a_figure_is_of(settings, capfd):
+    train(replace(settings, quiet=False, epochs=1, batch_size=9))
+    told = capfd.readouterr().out.splitlines()
+    assert told[:4] == [
+        "train: 8 images in 2 classes",
+        "val: 6 images in 2 classes",
+        "test: 4 images in 2 classes",
+        "batch-size 9 is more than the 8 training images: an epoch is one step with all of them",
+    ]
+    assert " val loss " in told[4]
+    assert "test" not in told[4]
+    assert told[5].startswith("test accuracy ")
+    assert told[5].endswith("of the best network (epoch 1), on 4 images that played no part in choosing it")
+
+
+def test_the_command_says_which_split_a_figure_is_of(settings, both, capsys):
+    words = [f"--{name}={getattr(settings, name)}" for name in ("data", "root", "size", "augment", "out")]
+    assert main(["train", *words, "--epochs=1", "--batch-size=4"]) == 0
+    assert "finished: val accuracy " in capsys.readouterr().out
+    assert main(["evaluate", str(settings.directory)]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("on 4 test images")
+    assert second.endswith("recorded on the val images after epoch 1")
