@@ -77,7 +77,7 @@ def _run(parser: _Parser, arguments: list[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        return _tell(f"{error.strerror}: {error.filename}" if error.strerror and error.filename else str(error))
+        return _tell(f"{error.strerror}: {error.filename}" if error.filename else error.strerror or str(error))
     except MemoryError as error:
         return _tell(f"not enough memory: {error}")
     except KeyboardInterrupt as interrupt:
@@ -114,6 +114,9 @@ class _Parser(argparse.ArgumentParser):
         self.commands: dict[str, _Parser] = {}
 
     def error(self, message: str) -> NoReturn:
+        if wrong := re.fullmatch(r"argument (--[\w-]+): invalid (int|float) value: (.*)", message):
+            kind = {"int": "an integer", "float": "a number"}[wrong[2]]
+            message = f"{wrong[1]} must be {kind}, got {wrong[3]}"
         self.exit(2, f"minires: error: {message}; see {self.prog} --help\n")
 
     def understand(self, arguments: list[str]) -> argparse.Namespace:
@@ -121,7 +124,7 @@ class _Parser(argparse.ArgumentParser):
         if not arguments:
             self.error(f"no command; expected one of {', '.join(self.commands)}")
         name = arguments[0]
-        if not name.startswith("-") and name not in self.commands:
+        if name not in self.commands and name not in ("-h", *self.flags()):
             near = "train --resume RUN" if name == "resume" else _near(name, list(self.commands))
             self.error(f"{name!r} is not one of the commands {', '.join(self.commands)}{_did_you_mean(near)}")
         options, unknown = self.parse_known_args(arguments)

@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 
 
 class MiniresError(Exception):
-    """Base class of all errors raised by minires.
+    """Base class of all errors raised by minires."""
 
-    A text writes the name of a setting in backticks. ``str`` shows it as Python writes it, batch_size, and the command
-    as its option, --batch-size: `naming`.
-    """
+    # A text writes names of settings in backticks: `batch_size` is batch_size in Python, --batch-size in the command.
 
     def __str__(self) -> str:
         return self.naming(lambda setting: setting)

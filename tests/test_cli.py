@@ -158,7 +158,7 @@ def test_a_finished_run_says_so_again(trained, capsys):
         ("summary resnet20 --input 1048576x1048576x1048576", "is too large for this machine"),
         ("profile vgg16", "model 'vgg16' is not one of"),
         ("profile resnet20 --batch-size 0", "--batch-size must be an integer of at least 1, got 0"),
-        ("profile resnet20 --fold", "--fold is for inference"),
+        ("profile resnet20 --fold", "--fold is for --inference"),
         ("profile resnet20 --threads 1000000", "--threads must be at most 1024, got 1000000"),
         ("train --threads 1000000", "--threads must be at most 1024, got 1000000"),
     ],
@@ -174,7 +174,7 @@ def test_an_error_is_one_line_on_stderr(arguments, message, capsys, tmp_path, mo
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("train --epochs x", "argument --epochs: invalid int value: 'x'; see minires train --help"),
+        ("train --epochs x", "--epochs must be an integer, got 'x'; see minires train --help"),
         ("train --lr", "argument --lr: expected one argument; see minires train --help"),
         ("train --amp", "unknown argument '--amp'; see minires train --help"),
         ("test", "'test' is not one of the commands train, evaluate, predict, summary, profile, check; see minires"),

@@ -56,9 +56,13 @@ def one_of(name: str, value: Any, choices: Sequence[str]) -> None:
 
 def did_you_mean(value: Any, choices: Sequence[str]) -> str:
     """Return "; did you mean 'x'?" for the choice nearest to ``value``, or "" where none is near."""
-    bare = {_bare(choice): choice for choice in choices}
-    near = difflib.get_close_matches(_bare(str(value)), bare, n=1, cutoff=0.7)
-    return f"; did you mean {bare[near[0]]!r}?" if near else ""
+    typed, bare = _bare(str(value)), {_bare(choice): choice for choice in choices}
+    near = difflib.get_close_matches(typed, bare, cutoff=0.75)
+    if not near:
+        return ""
+    # Of several that are as similar (resnet20 and resnet32 for resnet21), the one that begins alike for longer.
+    best = max(near, key=lambda name: sum(typed.startswith(name[:length]) for length in range(len(name))))
+    return f"; did you mean {bare[best]!r}?"
 
 
 def _bare(text: str) -> str:

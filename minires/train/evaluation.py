@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from minires import functional as F
 from minires.autograd.op import no_grad
@@ -24,6 +23,7 @@ from minires.nn import Module
 from minires.train import checks, sources
 from minires.train.finite import blame
 from minires.train.interrupt import DeferredInterrupt
+from minires.train.progress import progress_bar
 from minires.train.settings import Settings
 from minires.train.state import Metrics, load_network
 
@@ -102,7 +102,9 @@ def evaluate(
 def check_root(settings: Settings) -> None:
     """Raise DataError if the directory of a run's data has gone, with what to do."""
     if settings.root is not None and not Path(settings.root).exists():
-        raise DataError(f"the run's data are no longer in {settings.root}; say where they are now by `root`")
+        raise DataError(
+            f"there is no directory {settings.root}, where the run's data should be; say where they are by `root`"
+        )
 
 
 def measure(
@@ -111,7 +113,7 @@ def measure(
     """Pass over test images once, in evaluation mode; None when interrupted."""
     model.eval()
     loss, hits, not_finite = 0.0, 0, ""
-    bar = tqdm(total=len(loader), desc=title, leave=False, disable=True if settings.quiet else None)
+    bar = progress_bar(settings, len(loader), title)
     with no_grad(), bar, closing(loader.tensors(0)) as batches:
         for number, (x, labels) in enumerate(batches, 1):
             if interrupt is not None and interrupt.requested:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from minires import functional as F
 from minires import optim, random, threads
@@ -25,6 +24,7 @@ from minires.train.directory import BEST, CURVE, LAST, METRICS, TEST, claimed, h
 from minires.train.evaluation import Evaluation, check_root, measure, right_answers
 from minires.train.finite import check_finite
 from minires.train.interrupt import DeferredInterrupt, Interrupted
+from minires.train.progress import progress_bar
 from minires.train.settings import Settings
 from minires.train.sources import Description
 from minires.train.state import Metrics, Run, load_network, to_json
@@ -204,13 +204,8 @@ def _close_epoch(run: Run, found: Evaluation, lr: float) -> None:
 def _train_pass(run: Run, loader: DataLoader, schedule: optim.Schedule, interrupt: DeferredInterrupt) -> None:
     """The steps that an epoch still lacks; ``run.position`` goes along."""
     settings, position, model = run.settings, run.position, run.model.train()
-    bar = tqdm(
-        total=len(loader),
-        initial=position.batch,
-        desc=f"epoch {position.epoch + 1}/{settings.epochs}",
-        leave=False,
-        disable=True if settings.quiet else None,  # None: silent when not on a terminal
-    )
+    title = f"epoch {position.epoch + 1}/{settings.epochs}"
+    bar = progress_bar(settings, len(loader), title, position.batch)
     with bar, contextlib.closing(loader.tensors(position.epoch, start=position.batch)) as batches:
         began = time.perf_counter()
         for x, y in batches:

@@ -31,8 +31,10 @@ def check_free(directory: Path, resumed: Path | None) -> Position | None:
         if position is not None:
             return position
     if there:
-        begun = f"resume the run in it (`resume` {directory})" if LAST in there else "it holds no run to resume"
-        raise SettingsError(f"{directory} exists and is not empty; {begun}, or choose another directory (`out`)")
+        begun = (
+            f"; resume the run in it (`resume` {directory}), or" if LAST in there else " and holds no run to resume;"
+        )
+        raise SettingsError(f"{directory} exists and is not empty{begun} choose another directory (`out`)")
     return None
 
 

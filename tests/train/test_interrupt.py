@@ -1,8 +1,10 @@
+import os
 import signal
 import threading
 
 import pytest
 
+from minires.train import interrupt
 from minires.train.interrupt import DeferredInterrupt
 
 
@@ -13,6 +15,47 @@ def test_the_first_interrupt_waits_and_the_second_does_not():
         assert interrupt.requested
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_other_signals_wait_too_and_one_that_comes_twice_at_once_counts_once(monkeypatch, name):
+    number, now, stopped = getattr(signal, name), [0.0], []
+    monkeypatch.setattr(interrupt.time, "monotonic", lambda: now[0])
+    real = signal.signal
+    # What the default action would do, the end of the process, is only noted.
+    monkeypatch.setattr(interrupt.signal, "signal", lambda n, h: real(n, stopped.append if h == signal.SIG_DFL else h))
+    monkeypatch.setattr(interrupt.signal, "raise_signal", lambda n: stopped.append(n))
+    try:
+        with DeferredInterrupt() as waiting:
+            os.kill(os.getpid(), number)
+            assert waiting.signal == number
+            os.kill(os.getpid(), number)  # as timeout and a closing terminal do
+            assert stopped == []
+            now[0] = 1.5
+            os.kill(os.getpid(), number)
+            assert stopped == [number]
+    finally:
+        real(number, signal.SIG_DFL)
+
+
+def test_ctrl_c_after_another_signal_stops_at_once():
+    with DeferredInterrupt() as waiting:
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert waiting.signal == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_program_that_handles_a_signal_itself_is_left_alone():
+    calls = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: calls.append(number))
+    try:
+        with DeferredInterrupt() as waiting:
+            signal.raise_signal(signal.SIGTERM)
+            assert (calls, waiting.requested) == ([signal.SIGTERM], False)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_afterwards_an_interrupt_is_what_it_was():

@@ -166,9 +166,7 @@ def test_other_recipes_go_on_bit_for_bit(settings, outcome, monkeypatch, tmp_pat
 def test_a_directory_that_holds_something_is_refused(settings):
     settings.directory.mkdir()
     (settings.directory / "thesis.txt").write_text("years of work")
-    with pytest.raises(
-        SettingsError, match=r"run exists and is not empty; it holds no run to resume, or choose another"
-    ):
+    with pytest.raises(SettingsError, match=r"run exists and is not empty and holds no run to resume; choose another"):
         train(settings)
     assert [path.name for path in settings.directory.iterdir()] == ["thesis.txt"]
     with pytest.raises(SettingsError, match=r"thesis\.txt is a file; choose a directory \(out\)"):
@@ -371,7 +369,9 @@ def test_the_data_may_move_and_kernels_change_when_resuming_and_both_are_told(se
     out = capfd.readouterr().out
     assert f"root is {tmp_path / 'moved'} and was {root}" in out
     assert "kernels is reference and was that of the device; the results are no longer bit for bit those of" in out
-    with pytest.raises(DataError, match=r"the run's data are no longer in .*gone; say where they are now by root"):
+    with pytest.raises(
+        DataError, match=r"there is no directory .*gone, where the run's data should be; say where they are by root"
+    ):
         train(replace(settings, root=tmp_path / "gone", epochs=3), resume=True)
 
 
