@@ -124,7 +124,7 @@ class _Parser(argparse.ArgumentParser):
         if not arguments:
             self.error(f"no command; expected one of {', '.join(self.commands)}")
         name = arguments[0]
-        if name not in self.commands and name not in ("-h", *self.flags()):
+        if name not in self.commands and name not in ("-h", "--help", "--version"):
             near = "train --resume RUN" if name == "resume" else _near(name, list(self.commands))
             self.error(f"{name!r} is not one of the commands {', '.join(self.commands)}{_did_you_mean(near)}")
         options, unknown = self.parse_known_args(arguments)

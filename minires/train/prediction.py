@@ -85,5 +85,5 @@ def _pixels(image: Any, shape: tuple[int, ...]) -> list[npt.NDArray[np.uint8]]:
     if not isinstance(image, str | os.PathLike):
         raise DataError(f"an image must be the path of a file or a NumPy array, got a {type(image).__name__}")
     if Path(image).is_dir():
-        raise DataError(f"{os.fspath(image)} is a directory; name the images, as in {os.path.join(image, '*.jpg')}")
+        raise DataError(f"{Path(image)} is a directory; name the images, as in {Path(image) / '*.jpg'}")
     return [read_image(image, (H, W), C)]

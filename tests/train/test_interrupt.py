@@ -1,4 +1,3 @@
-import os
 import signal
 import threading
 
@@ -19,23 +18,18 @@ def test_the_first_interrupt_waits_and_the_second_does_not():
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_other_signals_wait_too_and_one_that_comes_twice_at_once_counts_once(monkeypatch, name):
-    number, now, stopped = getattr(signal, name), [0.0], []
+    number, now, stopped, send = getattr(signal, name), [0.0], [], signal.raise_signal
     monkeypatch.setattr(interrupt.time, "monotonic", lambda: now[0])
-    real = signal.signal
-    # What the default action would do, the end of the process, is only noted.
-    monkeypatch.setattr(interrupt.signal, "signal", lambda n, h: real(n, stopped.append if h == signal.SIG_DFL else h))
-    monkeypatch.setattr(interrupt.signal, "raise_signal", lambda n: stopped.append(n))
-    try:
-        with DeferredInterrupt() as waiting:
-            os.kill(os.getpid(), number)
-            assert waiting.signal == number
-            os.kill(os.getpid(), number)  # as timeout and a closing terminal do
-            assert stopped == []
-            now[0] = 1.5
-            os.kill(os.getpid(), number)
-            assert stopped == [number]
-    finally:
-        real(number, signal.SIG_DFL)
+    monkeypatch.setattr(signal, "raise_signal", stopped.append)  # it would end this process
+    with DeferredInterrupt() as waiting:
+        send(number)
+        assert waiting.signal == number
+        send(number)  # as timeout and a closing terminal do
+        assert stopped == []
+        now[0] = 1.5
+        send(number)
+        assert stopped == [number]
+        assert signal.getsignal(number) == signal.SIG_DFL
 
 
 def test_ctrl_c_after_another_signal_stops_at_once():

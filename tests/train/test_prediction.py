@@ -82,7 +82,7 @@ def test_one_path_is_one_image_and_arrays_are_images_too(checkpoint, picture):
         (np.zeros((28, 28), np.uint8), r"got uint8 of shape \(28, 28\)"),
         ([np.zeros((3, 28, 28), np.uint8)], r"got uint8 of shape \(3, 28, 28\)"),
         ([3], "an image must be the path of a file or a NumPy array, got a int"),
-        ("", r"cannot read"),
+        ("", r"\. is a directory; name the images, as in \*\.jpg"),
     ],
 )
 def test_what_is_no_image_is_an_error_that_says_what_is(checkpoint, images, message):
