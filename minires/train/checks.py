@@ -60,8 +60,13 @@ def did_you_mean(value: Any, choices: Sequence[str]) -> str:
     near = difflib.get_close_matches(typed, bare, cutoff=0.75)
     if not near:
         return ""
-    # Of several that are as similar (resnet20 and resnet32 for resnet21), the one that begins alike for longer.
-    best = max(near, key=lambda name: sum(typed.startswith(name[:length]) for length in range(len(name))))
+
+    def likeness(name: str) -> tuple[float, int]:
+        """How similar a name is, then for how long it begins alike: for resnet21 resnet20 before resnet32."""
+        begins = sum(typed.startswith(name[:length]) for length in range(1, len(name) + 1))
+        return difflib.SequenceMatcher(None, name, typed).ratio(), begins
+
+    best = max(near, key=likeness)
     return f"; did you mean {bare[best]!r}?"
 
 
