@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import difflib
 import io
+import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -18,11 +22,7 @@ _FLAGS: tuple[tuple[str, dict[str, Any], str], ...] = (
         {"default": "fashion-mnist-mini"},
         "fashion-mnist-mini (embedded), fashion-mnist, cifar10, cifar100, folder",
     ),
-    (
-        "--root",
-        {"metavar": "DIR"},
-        "where the data are; a folder holds train/CLASS/ and test/CLASS/ or val/CLASS/ or both",
-    ),
+    ("--root", {"metavar": "DIR"}, "where the data are; a folder holds train/CLASS/ and test/CLASS/ (or val/CLASS/)"),
     ("--size", {"type": int}, "height and width of the images of a folder (224; 32 for a CIFAR network)"),
     ("--epochs", {"type": int, "default": 8}, "passes over the training images"),
     ("--batch-size", {"type": int, "default": 128}, "images in a step"),
@@ -41,55 +41,135 @@ _FLAGS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("--seed", {"type": int, "default": 0}, "of everything random"),
     ("--device", {"default": "cpu"}, "cpu, cuda, cuda:1, …"),
     ("--dtype", {"default": "float32"}, "float32, float16; the latter for CUDA: on the CPU it is correct and slow"),
+    ("--kernels", {"metavar": "SET"}, "reference (the text-book form), fast, cuda (that of the device)"),
     ("--threads", {"type": int}, "threads that compute (all CPUs); the results do not depend on it"),
-    ("--out", {"metavar": "DIR"}, "where the run is kept (runs/DATA-MODEL-seedSEED); must be empty or not exist"),
+    ("--out", {"metavar": "DIR"}, "where the run is kept (runs/DATA-MODEL-seedSEED)"),
     ("--quiet", {"action": "store_true"}, "print nothing"),
 )
+
+_CLOSED = 128 + 13  # SIGPIPE, as a shell tells it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with ``arguments``, by default those of the process; its exit code.
 
     0: done; 1: a check failed; 2: an error, told in one line on stderr (of the command line itself, by SystemExit);
-    130: interrupted by Ctrl-C.
+    130, 143, 129: stopped by Ctrl-C, SIGTERM, SIGHUP; 141: nobody reads the output any more, as after ``| head``.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # rather a "?" than no table where the terminal has no "×"
     try:
-        options = _parser().parse_args(arguments)
+        code = _run(_parser(), list(sys.argv[1:] if arguments is None else arguments))
+    except SystemExit as ended:  # --help, or an error of the command line
+        raise SystemExit(_flushed(int(ended.code or 0))) from None
+    except BrokenPipeError:
+        code = _CLOSED
+    return _flushed(code)
+
+
+def _run(parser: _Parser, arguments: list[str]) -> int:
+    try:
+        options = parser.understand(arguments)
         command: Callable[[argparse.Namespace], int | None] = options.command
         return command(options) or 0
-    except (MiniresError, OSError) as error:
-        print(f"minires: error: {error}", file=sys.stderr)
-        return 2
+    except MiniresError as error:
+        return _tell(error.naming(lambda setting: parser.as_typed(arguments[0], setting)))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return _tell(f"{error.strerror}: {error.filename}" if error.filename else error.strerror or str(error))
     except MemoryError as error:
-        print(f"minires: error: not enough memory: {error}", file=sys.stderr)
-        return 2
+        return _tell(f"not enough memory: {error}")
     except KeyboardInterrupt as interrupt:
         print(f"minires: {str(interrupt) or 'interrupted'}", file=sys.stderr)
-        return 130
+        return 128 + int(getattr(interrupt, "signal", signal.SIGINT))
+
+
+def _tell(text: str) -> int:
+    """Print an error as one line; the exit code."""
+    with contextlib.suppress(OSError):
+        print(f"minires: error: {text}", file=sys.stderr)
+    return 2
+
+
+def _flushed(code: int) -> int:
+    """Write what is left of the output; the exit code, which is another one if that fails."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
+    except OSError as error:
+        with contextlib.suppress(OSError, ValueError):  # so that Python does not try once more when it ends
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+        return _CLOSED if isinstance(error, BrokenPipeError) else _tell(f"cannot write the output: {error.strerror}")
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, as all others of the command."""
+    """A parser whose errors are one line, as all others of the command; ``commands`` are those of its subcommands."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
+        self.commands: dict[str, _Parser] = {}
 
     def error(self, message: str) -> NoReturn:
+        if wrong := re.fullmatch(r"argument (--[\w-]+): invalid (int|float) value: (.*)", message):
+            kind = {"int": "an integer", "float": "a number"}[wrong[2]]
+            message = f"{wrong[1]} must be {kind}, got {wrong[3]}"
         self.exit(2, f"minires: error: {message}; see {self.prog} --help\n")
 
+    def understand(self, arguments: list[str]) -> argparse.Namespace:
+        """Parse the command line; where a command or option is unknown, tell which one is near."""
+        if not arguments:
+            self.error(f"no command; expected one of {', '.join(self.commands)}")
+        name = arguments[0]
+        if name not in self.commands and name not in ("-h", "--help", "--version"):
+            near = "train --resume RUN" if name == "resume" else _near(name, list(self.commands))
+            self.error(f"{name!r} is not one of the commands {', '.join(self.commands)}{_did_you_mean(near)}")
+        options, unknown = self.parse_known_args(arguments)
+        if unknown:
+            command = self.commands[name]
+            near = _near(unknown[0].partition("=")[0], command.flags()) if unknown[0].startswith("-") else ""
+            command.error(f"unknown argument {unknown[0]!r}{_did_you_mean(near)}")
+        return options
 
-def _parser() -> argparse.ArgumentParser:
+    def flags(self) -> list[str]:
+        """Return the options, as --batch-size."""
+        return list(dict.fromkeys(re.findall(r"--[\w-]+", self.format_usage())))
+
+    def as_typed(self, command: str, setting: str) -> str:
+        """Return the option of a command for a setting, or the setting if it is none: batch_size is --batch-size."""
+        flag = "--" + setting.replace("_", "-")
+        return flag if flag in self.commands[command].flags() else setting
+
+
+def _near(name: str, choices: list[str]) -> str:
+    """Return the choices that ``name`` begins, or else the most similar one."""
+    return " or ".join(
+        [choice for choice in choices if choice.startswith(name)] or difflib.get_close_matches(name, choices, n=1)
+    )
+
+
+def _did_you_mean(near: str) -> str:
+    return f"; did you mean {near}?" if near else ""
+
+
+def _parser() -> _Parser:
     from minires import __version__
 
-    parser = _Parser(prog="minires", description="A residual network you can read end to end.", allow_abbrev=False)
+    parser = _Parser(prog="minires", description="A residual network you can read end to end.")
     parser.add_argument("--version", action="version", version=f"minires {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, command: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
-        made: argparse.ArgumentParser = commands.add_parser(
-            name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False
-        )
+        made: _Parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         made.set_defaults(command=command)
+        parser.commands[name] = made
         return made
+
+    def done(made: argparse.ArgumentParser) -> None:
+        made.set_defaults(usage=made.format_usage())
 
     train = add("train", _train, "train a network, or go on with a run")
     for flag, how, text in _FLAGS:
@@ -103,23 +183,25 @@ def _parser() -> argparse.ArgumentParser:
         default=None,
         metavar="RUN",
         help="go on, bit for bit, with the run in this directory or of this last.safetensors (that in --out); its "
-        "settings are taken over",
+        "settings are taken over; --epochs may be more than before",
     )
 
     kept = "best.safetensors or last.safetensors of a run, or its directory, which stands for the best"
     evaluate = add("evaluate", _evaluate, "print a checkpoint's accuracy and loss on the test images")
     evaluate.add_argument("checkpoint", metavar="CHECKPOINT", help=kept)
     evaluate.add_argument("--data", help="another data set with the same classes (the run's own)")
-    evaluate.add_argument("--root", metavar="DIR", help="where the data are (as for the run)")
+    evaluate.add_argument("--root", metavar="DIR", help="where the data are now (as for the run)")
     evaluate.add_argument(
         "--batch-size", type=int, help="images at a time (as for the run: then the loss is the same to the last digit)"
     )
     evaluate.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, … (cpu)")
+    evaluate.add_argument("--kernels", metavar="SET", help="reference, fast, cuda (those of the run)")
 
     predict = add("predict", _predict, "print the five most probable classes of image files; needs the extra 'image'")
     predict.add_argument("checkpoint", metavar="CHECKPOINT", help=kept)
     predict.add_argument("images", metavar="IMAGE", nargs="+", help="scaled and cut to the size that was learnt")
     predict.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, … (cpu)")
+    predict.add_argument("--kernels", metavar="SET", help="reference, fast, cuda (those of the device)")
 
     summary = add("summary", _summary, "print a network's layers, output shapes, parameters, multiply-adds, memory")
     summary.add_argument("model", metavar="MODEL", help="as for train --model")
@@ -139,6 +221,7 @@ def _parser() -> argparse.ArgumentParser:
         "--fold", action="store_true", help="with batch norm folded into the convolutions; inference only"
     )
     profile.add_argument("--steps", type=int, default=7, help="how many are measured (7)")
+    profile.add_argument("--kernels", metavar="SET", default="fast", help="reference, fast (fast)")
     profile.add_argument("--threads", type=int, help="threads that compute (all CPUs)")
 
     check = add("check", _check, "prove gradients: of every operation, or of your own; needs the extra 'testing'")
@@ -167,58 +250,32 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from minires.train.loop import last_of, resumed_settings, train
-    from minires.train.settings import Settings
-    from minires.train.state import split_of
+    from minires.train import command
 
-    given = {name: value for name, value in vars(options).items() if name not in ("command", "resume")}
-    if "milestones" in given:
-        given["milestones"] = tuple(given["milestones"])
-    if options.resume is None:
-        settings, resume = Settings(**given), None
-    else:
-        resume = last_of(Settings(**given).directory if options.resume is True else options.resume)
-        settings = resumed_settings(resume, **given)
-    result = train(settings, resume=resume or False)
-    if not settings.quiet:
-        split = split_of(result.best)
-        print(
-            f"finished: {split} accuracy {result.history[-1][f'{split}_accuracy']:.4f} after {len(result.history)} "
-            f"epochs, best {result.best[f'{split}_accuracy']:.4f} after epoch {result.best['epoch']}; "
-            f"see {result.directory}"
-        )
+    command.train(options)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from minires.train import evaluate
-    from minires.train.state import split_of
+    from minires.train import command
 
-    found = evaluate(options.checkpoint, options.data, options.root, options.batch_size, options.device, quiet=False)
-    print(f"accuracy {found.accuracy!r}  loss {found.loss!r}  on {found.images} {found.split} images")
-    if found.recorded is not None:
-        split = split_of(found.recorded)
-        accuracy, loss = found.recorded[f"{split}_accuracy"], found.recorded[f"{split}_loss"]
-        on_other = f" on the {split} images" if split != found.split else ""
-        print(f"accuracy {accuracy!r}  loss {loss!r}  recorded{on_other} after epoch {found.recorded['epoch']}")
+    command.evaluate(options)
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from minires.train import predict
+    from minires.train import command
 
-    for image, answers in zip(options.images, predict(options.checkpoint, options.images, options.device), strict=True):
-        print(image)
-        for name, probability in answers:
-            print(f"  {100 * probability:6.2f} %  {name}")
+    command.predict(options)
 
 
 def _summary(options: argparse.Namespace) -> None:
     from minires import models
     from minires.models.summary import summarize
+    from minires.train import checks
 
     shape = _image_shape(options)
     classes = {} if options.num_classes is None else {"num_classes": options.num_classes}
-    if classes and not 0 < options.num_classes < 2**31:
-        raise SettingsError(f"num-classes must be an integer from 1 to 2**31 - 1, got {options.num_classes}")
+    if classes:
+        checks.integer("num_classes", options.num_classes)
     print(summarize(getattr(models, options.model)(in_channels=shape[0], **classes), shape))
 
 
@@ -236,32 +293,17 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _profile(options: argparse.Namespace) -> None:
-    from minires import models, nn, threads
-    from minires.train.profile import profile
-    from minires.train.settings import check_threads
+    from minires.train import command
 
-    shape = _image_shape(options)
-    for name in ("batch_size", "steps", "threads"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise SettingsError(f"{name.replace('_', '-')} must be at least 1, got {value}")
-    check_threads(options.threads)
-    if options.fold and not options.inference:
-        raise SettingsError("--fold is for inference: batch norm is folded by its running statistics")
-    if options.threads is not None:
-        threads.set_num_threads(options.threads)
-    model = getattr(models, options.model)(in_channels=shape[0])
-    model = nn.fold_batch_norm(model.eval()) if options.fold else model
-    phase = "inference" if options.inference else "training"
-    print(profile(model, (options.batch_size, *shape), phase=phase, steps=options.steps))
+    command.profile(options, _image_shape(options))
 
 
 def _image_shape(options: argparse.Namespace) -> tuple[int, ...]:
     """(C, H, W) of --input, or what is natural for the network."""
+    from minires.train import checks
     from minires.train.settings import model_names, natural_size
 
-    if options.model not in model_names():
-        raise SettingsError(f"model {options.model!r} is not one of {', '.join(model_names())}")
+    checks.one_of("model", options.model, model_names())
     size = natural_size(options.model)
     return (3, size, size) if options.input is None else _shape(options.input)
 
@@ -269,5 +311,5 @@ def _image_shape(options: argparse.Namespace) -> tuple[int, ...]:
 def _shape(text: str) -> tuple[int, ...]:
     sizes = re.fullmatch(r"([1-9]\d*)[x×]([1-9]\d*)[x×]([1-9]\d*)", text)
     if not sizes:
-        raise SettingsError(f"input {text!r} is not a shape; expected channels, height and width, as in 3x224x224")
+        raise SettingsError(f"`input` {text!r} is not a shape; expected channels, height and width, as in 3x224x224")
     return tuple(map(int, sizes.groups()))

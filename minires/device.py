@@ -56,7 +56,7 @@ def _parse(device: str) -> tuple[str, int]:
         return "cpu", 0
     if kind == "cuda" and (index.isdecimal() or device == "cuda"):
         return "cuda", int(index or 0)
-    raise DeviceError(f"device {device!r} is not one of 'cpu', 'cuda', 'cuda:0', 'cuda:1', …")
+    raise DeviceError(f"`device` {device!r} is not one of 'cpu', 'cuda', 'cuda:0', 'cuda:1', …")
 
 
 def canonical(device: str) -> str:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from minires import cli, device, functional
 from minires.cli import main
+from minires.errors import SettingsError
 from minires.train import Settings
 
 
@@ -141,26 +142,38 @@ def test_a_finished_run_says_so_again(trained, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("train --model vgg16", "model 'vgg16' is not one of plain20, "),
-        ("train --lr -1", "lr must be a number greater than 0"),
-        ("train --milestones 3", "milestones belong to the schedule multistep"),
+        ("train --model vgg16", "--model 'vgg16' is not one of plain20, "),
+        ("train --lr -1", "--lr must be a number greater than 0"),
+        ("train --milestones 3", "--milestones belong to the --schedule multistep"),
         ("train --data cifar10 --root nowhere", "data_batch_1.bin is missing"),
-        ("train --device tpu", "device 'tpu' is not one of"),
-        ("train --dtype half", "dtype 'half' is not one of float32, float16"),
+        ("train --device tpu", "--device 'tpu' is not one of"),
+        ("train --dtype half", "--dtype 'half' is not one of float32, float16"),
         ("train --resume nowhere", "nowhere is missing"),
         ("evaluate nowhere.safetensors", "nowhere.safetensors is missing"),
         ("predict nowhere.safetensors a.png", "nowhere.safetensors is missing"),
         ("summary vgg16", "model 'vgg16' is not one of"),
-        ("summary resnet20 --input 3x32", "input '3x32' is not a shape"),
-        ("summary resnet20 --input 3x0x32", "input '3x0x32' is not a shape"),
-        ("summary resnet20 --num-classes -3", "num-classes must be an integer from 1 to 2**31 - 1, got -3"),
-        ("summary resnet20 --num-classes 0", "num-classes must be an integer from 1 to 2**31 - 1, got 0"),
+        ("summary resnet20 --input 3x32", "--input '3x32' is not a shape"),
+        ("summary resnet20 --input 3x0x32", "--input '3x0x32' is not a shape"),
+        ("summary resnet20 --num-classes -3", "--num-classes must be an integer of at least 1, got -3"),
+        ("summary resnet20 --num-classes 0", "--num-classes must be an integer of at least 1, got 0"),
         ("summary resnet20 --input 1048576x1048576x1048576", "is too large for this machine"),
         ("profile vgg16", "model 'vgg16' is not one of"),
-        ("profile resnet20 --batch-size 0", "batch-size must be at least 1, got 0"),
-        ("profile resnet20 --fold", "--fold is for inference"),
-        ("profile resnet20 --threads 1000000", "threads must be at most 1024, got 1000000"),
-        ("train --threads 1000000", "threads must be at most 1024, got 1000000"),
+        ("profile resnet20 --batch-size 0", "--batch-size must be an integer of at least 1, got 0"),
+        ("profile resnet20 --fold", "--fold is for --inference"),
+        ("profile resnet20 --threads 1000000", "--threads must be at most 1024, got 1000000"),
+        ("train --threads 1000000", "--threads must be at most 1024, got 1000000"),
+        ("train --model resnet21", "; did you mean 'resnet20'?"),
+        ("train --data cifar", "; did you mean 'cifar10'?"),
+        ("train --batch-size 0", "--batch-size must be an integer of at least 1, got 0"),
+        ("train --lr 1e99", "--lr must fit into float32"),
+        ("train --kernels cuda", "--kernels cuda are for a GPU, and --device is cpu; leave --kernels out"),
+        ("train --out=", "--out must be the path of a directory, got ''"),
+        ("train --data folder", "--data folder needs a --root"),
+        ("train --resume .", "there is nothing to resume: last.safetensors is missing; expected a run's directory"),
+        ("evaluate .", "there is no run in .: neither best.safetensors nor last.safetensors"),
+        ("predict . a.png", "there is no run in .: neither"),
+        ("profile resnet20 --kernels cuda", "--kernels cuda are for a GPU, and device is cpu"),
+        ("profile resnet20 --threads 0", "--threads must be an integer of at least 1, got 0"),
     ],
 )
 def test_an_error_is_one_line_on_stderr(arguments, message, capsys, tmp_path, monkeypatch):
@@ -174,11 +187,24 @@ def test_an_error_is_one_line_on_stderr(arguments, message, capsys, tmp_path, mo
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("train --epochs x", "argument --epochs: invalid int value: 'x'; see minires train --help"),
+        ("train --epochs x", "--epochs must be an integer, got 'x'; see minires train --help"),
         ("train --lr", "argument --lr: expected one argument; see minires train --help"),
-        ("train --amp", "unrecognized arguments: --amp; see minires --help"),
-        ("test", "argument COMMAND: invalid choice: 'test'"),
-        ("", "the following arguments are required: COMMAND; see minires --help"),
+        ("train --lr high", "--lr must be a number, got 'high'; see minires train --help"),
+        ("train --batch 3", "unknown argument '--batch'; did you mean --batch-size?; see minires train --help"),
+        ("train --bach-size=3", "unknown argument '--bach-size=3'; did you mean --batch-size?; see minires train"),
+        ("train run", "unknown argument 'run'; see minires train --help"),
+        (
+            "evalute run",
+            "'evalute' is not one of the commands train, evaluate, predict, summary, profile, check; did you",
+        ),
+        (
+            "resume run",
+            "'resume' is not one of the commands train, evaluate, predict, summary, profile, check; did you",
+        ),
+        ("--colour", "'--colour' is not one of the commands train"),
+        ("train --amp", "unknown argument '--amp'; see minires train --help"),
+        ("test", "'test' is not one of the commands train, evaluate, predict, summary, profile, check; see minires"),
+        ("", "no command; expected one of train, evaluate, predict, summary, profile, check; see minires"),
     ],
 )
 def test_a_mistyped_command_is_told_in_one_line(arguments, message, capsys):
@@ -188,6 +214,89 @@ def test_a_mistyped_command_is_told_in_one_line(arguments, message, capsys):
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith(f"minires: error: {message}")
+
+
+def test_the_names_of_settings_are_pythons_in_python_and_options_in_the_command(capsys):
+    with pytest.raises(SettingsError, match=r"^batch_size must be an integer of at least 1, got 0$"):
+        Settings(batch_size=0)
+    assert told(capsys, 2, ["train", "--batch-size", "0"]).startswith("minires: error: --batch-size must be an integer")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="needs pipes as POSIX has them")
+@pytest.mark.parametrize("closed", ["pipe", "stdout"])
+def test_output_that_nobody_reads_ends_the_command_quietly(closed):
+    code = "import os, sys; from minires.cli import main; sys.stdin.read(); sys.exit(main(['summary', 'resnet20']))"
+    if closed == "stdout":
+        code = "import sys; sys.stdout = None; " + code
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.close()
+        process.stdin.close()
+        err = process.stderr.read()
+    assert (process.returncode, err) == (141 if closed == "pipe" else 0, b"")
+
+
+def test_a_run_whose_output_nobody_reads_stops_and_says_how_to_go_on(command, capsys, monkeypatch):
+    def broken(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("minires.train.report.say", broken)
+    err = told(capsys, 141, command)
+    assert "nobody reads the output any more; go on with: minires train --resume " in err
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_other_signals_save_too_and_have_the_exit_code_that_a_shell_expects(command, capsys, monkeypatch, name, code):
+    real = functional.cross_entropy
+
+    def cross_entropy(*arguments, **options):
+        monkeypatch.setattr(functional, "cross_entropy", real)
+        signal.raise_signal(getattr(signal, name))
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(functional, "cross_entropy", cross_entropy)
+    err = told(capsys, code, command)
+    assert err.startswith(f"minires: interrupted by {name} after 0 of 2 epochs and 1 of 3 batches, all saved; go on")
+
+
+def test_two_runs_do_not_share_a_directory(command, tmp_path):
+    processes = [
+        subprocess.Popen([sys.executable, "-m", "minires", *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    told = {process.wait(): process.communicate()[1].decode() for process in processes}
+    assert set(told) == {0, 2}
+    assert re.search("is in use: process|exists and is not empty", told[2])
+
+
+def test_a_run_is_found_from_another_directory_and_its_data_may_move(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    flags = "--size 8 --epochs 1 --batch-size 6 --quiet --data folder"
+    assert main(["train", *flags.split(), "--root", folder.name, "--out", str(tmp_path / "run")]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "run"]) == 0
+    (tmp_path / "moved").symlink_to(folder, target_is_directory=True)
+    err = told(capsys, 2, ["evaluate", "run", "--root", "gone"])
+    assert (
+        f"there is no directory {tmp_path / 'gone'}, where the run's data should be; say where they are by --root"
+        in err
+    )
+    for arguments in (
+        ["evaluate", "run", "--root", "moved", "--kernels", "reference"],
+        ["train", "--resume", "run", "--root", "moved", "--epochs", "2", "--kernels", "reference"],
+        ["predict", "run", str(folder / "test/red/0.png"), "--kernels", "reference"],
+        ["profile", "resnet20", "--kernels", "reference", "--batch-size", "1", "--steps", "1"],
+    ):
+        assert main(arguments) == 0
+    out = capsys.readouterr().out
+    for text in (
+        "kernels  reference on cpu",
+        "epochs are 2 and were 1",
+        "resumed after 1 of 2 epochs",
+        "reference kernels",
+    ):
+        assert text in out
 
 
 def test_too_little_memory_is_an_error(capsys, monkeypatch):
@@ -226,7 +335,7 @@ def test_an_interrupt_during_the_imports_is_one_line():
 
 def test_a_contradiction_is_told_by_the_name_of_the_setting(trained, capsys):
     err = told(capsys, 2, ["train", "--resume", str(trained), "--lr", "0.3"])
-    assert "cannot resume with lr 0.3: the run was begun with 0.05" in err
+    assert "cannot resume with --lr 0.3 (the run has 0.05); leave it out" in err
 
 
 def test_a_used_directory_is_refused(trained, command, capsys):

@@ -5,5 +5,6 @@ from minires.train.interrupt import Interrupted
 from minires.train.loop import Result, train
 from minires.train.prediction import predict
 from minires.train.settings import Settings
+from minires.train.state import describe, load
 
-__all__ = ["Evaluation", "Interrupted", "Result", "Settings", "evaluate", "predict", "train"]
+__all__ = ["Evaluation", "Interrupted", "Result", "Settings", "describe", "evaluate", "load", "predict", "train"]

@@ -10,13 +10,19 @@ from typing import Any
 from minires.checkpoint import write_whole
 from minires.train.state import split_of
 
+CAPTION = (
+    "train: mean over the epoch while the weights move, on augmented images, in training mode; "
+    "{split}: after the epoch, in evaluation mode"
+)
 
-def draw(history: Sequence[dict[str, Any]], path: Path) -> bool:
-    """Draw loss and accuracy over the epochs into a PNG file.
+
+def draw(history: Sequence[dict[str, Any]], best: dict[str, Any], path: Path) -> bool:
+    """Draw loss and accuracy over the epochs into a PNG file. A loss that is not finite leaves a gap.
 
     Parameters
     ----------
     history : the metrics of each epoch
+    best : those of the best one, for the title
     path : the file; an existing one is replaced
 
     Returns
@@ -28,8 +34,8 @@ def draw(history: Sequence[dict[str, Any]], path: Path) -> bool:
         from matplotlib.ticker import MaxNLocator
     except ImportError:
         return False
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    epochs, split = [metrics["epoch"] for metrics in history], split_of(history[0])
+    figure = Figure(figsize=(9, 3.7), layout="constrained")
+    epochs, split = [metrics["epoch"] for metrics in history], split_of(best)
     for axes, name, title in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("Loss", "Accuracy"), strict=True):
         for part, style in (("train", "--"), (split, "-")):
             values = [metrics[f"{part}_{name}"] for metrics in history]
@@ -38,8 +44,8 @@ def draw(history: Sequence[dict[str, Any]], path: Path) -> bool:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
-    best = max(history, key=lambda metrics: metrics[f"{split}_accuracy"])
     figure.suptitle(f"best {split} accuracy {best[f'{split}_accuracy']:.4f} after epoch {best['epoch']}")
+    figure.supxlabel(CAPTION.format(split=split), fontsize=8, color="0.35")
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=120)
     write_whole(path, content.getvalue())

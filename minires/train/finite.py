@@ -29,16 +29,16 @@ def check_finite(loss: float, model: Module, images: Tensor, where: str, lr: flo
     if np.isfinite(loss):
         return
     raise TrainingError(
-        f"the loss is {loss} in {where}: {_blame(model, images)}. Nothing was updated with it, and the last "
-        f"checkpoint is as it was; lower lr (now {lr}), warm up (schedule one-cycle), or look at the data"
+        f"the loss is {loss} in {where}: {blame(model, images)}. Nothing was updated with it, and the last "
+        f"checkpoint is as it was; lower `lr` (now {lr}), warm up (`schedule` one-cycle), or look at the data"
     )
 
 
-def _blame(model: Module, images: Tensor) -> str:
-    """What is not finite first: the images, a layer (by its path in ``model``), or only the loss.
+def blame(model: Module, images: Tensor) -> str:
+    """Return what is not finite first: the images, a layer (by its path in ``model``), or only the loss.
 
-    The batch goes through the network once more, in the same mode, with a hook on every layer. Not that this
-    moves the running statistics a second time: the run is over.
+    The batch goes through the network once more, in the same mode, with a hook on every layer. In training mode this
+    moves the running statistics a second time, but then the run is over.
     """
     if not _finite(images):
         return "the images of the batch are not finite"

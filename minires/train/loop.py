@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from minires import functional as F
 from minires import optim, random, threads
 from minires.autograd.tensor import Tensor
 from minires.blas import single_threaded_blas
-from minires.checkpoint import StrPath, leftovers, write_whole
+from minires.checkpoint import StrPath, write_whole
 from minires.data import DataLoader, Dataset
 from minires.device import synchronize
-from minires.errors import CheckpointError, DataError, SettingsError, install_command
-from minires.train import curve, sources
-from minires.train.evaluation import TEST, Evaluation, measure, right_answers, test_best
+from minires.errors import install_command
+from minires.train import curve, report, sources, start
+from minires.train.directory import BEST, CURVE, LAST, METRICS, claimed, halves, last_of
+from minires.train.evaluation import Evaluation, check_root, measure, right_answers, test_best
 from minires.train.finite import check_finite
 from minires.train.interrupt import DeferredInterrupt, Interrupted
+from minires.train.progress import progress_bar
 from minires.train.settings import Settings
 from minires.train.sources import Description
-from minires.train.state import BEST, LAST, Metrics, Run, read_origin, split_of
-
-METRICS, CURVE = "metrics.jsonl", "curve.png"
+from minires.train.state import Metrics, Run, to_json
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,8 @@ class Result:
     ----------
     directory : holds best.safetensors, last.safetensors, metrics.jsonl and, with matplotlib, curve.png
     history : the metrics of each epoch, as the lines of metrics.jsonl
-    best : those of the epoch with the highest accuracy on the images held out, whose network is best.safetensors
+    best : those of the epoch with the highest accuracy on the images held out (among those with a finite loss there,
+        if there are any), whose network is best.safetensors
     test : of a folder with val/ and test/: the best network on the test images, which played no part in choosing it;
         else None
     """
@@ -55,9 +55,9 @@ def train(settings: Settings, resume: StrPath | bool = False) -> Result:
     """Train a network, and keep what comes of it in ``settings.directory``.
 
     After each epoch a line of metrics is added to metrics.jsonl: epoch (from 1), train_loss, train_accuracy (over
-    the epoch, in training mode), test_loss, test_accuracy, lr (of the last step), seconds (of the training
-    steps) and images_per_second. last.safetensors is all it takes to resume, best.safetensors the network with
-    the highest test accuracy.
+    the epoch, in training mode), test_loss (null if it is not finite), test_accuracy, lr (of the last step), seconds
+    (of the training steps) and images_per_second. last.safetensors is all it takes to resume, best.safetensors the
+    network with the highest test accuracy.
 
     Of a folder with val/ the network is chosen by those images, and metrics are val_loss and val_accuracy. If it has
     test/ too, the best network sees these images once, after the last epoch: test.json holds what it did.
@@ -66,99 +66,54 @@ def train(settings: Settings, resume: StrPath | bool = False) -> Result:
     ----------
     settings : what to do
     resume : go on from a run's directory or its last.safetensors; True for ``settings.directory``. The weights
-        and metrics (apart from times) are those of an uninterrupted run, bit for bit
+        and metrics (apart from times) are those of an uninterrupted run, bit for bit, with the same device and kernels.
+        With more epochs than before, the rest follows the schedule of a run of that many
 
     Raises
     ------
-    SettingsError : if the directory holds something and the run is not resumed; when resuming, if a setting
-        contradicts the run's.
+    SettingsError : if the directory is in use, or holds something and the run is not resumed (a run that was stopped
+        in its first epoch is replaced); when resuming, if a setting contradicts the run's.
     DataError, DeviceError : if the data or the device are not there.
     CheckpointError : if there is nothing to resume.
-    TrainingError : if the loss is no longer finite; the last checkpoint stays as it was.
-    Interrupted : after Ctrl-C, when the step is finished and the position saved.
+    TrainingError : if the training loss is no longer finite; the last checkpoint stays as it was. (A test loss that is
+        not finite is recorded, and the run goes on.)
+    Interrupted : after Ctrl-C, SIGTERM or SIGHUP, when the step is finished and the position saved.
 
     The default generator and the number of threads are afterwards as before. Nothing is written until
     settings, data, device and network were found to be in order.
     """
     directory = settings.directory
-    file = _checkpoint_of(directory if resume is True else resume) if resume else None
-    _check_free(directory, file)
-    parts = _data(settings)
-    images, (choosing, *last_word) = parts["train"], list(parts)[1:]
+    file = last_of(directory if resume is True else resume) if resume else None
+    start.check_free(directory, file)
     # What overflows is found by the loss, and told with the layer's name: NumPy's own warnings say less.
-    with _on_loan(settings), single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):
-        run = Run.begin(settings, Description.of(images))
+    with (
+        claimed(directory) as locks,
+        _on_loan(settings),
+        settings.using_kernels(),
+        single_threaded_blas(),
+        np.errstate(over="ignore", invalid="ignore"),
+    ):
+        start.say_replaced(settings, start.check_free(directory, file))
         if file is not None:
-            _resume(run, file)
-            _check_same_split(run, choosing)
+            check_root(settings)
+        parts = start.data(settings)
+        images, (choosing, *last_word) = parts["train"], list(parts)[1:]
+        run = Run.begin(settings, Description.of(images))
+        saved = settings if file is None else start.resume(run, file, choosing)
         loader = sources.training_loader(settings, images)
-        directory.mkdir(parents=True, exist_ok=True)
-        for partial in _leftovers(directory):
+        for partial in halves(directory):
             partial.unlink(missing_ok=True)
         if file is not None and file.parent.resolve() != directory.resolve() and (file.parent / BEST).exists():
             shutil.copyfile(file.parent / BEST, directory / BEST)
-        for line in sources.in_words(settings, parts):
-            _say(settings, line)
+        report.begin(run, parts, len(loader), locks)
+        start.say_changes(run, saved, len(loader))
         _epochs(run, loader, _held_out_loader(run, parts[choosing]), choosing)
         test = test_best(run, _held_out_loader(run, parts[last_word[0]])) if last_word else None
-        if test is not None:
-            _say(
-                settings,
-                f"test accuracy {test.accuracy:.4f}, loss {test.loss:.4f} of the best network, on {test.images} images "
-                "that played no part in choosing it",
-            )
     best = run.position.best
     assert best is not None  # there is at least one epoch
+    if gap := report.gap(run.position.history[-1], settings.epochs * len(loader)):
+        report.say(settings, gap)
     return Result(directory, tuple(run.position.history), best, test)
-
-
-def last_of(resume: StrPath) -> Path:
-    """The checkpoint to resume from, given a run's directory or the file itself."""
-    path = Path(resume)
-    return path / LAST if path.is_dir() else path
-
-
-def _checkpoint_of(resume: StrPath) -> Path:
-    file = last_of(resume)
-    if not file.is_file():
-        raise CheckpointError(f"there is nothing to resume: {file} is missing; expected a run's directory or {LAST}")
-    return file
-
-
-def _check_free(directory: Path, resumed: Path | None) -> None:
-    """A run begins in an empty directory, and goes on in its own or an empty one."""
-    if resumed is not None and resumed.parent.resolve() == directory.resolve():
-        return
-    if directory.exists() and (not directory.is_dir() or set(directory.iterdir()) - set(_leftovers(directory))):
-        raise SettingsError(
-            f"{directory} exists and is not empty; resume the run in it (--resume), or choose another directory (--out)"
-        )
-
-
-def _leftovers(directory: Path) -> list[Path]:
-    """Half files of a run that was killed while it wrote them."""
-    return [file for name in (LAST, BEST, METRICS, CURVE, TEST) for file in leftovers(directory / name)]
-
-
-def _data(settings: Settings) -> dict[str, Dataset]:
-    """The images of each split: "train", the one that chooses the best network, and one for the last word if any."""
-    train, *held_out = sources.splits(settings)
-    images = sources.dataset(settings, train)
-    return {train: images, **{split: sources.dataset(settings, split, images.classes) for split in held_out}}
-
-
-def _held_out_loader(run: Run, images: Dataset) -> DataLoader:
-    settings, normalize = run.settings, run.description.normalize
-    return DataLoader(images, settings.batch_size, normalize=normalize, device=settings.device)
-
-
-def _check_same_split(run: Run, choosing: str) -> None:
-    """Make sure that a resumed run goes on choosing its best network by the same images."""
-    if run.position.history and (before := split_of(run.position.history[0])) != choosing:
-        raise DataError(
-            f"the run has chosen its best network by {before}/ so far, and would now by {choosing}/; bring the folders "
-            "back as they were, or begin a new run"
-        )
 
 
 @contextlib.contextmanager
@@ -173,15 +128,13 @@ def _on_loan(settings: Settings) -> Iterator[None]:
         random.set_state(state)
 
 
-def _resume(run: Run, file: Path) -> None:
-    saved, description, metadata = read_origin(file)
-    run.settings.check_continues(saved)
-    description.check_same(run.description)
-    run.restore(file, metadata)
+def _held_out_loader(run: Run, images: Dataset) -> DataLoader:
+    settings, normalize = run.settings, run.description.normalize
+    return DataLoader(images, settings.batch_size, normalize=normalize, device=settings.device)
 
 
 def _epochs(run: Run, loader: DataLoader, test_loader: DataLoader, split: str) -> None:
-    """Train to the end of the last epoch, or to the first Ctrl-C; ``split`` is that of the test loader."""
+    """Train to the end of the last epoch, or to the first signal to stop; ``split`` is that of the test loader."""
     position, settings = run.position, run.settings
     schedule = sources.schedule(settings, run.optimizer, len(loader))
     with DeferredInterrupt() as interrupt:
@@ -190,23 +143,24 @@ def _epochs(run: Run, loader: DataLoader, test_loader: DataLoader, split: str) -
             _record(run)
             while position.epoch < settings.epochs and not interrupt.requested:
                 _train_pass(run, loader, schedule, interrupt)
+                run.save_last(settings.directory)  # a kill during the test does not cost the epoch
                 title = f"epoch {position.epoch + 1}/{settings.epochs} {split}"
                 found = None
                 if not interrupt.requested:
-                    found = measure(run.model, test_loader, settings, title, interrupt, stop_if_not_finite=True)
+                    found = measure(run.model, test_loader, settings, title, interrupt)
                 if found is not None:
                     found = replace(found, split=split)
                     _close_epoch(run, found, schedule.rate(settings.lr, (position.epoch + 1) * len(loader) - 1))
-            if interrupt.requested:
-                run.save_last(settings.directory)
             _draw_curve(run)
-        except KeyboardInterrupt as error:  # a second Ctrl-C, at any point: this network is not to be saved
-            if not (settings.directory / LAST).exists():
-                raise Interrupted("stopped at once, before anything was saved; begin again") from error
-            raise Interrupted(f"stopped at once; {_how_to_go_on(run)}, from the last position saved") from error
-    if interrupt.requested:
-        done = f"{position.epoch} of {settings.epochs} epochs and {position.batch} of {len(loader)} batches"
-        raise Interrupted(f"interrupted after {done}, all saved; {_how_to_go_on(run)}")
+        except KeyboardInterrupt as error:  # a second signal, at any point: this network is not to be saved
+            number = signal.SIGINT if interrupt.signal is None else interrupt.signal
+            text = "stopped at once, before anything was saved; begin again"
+            if (settings.directory / LAST).exists():
+                text = f"stopped at once; {report.how_to_go_on(settings.directory)}, from the last position saved"
+            raise Interrupted(text, number) from error
+    if interrupt.signal is not None:
+        by = "" if interrupt.signal == signal.SIGINT else f" by {signal.Signals(interrupt.signal).name}"
+        raise Interrupted(report.stopped(run, len(loader), f"interrupted{by}"), interrupt.signal)
 
 
 def _close_epoch(run: Run, found: Evaluation, lr: float) -> None:
@@ -222,24 +176,21 @@ def _close_epoch(run: Run, found: Evaluation, lr: float) -> None:
         "seconds": round(position.seconds, 3),
         "images_per_second": round(position.images / position.seconds, 1),
     }
-    if position.best is None or found.accuracy > position.best[f"{found.split}_accuracy"]:
-        run.save_best(directory, metrics)
     position.next_epoch(metrics)
+    if position.best is metrics:
+        run.save_best(directory, metrics)
     run.save_last(directory)
     _record(run)
-    _say(run.settings, f"epoch {position.epoch}/{run.settings.epochs}  {_line(metrics)}")
+    report.say(run.settings, f"epoch {position.epoch}/{run.settings.epochs}  {report.epoch_line(metrics)}")
+    if found.not_finite:
+        report.say(run.settings, f"{found.split}: {found.not_finite}. The training loss is finite, and the run goes on")
 
 
 def _train_pass(run: Run, loader: DataLoader, schedule: optim.Schedule, interrupt: DeferredInterrupt) -> None:
     """The steps that an epoch still lacks; ``run.position`` goes along."""
     settings, position, model = run.settings, run.position, run.model.train()
-    bar = tqdm(
-        total=len(loader),
-        initial=position.batch,
-        desc=f"epoch {position.epoch + 1}/{settings.epochs}",
-        leave=False,
-        disable=True if settings.quiet else None,  # None: silent when not on a terminal
-    )
+    title = f"epoch {position.epoch + 1}/{settings.epochs}"
+    bar = progress_bar(settings, len(loader), title, position.batch)
     with bar, contextlib.closing(loader.tensors(position.epoch, start=position.batch)) as batches:
         began = time.perf_counter()
         for x, y in batches:
@@ -280,35 +231,12 @@ def _step(run: Run, loss: Tensor) -> None:
 
 def _record(run: Run) -> None:
     """Write metrics.jsonl anew from the history, the one place where the metrics are kept."""
-    lines = "".join(json.dumps(metrics) + "\n" for metrics in run.position.history)
+    lines = "".join(to_json(metrics) + "\n" for metrics in run.position.history)
     write_whole(run.settings.directory / METRICS, lines.encode())
 
 
 def _draw_curve(run: Run) -> None:
     """Draw the training curve, or say what is missing for it."""
-    if run.position.history and not curve.draw(run.position.history, run.settings.directory / CURVE):
-        _say(run.settings, f"no curve.png: drawing it needs matplotlib: {install_command('plot')}")
-
-
-def _how_to_go_on(run: Run) -> str:
-    return f"go on with: minires train --resume {run.settings.directory}"
-
-
-def _line(metrics: Metrics) -> str:
-    split = split_of(metrics)
-    return (
-        f"train loss {metrics['train_loss']:.4f} accuracy {metrics['train_accuracy']:.4f}  "
-        f"{split} loss {metrics[f'{split}_loss']:.4f} accuracy {metrics[f'{split}_accuracy']:.4f}  "
-        f"lr {metrics['lr']:.2g}  {metrics['seconds']:.1f} s  {metrics['images_per_second']:.0f} images/s"
-    )
-
-
-def _say(settings: Settings, text: str) -> None:
-    if not settings.quiet:
-        tqdm.write(text)
-
-
-def resumed_settings(file: Path, **changes: object) -> Settings:
-    """The settings of the run that wrote ``file``, with ``changes``; by default it stays in the file's directory."""
-    saved = read_origin(file)[0]
-    return replace(saved, **{"out": str(file.parent), "quiet": False, **changes})  # type: ignore[arg-type]
+    history, best = run.position.history, run.position.best
+    if best is not None and not curve.draw(history, best, run.settings.directory / CURVE):
+        report.say(run.settings, f"no curve.png: drawing it needs matplotlib: {install_command('plot')}")

@@ -2,53 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from minires import functional as F
+from minires import kernels as kernel_sets
 from minires.autograd.op import no_grad
 from minires.checkpoint import StrPath
 from minires.data import read_image
+from minires.errors import DataError
 from minires.functional.creation import tensor
+from minires.train import checks
 from minires.train.state import load_network
+
+Image: TypeAlias = StrPath | npt.NDArray[np.uint8]
 
 
 def predict(
-    checkpoint: StrPath, images: Sequence[StrPath], device: str = "cpu", top: int = 5
+    run: StrPath, images: Image | Iterable[Image], device: str = "cpu", top: int = 5, kernels: str | None = None
 ) -> list[list[tuple[str, float]]]:
-    """The most probable classes of each image, computed in the run's dtype. Needs Pillow, the extra ``image``.
+    """Return the most probable classes of each image, computed in the run's dtype.
 
-    An image is turned as its EXIF data says, made grey if the network knows grey images only, scaled until it just
-    covers the size that the network learnt, cut to it around its centre, and normalised as in training.
-    (Fashion-MNIST shows light clothes on black; an image of dark ones on white is another matter to it.)
+    An image file (reading one needs Pillow, the extra ``image``) is turned as its EXIF data says, made grey if
+    the network knows grey images only, scaled until it just covers the size that the network learnt, cut to it around
+    its centre, and normalised as in training. (Fashion-MNIST shows light clothes on black; an image of dark ones on
+    white is another matter to it.)
 
     Parameters
     ----------
-    checkpoint : best.safetensors or last.safetensors of a run, or its directory, which stands for the best
-    images : the files
+    run : a run's directory, which stands for its best network, or its best.safetensors or last.safetensors
+    images : the path of one file, or an array, uint8 (C, H, W) or (N, C, H, W), of the size that was learnt; or
+        several of them
     device : where to compute
     top : how many classes to name
+    kernels : "reference", "fast" or "cuda"; by default those of the device
 
     Returns
     -------
-    For each image, pairs of a class and its probability, the largest first.
+    For each image, also if it is the only one, pairs of a class and its probability, the largest first.
 
     Raises
     ------
     CheckpointError : if it is not the checkpoint of a training run.
-    DataError : if an image cannot be read, or Pillow is not installed.
+    DataError : if an image cannot be read or is not as above, or Pillow is not installed.
+    SettingsError : if ``top`` or ``kernels`` is not as above.
     DeviceError : if the device is not available.
     """
-    model, settings, description, _ = load_network(Path(checkpoint), device)
-    C, H, W = description.shape
-    pixels = [read_image(image, (H, W), C) for image in images]  # all of them first: an error comes before any answer
+    top = checks.plain(top)
+    checks.integer("top", top)
+    if kernels is not None:
+        checks.kernels(kernels, device)
+    model, settings, description, _ = load_network(run, device)
+    several = [images] if isinstance(images, str | os.PathLike | np.ndarray) else images
+    # All of them first: an error comes before any answer.
+    pixels = [image for each in several for image in _pixels(each, description.shape)]
     answers = []
-    for image in pixels:
-        with no_grad():
+    with no_grad(), kernel_sets.using(kernels) if kernels else contextlib.nullcontext():
+        for image in pixels:
             x = tensor(description.normalize(image[None]), device=device).to(settings.dtype)
             probabilities = F.softmax(model(x).to("float32")).numpy()[0]
-        order = np.argsort(-probabilities, kind="stable")[:top]
-        answers.append([(description.classes[i], float(probabilities[i])) for i in order])
+            order = np.argsort(-probabilities, kind="stable")[:top]
+            answers.append([(description.classes[i], float(probabilities[i])) for i in order])
     return answers
+
+
+def _pixels(image: Any, shape: tuple[int, ...]) -> list[npt.NDArray[np.uint8]]:
+    """Return the images (C, H, W) of a file or an array."""
+    C, H, W = shape
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.shape[-3:] != shape or image.ndim > 4:
+            raise DataError(
+                f"an array of images must be uint8, pixels from 0 to 255, of shape {shape} or {('N', *shape)}: "
+                f"channels, height, width; got {image.dtype} of shape {image.shape}"
+            )
+        return list(image.reshape(-1, *shape))
+    if not isinstance(image, str | os.PathLike):
+        raise DataError(f"an image must be the path of a file or a NumPy array, got a {type(image).__name__}")
+    if Path(image).is_dir():
+        raise DataError(f"{Path(image)} is a directory; name the images, as in {Path(image) / '*.jpg'}")
+    return [read_image(image, (H, W), C)]

@@ -1,6 +1,6 @@
 """Where the time of a training step, or of inference, goes: kernel by kernel, with the plan of each convolution.
 
-The step runs with a kernel set that looks at the clock before and after each kernel and is the usual one otherwise.
+The step runs with a kernel set that looks at the clock before and after each kernel and is the chosen one otherwise.
 What a step takes beyond its kernels is the engine: the graph, the modules, allocation, Python.
 """
 
@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from minires import kernels, optim
+from minires import optim
 from minires.autograd.op import no_grad
 from minires.device import Array, is_array
 from minires.functional.creation import tensor
 from minires.functional.softmax import cross_entropy
+from minires.kernels import KernelSet, using
 from minires.kernels.fast.plan import Plan, plan
 from minires.models.summary import table
 from minires.nn import Module
@@ -37,7 +38,7 @@ class Call:
     kernel : its name
     shapes : of its arrays, as text
     owner : the path of the parameter among its arrays, or ""
-    plan : the way that a convolution took
+    plan : the way that a convolution took; "" for the reference, which has one
     multiplications : of a convolution, by the definition, for all results that were asked for; 0 of other kernels
     seconds : how long it took
     """
@@ -110,7 +111,9 @@ class Profile:
         return table(title + f"the engine takes {100 * self.engine_share:.1f} %", head, body, left=4)
 
 
-def profile(model: Module, input_shape: Sequence[int], *, phase: str = "training", steps: int = 7) -> Profile:
+def profile(
+    model: Module, input_shape: Sequence[int], *, phase: str = "training", steps: int = 7, kernels: str = "fast"
+) -> Profile:
     """Measure where the time of ``model`` goes, on random images and labels.
 
     Parameters
@@ -119,18 +122,21 @@ def profile(model: Module, input_shape: Sequence[int], *, phase: str = "training
     input_shape : (N, C, H, W)
     phase : "training", a step of SGD with momentum; or "inference", a forward pass in evaluation mode
     steps : how many are measured, after one that is not
+    kernels : "fast" or "reference"
 
     Raises
     ------
-    ValueError : for another phase, or no steps.
+    ValueError : for another phase or other kernels, or no steps.
     """
     if phase not in ("training", "inference"):
         raise ValueError(f"phase must be 'training' or 'inference', got {phase!r}")
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
+    if kernels not in ("fast", "reference"):
+        raise ValueError(f"kernels must be 'fast' or 'reference', got {kernels!r}")
     step = _training(model, input_shape) if phase == "training" else _inference(model, input_shape)
-    recorder = _Recorder(model)
-    with kernels.using(recorder):
+    recorder = _Recorder(model, kernels)
+    with using(recorder):
         step()
         totals, found = [], []
         for _ in range(steps):
@@ -141,7 +147,8 @@ def profile(model: Module, input_shape: Sequence[int], *, phase: str = "training
             found.append(list(recorder.calls))
     middle = sorted(range(steps), key=totals.__getitem__)[steps // 2]
     threads = get_num_threads()
-    title = f"{type(model).__name__} on {' × '.join(map(str, input_shape))}, {phase}, {threads} threads"
+    shape = " × ".join(map(str, input_shape))
+    title = f"{type(model).__name__} on {shape}, {phase}, {kernels} kernels, {threads} threads"
     in_kernels = sum(call.seconds for call in found[middle])
     return Profile(title, _rows(found), totals[middle], in_kernels)
 
@@ -180,11 +187,11 @@ def _batch(model: Module, input_shape: Sequence[int]) -> tuple[Any, Any]:
     return images, tensor(rng.integers(0, classes, input_shape[0]))
 
 
-class _Recorder(kernels.KernelSet):
-    """The fast kernels, each call of which is timed."""
+class _Recorder(KernelSet):
+    """The fast or the reference's kernels, each call of which is timed."""
 
-    def __init__(self, model: Module) -> None:
-        super().__init__("fast")
+    def __init__(self, model: Module, kernels: str) -> None:
+        super().__init__(kernels)
         self.calls: list[Call] = []
         self._owners = {_place(p.array): path for path, p in model.named_parameters()}
 
@@ -207,7 +214,8 @@ class _Recorder(kernels.KernelSet):
         chosen, work = "", 0
         if kernel in _CONVOLUTIONS:
             found, results = _plan_of(kernel, arguments)
-            chosen, work = found.name, results * found.multiplications
+            chosen = found.name if self.name == "fast" else ""
+            work = results * found.multiplications
         return Call(kernel, shapes, owner, chosen, work, seconds)
 
 

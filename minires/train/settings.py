@@ -5,22 +5,24 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
-import math
+import os
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minires import models
+from minires import kernels, models
 from minires.device import canonical
 from minires.errors import CheckpointError, SettingsError
+from minires.train import checks
 
 DATA = ("fashion-mnist-mini", "fashion-mnist", "cifar10", "cifar100", "folder")
 SCHEDULES = ("constant", "multistep", "cosine", "one-cycle")
 AUGMENTS = ("none", "flip", "crop-flip")
 DTYPES = ("float32", "float16")
-# What a resumed run may change: where things are and how fast they go, but not what is computed.
-FREE = ("root", "device", "out", "threads", "quiet")
-_MOST_THREADS = 1024  # more than any machine here profits from, fewer than any refuses
+# What a resumed run may change: where things are and what computes, but not what is computed; and more epochs.
+FREE = ("root", "device", "kernels", "out", "threads", "quiet")
 _IMAGENET = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet200")
 
 
@@ -33,7 +35,7 @@ class Settings:
     model : the name of a network in `minires.models`
     data : "fashion-mnist-mini" (embedded), "fashion-mnist" (IDX files), "cifar10", "cifar100" (binary version),
         or "folder": images in ``root``/train/<class>/ and ``root``/test/<class>/ (or val/)
-    root : the directory of the data; none for the embedded images
+    root : the directory of the data, kept as an absolute path; none for the embedded images
     size : H = W to which the images of a folder are brought; None for 224, or 32 for a CIFAR network
     epochs, batch_size : passes over the training images, and images in a step; those left over, fewer than a step's,
         wait for the next epoch's shuffling
@@ -48,9 +50,12 @@ class Settings:
     device : "cpu", "cuda" or "cuda:<index>"
     dtype : "float32", or "float16": of weights, activations and gradients. The loss, which is scaled then, is in
         float32, and so are the optimizer's masters. For CUDA; on the CPU float16 is correct and slow
+    kernels : "reference", the text-book form; "fast", for the CPU; "cuda", for a GPU. None: that of the device
     out : the directory of the run; None for ``runs/<data>-<model>-seed<seed>``
     threads : on which the kernels run; None for all CPUs. It changes no result
     quiet : print nothing
+
+    Numbers may be NumPy's, and paths any ``os.PathLike``.
 
     Raises
     ------
@@ -75,65 +80,72 @@ class Settings:
     seed: int = 0
     device: str = "cpu"
     dtype: str = "float32"
+    kernels: str | None = None
     out: str | None = None
     threads: int | None = None
     quiet: bool = False
 
     def __post_init__(self) -> None:
-        self._tidy()
-        _one_of("model", self.model, model_names())
-        _one_of("data", self.data, DATA)
-        _one_of("schedule", self.schedule, SCHEDULES)
-        _one_of("augment", self.augment, AUGMENTS)
-        _one_of("dtype", self.dtype, DTYPES)
-        for name in ("epochs", "batch_size", "size", "threads"):
-            _integer(name, getattr(self, name), 1, optional=name in ("size", "threads"))
-        _integer("seed", self.seed, 0)
-        if self.seed >= 2**64:
-            raise SettingsError(f"seed must be less than 2**64, got {self.seed}")
-        check_threads(self.threads)
-        _number("lr", self.lr, positive=True)
-        _number("weight_decay", self.weight_decay)
-        _number("momentum", self.momentum, below=1)
-        _number("label_smoothing", self.label_smoothing, below=1)
+        for field in dataclasses.fields(self):
+            self._keep(field.name, checks.plain(getattr(self, field.name)))
+        checks.one_of("model", self.model, model_names())
+        checks.one_of("data", self.data, DATA)
+        checks.one_of("schedule", self.schedule, SCHEDULES)
+        checks.one_of("augment", self.augment, AUGMENTS)
+        checks.one_of("dtype", self.dtype, DTYPES)
+        checks.integer("epochs", self.epochs)
+        checks.integer("batch_size", self.batch_size)
+        checks.integer("seed", self.seed, 0, 2**64 - 1)
+        if self.size is not None:
+            checks.integer("size", self.size)
+        checks.threads(self.threads)
+        checks.number("lr", self.lr, positive=True)
+        checks.number("weight_decay", self.weight_decay)
+        checks.number("momentum", self.momentum, below=1)
+        checks.number("label_smoothing", self.label_smoothing, below=1)
+        checks.flag("nesterov", self.nesterov)
+        checks.flag("quiet", self.quiet)
         if self.nesterov and not self.momentum:
-            raise SettingsError("nesterov needs a momentum greater than 0, got momentum 0")
+            raise SettingsError("`nesterov` needs a `momentum` greater than 0, got 0")
         self._check_milestones()
         self._check_source()
         canonical(self.device)
+        if self.kernels is not None:
+            checks.kernels(self.kernels, self.device)
+        self._keep("out", checks.path("out", self.out))
 
-    def _tidy(self) -> None:
-        """Give each value the type that it has after a journey through JSON."""
-        for name in ("root", "out"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, str(getattr(self, name)))
-        if isinstance(self.milestones, list):
-            object.__setattr__(self, "milestones", tuple(self.milestones))
+    def _keep(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
 
     def _check_milestones(self) -> None:
         if self.milestones is None:
             return
+        if not isinstance(self.milestones, Iterable) or isinstance(self.milestones, str):
+            raise SettingsError(f"`milestones` must be epochs in a sequence, as in (4, 6), got {self.milestones!r}")
+        self._keep("milestones", tuple(map(checks.plain, self.milestones)))
         if self.schedule != "multistep":
-            raise SettingsError(f"milestones belong to the schedule multistep, not to {self.schedule}")
+            raise SettingsError(f"`milestones` belong to the `schedule` multistep, not to {self.schedule}")
         for milestone in self.milestones:
-            _integer("milestones", milestone, 1)
+            checks.integer("milestones", milestone)
             if milestone >= self.epochs:
                 raise SettingsError(
-                    f"milestones must lie between 1 and epochs - 1 = {self.epochs - 1}, got {milestone}"
+                    f"`milestones` must lie before the end of the {self.epochs} `epochs`, got {milestone}"
                 )
 
     def _check_source(self) -> None:
         if self.data == "fashion-mnist-mini" and self.root is not None:
             raise SettingsError(
-                f"root {self.root!r} has no use: fashion-mnist-mini comes with the package; did you mean the data "
-                "fashion-mnist?"
+                f"`root` {str(self.root)!r} has no use: fashion-mnist-mini comes with the package; did you mean `data` "
+                "fashion-mnist, or folder?"
             )
         if self.data != "fashion-mnist-mini" and self.root is None:
-            raise SettingsError(f"the data {self.data} need a root: the directory that holds them")
+            raise SettingsError(f"`data` {self.data} needs a `root`: the directory that holds the images")
         if self.data != "folder" and self.size is not None:
             raise SettingsError(
-                f"size {self.size} has no use: the images of {self.data} have their own; it is for folder"
+                f"`size` {self.size} has no use: the images of {self.data} have their own; it is for `data` folder"
             )
+        root = checks.path("root", self.root)
+        self._keep("root", root and os.path.abspath(root))
 
     @property
     def directory(self) -> Path:
@@ -144,6 +156,10 @@ class Settings:
     def image_size(self) -> int:
         """H = W of the images of a folder."""
         return self.size or natural_size(self.model)
+
+    def using_kernels(self) -> AbstractContextManager[None]:
+        """``with settings.using_kernels():`` the kernels that were asked for compute."""
+        return nullcontext() if self.kernels is None else kernels.using(self.kernels)
 
     def to_json(self) -> str:
         """The settings as one line of JSON."""
@@ -163,19 +179,22 @@ class Settings:
             raise CheckpointError(f"the settings in this checkpoint are not minires' own ({error}): {text}") from error
 
     def check_continues(self, saved: Settings) -> None:
-        """Make sure that a run with ``saved`` settings can go on with these.
+        """Make sure that a run with ``saved`` settings can go on with these. It may have more epochs.
 
         Raises
         ------
-        SettingsError : if one differs that decides what is computed; the text names it.
+        SettingsError : if some differ that decide what is computed; the text shows all of them side by side.
         """
-        for field in dataclasses.fields(self):
-            mine, theirs = getattr(self, field.name), getattr(saved, field.name)
-            if field.name not in FREE and mine != theirs:
-                raise SettingsError(
-                    f"cannot resume with {field.name} {mine!r}: the run was begun with {theirs!r}; leave it out, or "
-                    "begin a new run in another directory"
-                )
+        names = [field.name for field in dataclasses.fields(self) if field.name not in FREE]
+        if self.epochs > saved.epochs:
+            names.remove("epochs")
+        different = [name for name in names if getattr(self, name) != getattr(saved, name)]
+        if different:
+            each = (f"`{name}` {getattr(self, name)!r} (the run has {getattr(saved, name)!r})" for name in different)
+            raise SettingsError(
+                f"cannot resume with {', '.join(each)}; leave {'it' if len(different) == 1 else 'them'} out, or begin "
+                "a new run in another directory"
+            )
 
 
 def model_names() -> list[str]:
@@ -191,28 +210,3 @@ def model_names() -> list[str]:
 def natural_size(model: str) -> int:
     """H = W of the images that a network was designed for: 224 (ImageNet) or 32 (CIFAR)."""
     return 224 if model in _IMAGENET else 32
-
-
-def _one_of(name: str, value: Any, choices: Any) -> None:
-    if value not in choices:
-        raise SettingsError(f"{name} {value!r} is not one of {', '.join(choices)}")
-
-
-def check_threads(threads: int | None) -> None:
-    """Raise SettingsError for more threads than a machine may grant."""
-    if (threads or 0) > _MOST_THREADS:
-        raise SettingsError(f"threads must be at most {_MOST_THREADS}, got {threads}")
-
-
-def _integer(name: str, value: Any, least: int, optional: bool = False) -> None:
-    if optional and value is None:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise SettingsError(f"{name} must be an integer of at least {least}, got {value!r}")
-
-
-def _number(name: str, value: Any, positive: bool = False, below: float = math.inf) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 <= value < below or (positive and value == 0):
-        least = "greater than 0" if positive else "at least 0"
-        raise SettingsError(f"{name} must be a number {least} and less than {below}, got {value!r}")

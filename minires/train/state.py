@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from minires import checkpoint, optim, random
+from minires.checkpoint import StrPath
 from minires.errors import CheckpointError
 from minires.nn import Module
 from minires.train import sources
+from minires.train.directory import BEST, LAST, network_of
 from minires.train.settings import Settings
 from minires.train.sources import Description
 
-LAST, BEST = "last.safetensors", "best.safetensors"
 _FORMAT = "minires.train 1"
 _MODEL, _OPTIMIZER = "model.", "optimizer."
 
@@ -24,8 +26,26 @@ Metrics = dict[str, Any]
 
 
 def split_of(metrics: Metrics) -> str:
-    """The split by which the best network is chosen, and which the metrics of an epoch are of: "val" or "test"."""
+    """Return the split, "val" or "test", that the metrics of an epoch are of; it chooses the best network."""
     return "val" if "val_accuracy" in metrics else "test"
+
+
+def to_json(value: Any) -> str:
+    """Return one line of JSON as all readers know it, with null for a number that is not finite."""
+    return json.dumps(_finite(value), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def metrics_from(saved: Mapping[str, Any]) -> Metrics:
+    """Return the metrics of an epoch as they were before their journey through JSON: NaN for null."""
+    return {name: math.nan if value is None else value for name, value in saved.items()}
 
 
 @dataclass
@@ -55,8 +75,29 @@ class Position:
 
     @property
     def best(self) -> Metrics | None:
-        """The metrics of the epoch with the highest accuracy on validation or test images, the first of several."""
-        return max(self.history, key=lambda metrics: metrics[f"{split_of(metrics)}_accuracy"], default=None)
+        """The metrics of the best epoch, the first of several: a finite loss, then accuracy, on images held out."""
+        return max(self.history, key=_goodness, default=None)
+
+    def to_json(self) -> str:
+        """The position as one line of JSON."""
+        return to_json(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Position:
+        """The position that `to_json` wrote.
+
+        Raises
+        ------
+        TypeError, ValueError : if it wrote no such text.
+        """
+        position = cls(**json.loads(text))
+        position.history = [metrics_from(metrics) for metrics in position.history]
+        return position
+
+
+def _goodness(metrics: Metrics) -> tuple[bool, float]:
+    split = split_of(metrics)
+    return math.isfinite(metrics[f"{split}_loss"]), metrics[f"{split}_accuracy"]
 
 
 @dataclass
@@ -88,15 +129,15 @@ class Run:
         tensors: dict[str, Any] = {_MODEL + name: value for name, value in self.model.state_dict().items()}
         for place, kept in self.optimizer.state_dict()["state"].items():
             tensors.update({f"{_OPTIMIZER}{place}.{name}": value for name, value in kept.items()})
-        position, state = json.dumps(dataclasses.asdict(self.position)), json.dumps(random.get_state())
-        metadata = {**self._origin(), "position": position, "random": state}
+        state = json.dumps(random.get_state())
+        metadata = {**self._origin(), "position": self.position.to_json(), "random": state}
         if self.scaler is not None:
             metadata["scaler"] = json.dumps(self.scaler.state_dict())
         checkpoint.save(tensors, directory / LAST, metadata)
 
     def save_best(self, directory: Path, metrics: Metrics) -> None:
         """Write the network alone, under its own names, with the metrics that it reached."""
-        metadata = {**self._origin(), "metrics": json.dumps(metrics)}
+        metadata = {**self._origin(), "metrics": to_json(metrics)}
         checkpoint.save(self.model.state_dict(), directory / BEST, metadata)
 
     def restore(self, file: Path, metadata: Mapping[str, str]) -> None:
@@ -107,7 +148,7 @@ class Run:
         CheckpointError : if the file is not such a checkpoint, or of another network.
         """
         try:
-            position, state = Position(**json.loads(metadata["position"])), json.loads(metadata["random"])
+            position, state = Position.from_json(metadata["position"]), json.loads(metadata["random"])
             scale = {} if self.scaler is None else json.loads(metadata["scaler"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
@@ -147,8 +188,41 @@ def read_origin(file: Path) -> tuple[Settings, Description, dict[str, str]]:
     return Settings.from_json(settings), Description.from_json(description), metadata
 
 
-def load_network(file: Path, device: str = "cpu") -> tuple[Module, Settings, Description, Metrics | None]:
-    """The network in a checkpoint, or in the best one of a run's directory, ready to be asked.
+def load(run: StrPath, device: str = "cpu") -> Module:
+    """Return the network of a run, in evaluation mode and in the run's dtype.
+
+    It takes images as `describe` says: ``model(mr.tensor(describe(run).normalize(pixels)))`` are the logits
+    (N, classes) of uint8 ``pixels`` (N, C, H, W). `predict` does it all in one call.
+
+    Parameters
+    ----------
+    run : a run's directory, which stands for its best network, or its best.safetensors or last.safetensors
+    device : where to put it
+
+    Raises
+    ------
+    CheckpointError : if it is no training run, or has not finished its first epoch.
+    DeviceError : if the device is not available.
+    """
+    return load_network(run, device)[0]
+
+
+def describe(run: StrPath) -> Description:
+    """Return what the network of a run knows of its images: ``classes``, ``shape`` (C, H, W) and ``normalize``.
+
+    Parameters
+    ----------
+    run : as for `load`
+
+    Raises
+    ------
+    CheckpointError : if it is no training run, or has not finished its first epoch.
+    """
+    return read_origin(network_of(run))[1]
+
+
+def load_network(run: StrPath, device: str = "cpu") -> tuple[Module, Settings, Description, Metrics | None]:
+    """Return the network of a run as `load` does, with what its checkpoint says of it.
 
     Returns
     -------
@@ -161,16 +235,16 @@ def load_network(file: Path, device: str = "cpu") -> tuple[Module, Settings, Des
     CheckpointError : if it is not the checkpoint of a training run.
     DeviceError : if the device is not available.
     """
-    file = file / BEST if file.is_dir() else file
+    file = network_of(run)
     settings, description, metadata = read_origin(file)
-    model = sources.network(dataclasses.replace(settings, device=device), description)
+    model = sources.network(dataclasses.replace(settings, device=device, kernels=None), description)
     tensors = checkpoint.load(file)
     metrics: Metrics | None = None
     if "metrics" in metadata:
-        metrics = json.loads(metadata["metrics"])
+        metrics = metrics_from(json.loads(metadata["metrics"]))
     elif "position" in metadata:
         tensors = _without_prefix(tensors)
-        position = Position(**json.loads(metadata["position"]))
+        position = Position.from_json(metadata["position"])
         metrics = position.history[-1] if position.history and not position.batch else None
     model.load_state_dict(tensors)
     return model.eval(), settings, description, metrics

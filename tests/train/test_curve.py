@@ -13,7 +13,7 @@ HISTORY = [
 
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_the_curve_is_a_picture(tmp_path, epochs):
-    assert curve.draw(HISTORY[:epochs], tmp_path / "curve.png")
+    assert curve.draw(HISTORY[:epochs], HISTORY[0], tmp_path / "curve.png")
     with Image.open(tmp_path / "curve.png") as picture:
         assert picture.format == "PNG"
         assert len(picture.convert("RGB").getcolors(2**20)) > 10
@@ -36,5 +36,5 @@ def test_without_matplotlib_nothing_is_drawn(tmp_path, monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)  # what makes an import fail
-    assert not curve.draw(HISTORY, tmp_path / "curve.png")
+    assert not curve.draw(HISTORY, HISTORY[0], tmp_path / "curve.png")
     assert not any(tmp_path.iterdir())

@@ -3,6 +3,7 @@ import threading
 
 import pytest
 
+from minires.train import interrupt
 from minires.train.interrupt import DeferredInterrupt
 
 
@@ -13,6 +14,42 @@ def test_the_first_interrupt_waits_and_the_second_does_not():
         assert interrupt.requested
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_other_signals_wait_too_and_one_that_comes_twice_at_once_counts_once(monkeypatch, name):
+    number, now, stopped, send = getattr(signal, name), [0.0], [], signal.raise_signal
+    monkeypatch.setattr(interrupt.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(signal, "raise_signal", stopped.append)  # it would end this process
+    with DeferredInterrupt() as waiting:
+        send(number)
+        assert waiting.signal == number
+        send(number)  # as timeout and a closing terminal do
+        assert stopped == []
+        now[0] = 1.5
+        send(number)
+        assert stopped == [number]
+        assert signal.getsignal(number) == signal.SIG_DFL
+
+
+def test_ctrl_c_after_another_signal_stops_at_once():
+    with DeferredInterrupt() as waiting:
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert waiting.signal == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_program_that_handles_a_signal_itself_is_left_alone():
+    calls = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: calls.append(number))
+    try:
+        with DeferredInterrupt() as waiting:
+            signal.raise_signal(signal.SIGTERM)
+            assert (calls, waiting.requested) == ([signal.SIGTERM], False)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_afterwards_an_interrupt_is_what_it_was():

@@ -1,3 +1,4 @@
+import json
 import re
 import sys
 from dataclasses import replace
@@ -7,10 +8,10 @@ import pytest
 from interruptions import call_at, interrupt
 
 import minires as mr
-from minires import random
-from minires.checkpoint import load, save
+from minires import functional, kernels, random
+from minires.checkpoint import load, load_metadata, save
 from minires.errors import CheckpointError, DataError, DeviceError, SettingsError, TrainingError
-from minires.train import Interrupted, loop, train
+from minires.train import Interrupted, evaluate, loop, train
 
 BATCHES = 3 + 2  # of an epoch: to train, then to test
 
@@ -162,10 +163,10 @@ def test_other_recipes_go_on_bit_for_bit(settings, outcome, monkeypatch, tmp_pat
 def test_a_directory_that_holds_something_is_refused(settings):
     settings.directory.mkdir()
     (settings.directory / "thesis.txt").write_text("years of work")
-    with pytest.raises(SettingsError, match=r"run exists and is not empty; resume the run in it \(--resume\)"):
+    with pytest.raises(SettingsError, match=r"run exists and is not empty and holds no run to resume; choose another"):
         train(settings)
     assert [path.name for path in settings.directory.iterdir()] == ["thesis.txt"]
-    with pytest.raises(SettingsError, match="exists and is not empty"):
+    with pytest.raises(SettingsError, match=r"thesis\.txt is a file; choose a directory \(out\)"):
         train(replace(settings, out=settings.directory / "thesis.txt"))
 
 
@@ -196,7 +197,7 @@ def test_resuming_a_foreign_checkpoint_is_an_error(settings, tmp_path):
 def test_resuming_with_a_contradictory_setting_changes_nothing(whole, outcome):
     settings, _ = whole
     before = outcome(settings.directory)
-    with pytest.raises(SettingsError, match=r"cannot resume with lr 0\.1: the run was begun with 0\.05"):
+    with pytest.raises(SettingsError, match=r"cannot resume with lr 0\.1 \(the run has 0\.05\); leave it out"):
         train(replace(settings, lr=0.1), resume=True)
     assert outcome(settings.directory) == before
 
@@ -231,13 +232,71 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_layer(settings):
     assert not (settings.directory / "best.safetensors").exists()
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_a_test_loss_that_is_not_finite_stops_the_run_too(settings, monkeypatch):
+def test_a_test_loss_that_is_not_finite_is_recorded_with_its_cause_before_training_fails(settings, capfd):
     # One step, with which the weights overflow: the loss before it was finite, that of the test after it is not.
-    settings = replace(settings, lr=1e30, schedule="constant", batch_size=40)
-    with pytest.raises(TrainingError, match="the loss is nan in epoch 1/2 test, batch 1 of 1: the first layer"):
+    settings = replace(settings, lr=1e30, schedule="constant", batch_size=40, quiet=False)
+    with pytest.raises(TrainingError, match="the loss is nan in epoch 2, batch 1 of 1: the first layer"):
         train(settings)
-    assert (settings.directory / "metrics.jsonl").read_text() == ""
+    (line,) = (settings.directory / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(line, parse_constant=pytest.fail)["test_loss"] is None
+    printed = capfd.readouterr().out
+    assert "test: the loss of batch 1 of 1 is nan: the first layer whose output is not finite is " in printed
+    assert np.isnan(evaluate(settings.directory).loss)
+
+
+def nan_at(monkeypatch, number):
+    """Make the loss of the step or test batch with this number, from 1, NaN."""
+    calls, real = [], functional.cross_entropy
+
+    def cross_entropy(*arguments, **options):
+        calls.append(1)
+        loss = real(*arguments, **options)
+        return loss * np.nan if len(calls) == number else loss
+
+    monkeypatch.setattr(functional, "cross_entropy", cross_entropy)
+
+
+def test_a_run_goes_on_after_a_test_loss_that_is_not_finite(whole, settings, outcome, monkeypatch):
+    with monkeypatch.context() as patch:
+        nan_at(patch, BATCHES)
+        result = train(settings)
+    metrics, bits = outcome(settings.directory)
+    assert bits["last.safetensors"] == outcome(whole[0].directory)[1]["last.safetensors"]
+    assert [line["test_loss"] for line in metrics] == [None, whole[1].history[1]["test_loss"]]
+    assert np.isnan(result.history[0]["test_loss"])
+    assert result.best["epoch"] == 2  # whatever the accuracy of the first
+    again = train(settings, resume=True)
+    assert repr(again.history) == repr(result.history)
+    assert load_metadata(settings.directory / "best.safetensors")["metrics"] == json.dumps(
+        metrics[1] | again.history[1]
+    )
+    assert outcome(settings.directory) == (metrics, bits)
+
+
+def test_a_crash_in_the_test_does_not_cost_the_epoch(whole, settings, outcome, monkeypatch):
+    def crash():
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        call_at(patch, BATCHES, crash)
+        with pytest.raises(MemoryError):
+            train(settings)
+    steps = []
+    with monkeypatch.context() as patch:
+        call_at(patch, 3, lambda: steps.append(load_metadata(settings.directory / "last.safetensors")["position"]))
+        train(settings, resume=True)  # two test batches, then the first step of the second epoch
+    assert [json.loads(position)["epoch"] for position in steps] == [1]
+    assert outcome(settings.directory) == outcome(whole[0].directory)
+
+
+def test_a_run_computes_with_the_kernels_that_were_asked_for(settings, monkeypatch):
+    def forbidden(*_):
+        raise AssertionError
+
+    monkeypatch.setattr("minires.kernels.fast.conv2d", forbidden)
+    monkeypatch.setattr(kernels, "_sets", {})
+    train(replace(settings, epochs=1, kernels="reference"))
+    assert evaluate(settings.directory).recorded["epoch"] == 1  # with the run's
 
 
 def test_the_generator_and_the_threads_are_given_back(settings):
@@ -254,7 +313,8 @@ def test_a_quiet_run_says_nothing_and_another_tells_each_epoch(settings, capfd, 
     assert capfd.readouterr() == ("", "")
     train(replace(settings, quiet=False, out=tmp_path / "loud"))
     out, err = capfd.readouterr()
-    assert [line[:9] for line in out.splitlines()] == ["epoch 1/2", "epoch 2/2"]
+    kinds = [line[:9].strip() for line in out.splitlines()]
+    assert kinds == ["model", "data", "steps", "kernels", "run", "epoch 1/2", "epoch 2/2"]
     assert err == ""  # no progress bar where nobody watches
 
 

@@ -85,7 +85,7 @@ def test_a_run_interrupted_anywhere_goes_on_bit_for_bit(half, settings, outcome,
 def test_the_dtype_of_a_run_stays(half, whole, outcome):
     for (settings, *_), dtype, was in ((half, "float32", "float16"), (whole, "float16", "float32")):
         before = outcome(settings.directory)
-        with pytest.raises(SettingsError, match=f"cannot resume with dtype '{dtype}': the run was begun with '{was}'"):
+        with pytest.raises(SettingsError, match=rf"cannot resume with dtype '{dtype}' \(the run has '{was}'\)"):
             train(replace(settings, dtype=dtype), resume=True)
         assert outcome(settings.directory) == before
 

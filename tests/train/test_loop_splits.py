@@ -109,16 +109,18 @@ def test_a_run_that_chose_by_test_does_not_go_on_choosing_by_val(settings, both,
 def test_a_run_says_what_it_found_and_which_split_a_figure_is_of(settings, capfd):
     train(replace(settings, quiet=False, batch_size=9))
     told = capfd.readouterr().out.splitlines()
-    assert told[:4] == [
+    assert [line.split()[0] for line in told[:5]] == ["model", "data", "steps", "kernels", "run"]
+    assert told[1] == "data     folder: 8 train, 6 val, 4 test images of 3×8×8, 2 classes"
+    assert told[5:9] == [
         "train: 8 images in 2 classes",
         "val: 6 images in 2 classes",
         "test: 4 images in 2 classes",
         "batch-size 9 is more than the 8 training images: an epoch is one step with all of them",
     ]
-    assert " val loss " in told[4]
-    assert "test" not in told[4]
-    assert told[5].startswith("test accuracy ")
-    assert told[5].endswith("of the best network, on 4 images that played no part in choosing it")
+    assert " val loss " in told[9]
+    assert "test" not in told[9]
+    assert told[-1].startswith("test accuracy ")
+    assert told[-1].endswith("of the best network (epoch 1), on 4 images that played no part in choosing it")
 
 
 def test_evaluation_says_which_images_it_left_out(whole, both, tmp_path, capsys):

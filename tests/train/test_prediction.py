@@ -8,7 +8,7 @@ import minires as mr
 from minires import functional as F
 from minires.checkpoint import load
 from minires.data import FashionMNIST, Normalize
-from minires.errors import DataError
+from minires.errors import DataError, SettingsError
 from minires.train import predict, train
 
 
@@ -58,6 +58,55 @@ def test_an_image_is_brought_to_the_size_and_the_channels_that_were_learnt(check
     Image.fromarray(colour[:28, :28, 0]).save(tmp_path / "grey.png")
     first, second = predict(checkpoint, [tmp_path / "colour.png", tmp_path / "grey.png"])
     assert first == second
+
+
+def test_one_path_is_one_image_and_arrays_are_images_too(checkpoint, picture):
+    file, pixels = picture
+    (answers,) = predict(checkpoint, [file])
+    for images, count in (
+        (file, 1),
+        (str(file), 1),
+        (pixels[None], 1),
+        (np.stack([pixels, pixels])[:, None], 2),
+        ([pixels[None], file], 2),
+        (iter([str(file), pixels[None, None]]), 2),
+    ):
+        assert predict(checkpoint, images) == [answers] * count
+    assert [len(each) for each in predict(checkpoint, file, top=np.int64(2))] == [2]
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((1, 28, 28)), r"must be uint8, .* of shape \(1, 28, 28\) or \('N', 1, 28, 28\): .* got float64"),
+        (np.zeros((28, 28), np.uint8), r"got uint8 of shape \(28, 28\)"),
+        ([np.zeros((3, 28, 28), np.uint8)], r"got uint8 of shape \(3, 28, 28\)"),
+        ([3], "an image must be the path of a file or a NumPy array, got a int"),
+        ("", r"\. is a directory; name the images, as in \*\.jpg"),
+    ],
+)
+def test_what_is_no_image_is_an_error_that_says_what_is(checkpoint, images, message):
+    with pytest.raises(DataError, match=message):
+        predict(checkpoint, images)
+
+
+def test_a_directory_is_no_image(checkpoint, tmp_path):
+    with pytest.raises(DataError, match=r"is a directory; name the images, as in .*\*\.jpg"):
+        predict(checkpoint, tmp_path)
+
+
+def test_options_out_of_range_are_errors(checkpoint, picture):
+    with pytest.raises(SettingsError, match="top must be an integer of at least 1, got 0"):
+        predict(checkpoint, picture[0], top=0)
+    with pytest.raises(SettingsError, match="kernels cuda are for a GPU, and device is cpu"):
+        predict(checkpoint, picture[0], kernels="cuda")
+
+
+def test_the_reference_kernels_predict_the_same(checkpoint, picture):
+    (fast,), (reference,) = (predict(checkpoint, picture[0], kernels=name) for name in (None, "reference"))
+    assert [name for name, _ in reference] == [name for name, _ in fast]
+    for (_, mine), (_, theirs) in zip(fast, reference, strict=True):
+        assert mine == pytest.approx(theirs, rel=20 * 576 * 2**-24)  # 20 layers, sums of up to 576, as in evaluation
 
 
 def test_one_bad_image_is_an_error_before_any_answer(checkpoint, picture, tmp_path):

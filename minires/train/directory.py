@@ -1,0 +1,104 @@
+"""The directory of a run: what is in it, who may write there, and where its networks are."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from minires.checkpoint import StrPath, leftovers
+from minires.errors import CheckpointError, SettingsError
+from minires.train.lock import locked
+
+LAST, BEST, METRICS, CURVE = "last.safetensors", "best.safetensors", "metrics.jsonl", "curve.png"
+TEST = "test.json"
+_LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def claimed(directory: Path) -> Iterator[bool]:
+    """Keep a directory for one run, this one, inside the ``with`` block; make it where it is missing.
+
+    A directory that was made here, and in which nothing was saved, is removed again. A run that is killed leaves
+    nothing that stops the next one. Reading needs no claim: each file is whole at any time.
+
+    Yields
+    ------
+    Whether the claim keeps others away. On a few network file systems, which have no locks, it does not.
+
+    Raises
+    ------
+    SettingsError : if another run has it, or if nothing can be written there.
+    """
+    made = [path for path in (directory, *directory.parents) if not path.exists()]
+    with contextlib.ExitStack() as stack:
+        stack.callback(_remove_empty, made)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            locks = stack.enter_context(locked(directory / _LOCK))
+        except BlockingIOError as error:
+            raise SettingsError(
+                f"{directory} is in use: {error.strerror} trains there; wait for its end, or choose another (`out`)"
+            ) from error
+        except OSError as error:
+            raise SettingsError(
+                f"cannot write in {directory}: {error.strerror or error}; choose another directory (`out`)"
+            ) from error
+        yield locks
+
+
+def _remove_empty(made: list[Path]) -> None:
+    with contextlib.suppress(OSError):  # one that holds something, and so do those above it
+        for path in made:
+            path.rmdir()
+
+
+def contents(directory: Path) -> set[str]:
+    """Return the names in a directory, apart from those that a killed run may have left; empty if it is missing."""
+    if not directory.exists():
+        return set()
+    return {path.name for path in directory.iterdir()} - {path.name for path in halves(directory)} - {_LOCK}
+
+
+def halves(directory: Path) -> list[Path]:
+    """Return the half files of a run that was killed while it wrote them."""
+    return [file for name in (LAST, BEST, METRICS, CURVE, TEST) for file in leftovers(directory / name)]
+
+
+def last_of(resume: StrPath) -> Path:
+    """Return the checkpoint to resume from, given a run's directory or the file itself.
+
+    Raises
+    ------
+    CheckpointError : if it is missing.
+    """
+    path = Path(resume)
+    file = path / LAST if path.is_dir() else path
+    if file.is_file():
+        return file
+    raise CheckpointError(
+        f"there is nothing to resume: {file} is missing; expected a run's directory or its {LAST}. "
+        "(A new run begins without `resume`)"
+    )
+
+
+def network_of(run: StrPath) -> Path:
+    """Return the file of a run's network: the best one of a directory, else the file itself.
+
+    Raises
+    ------
+    CheckpointError : if there is none.
+    """
+    path = Path(run)
+    if not path.is_dir():
+        if not path.exists():
+            raise CheckpointError(f"{path} is missing; expected a run's directory, or its {BEST} or {LAST}")
+        return path
+    if (path / BEST).is_file():
+        return path / BEST
+    if (path / LAST).is_file():
+        raise CheckpointError(
+            f"the run in {path} has not finished its first epoch: there is no {BEST} yet; its network as last saved "
+            f"is {path / LAST}"
+        )
+    raise CheckpointError(f"there is no run in {path}: neither {BEST} nor {LAST}; expected a run's directory")

@@ -1,0 +1,103 @@
+"""Where a run begins, or goes on: a free directory, its data, its last checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from minires.data import Dataset
+from minires.errors import CheckpointError, DataError, SettingsError
+from minires.train import report, sources
+from minires.train.directory import LAST, METRICS, contents
+from minires.train.settings import Settings
+from minires.train.state import Position, Run, read_origin, split_of
+
+
+def check_free(directory: Path, resumed: Path | None) -> Position | None:
+    """Make sure that a run may begin in a directory, or go on in its own or an empty one.
+
+    Returns
+    -------
+    The position of the run that a new one replaces: one that has not trained for an epoch.
+    """
+    if resumed is not None and resumed.parent.resolve() == directory.resolve():
+        return None
+    if directory.exists() and not directory.is_dir():
+        raise SettingsError(f"{directory} is a file; choose a directory (`out`)")
+    there = contents(directory)
+    if there and resumed is None and there <= {LAST, METRICS} and LAST in there:
+        position = _in_first_epoch(directory / LAST)
+        if position is not None:
+            return position
+    if there:
+        begun = (
+            f"; resume the run in it (`resume` {directory}), or" if LAST in there else " and holds no run to resume;"
+        )
+        raise SettingsError(f"{directory} exists and is not empty{begun} choose another directory (`out`)")
+    return None
+
+
+def _in_first_epoch(file: Path) -> Position | None:
+    """The position of a run that has not made the steps of one epoch; None if it has, or if the file is no run's."""
+    try:
+        settings, description, metadata = read_origin(file)
+        position = Position.from_json(metadata["position"])
+    except (CheckpointError, KeyError, TypeError, ValueError):
+        return None
+    steps = max(1, description.images // settings.batch_size)
+    return position if position.epoch == 0 and position.batch < steps else None
+
+
+def say_replaced(settings: Settings, position: Position | None) -> None:
+    """Print which run a new one replaces."""
+    if position is not None:
+        report.say(settings, f"replacing a run that was stopped in its first epoch, after {position.batch} batches")
+
+
+def data(settings: Settings) -> dict[str, Dataset]:
+    """Return the images of each split: "train", the one that chooses the best network, one for the last word if any."""
+    train, *held_out = sources.splits(settings)
+    images = sources.dataset(settings, train)
+    return {train: images, **{split: sources.dataset(settings, split, images.classes) for split in held_out}}
+
+
+def resume(run: Run, file: Path, choosing: str) -> Settings:
+    """Go on where a checkpoint was written; the settings with which it was.
+
+    Raises
+    ------
+    SettingsError, DataError : if the settings, the data, or the split that chooses the best network are not those of
+        the run.
+    """
+    saved, description, metadata = read_origin(file)
+    run.settings.check_continues(saved)
+    description.check_same(run.description)
+    run.restore(file, metadata)
+    if run.position.history and (before := split_of(run.position.history[0])) != choosing:
+        raise DataError(
+            f"the run has chosen its best network by {before}/ so far, and would now by {choosing}/; bring the folders "
+            "back as they were, or begin a new run"
+        )
+    return saved
+
+
+def say_changes(run: Run, saved: Settings, steps: int) -> None:
+    """Tell what a resumed run does in another way than until now."""
+    next_step = run.position.epoch * steps + run.position.batch
+    if next_step == run.settings.epochs * steps:
+        return
+    before = _rate(run, saved, steps, max(0, next_step - 1))
+    after = _rate(run, run.settings, steps, next_step)
+    for line in report.changes(run.settings, saved, before, after):
+        report.say(run.settings, line)
+
+
+def _rate(run: Run, settings: Settings, steps: int, step: int) -> float:
+    """The learning rate of a step by the schedule of some settings."""
+    return sources.schedule(settings, sources.optimizer(settings, run.model), steps).rate(settings.lr, step)
+
+
+def resumed_settings(file: Path, **changes: Any) -> Settings:
+    """The settings of the run that wrote ``file``, with ``changes``; by default it stays in the file's directory."""
+    return replace(read_origin(file)[0], **{"out": str(file.parent), "quiet": False, **changes})
