@@ -16,6 +16,7 @@ import numpy as np
 
 from minires.device import Array, asnumpy, device_of, is_array
 from minires.errors import ShapeError
+from minires.options import integer
 
 T = TypeVar("T", bound="Values")
 
@@ -83,7 +84,12 @@ class Values:
         ------
         ShapeError : if there is no such axis.
         """
-        return METHODS["size"](self, dim)
+        if dim is None:
+            return self.shape
+        axis = integer(dim, "dim")
+        if not -self.ndim <= axis < self.ndim:
+            raise ShapeError(f"size: axis {axis} is out of range for a tensor with {self.ndim} axes")
+        return self.shape[axis]
 
     def numel(self) -> int:
         """Return the number of elements."""

@@ -23,7 +23,7 @@ METHODS.update(
             *(elementary.negative, elementary.exp, elementary.log, elementary.sqrt, elementary.clip, matmul.matmul),
             *(activation.sigmoid, activation.tanh, cast.clone, cast.to),
             *(reduction.sum, reduction.mean, reduction.var, reduction.max, reduction.min),
-            *(shape.size, shape.reshape, shape.permute, shape.transpose, shape.flatten, shape.getitem),
+            *(shape.reshape, shape.permute, shape.transpose, shape.flatten, shape.getitem),
             *(in_place.updated, in_place.update, in_place.setitem, in_place.copy_, in_place.fill_),
         )
     },

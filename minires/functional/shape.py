@@ -137,16 +137,6 @@ def broadcast_to(a: Tensor, shape: Sequence[int]) -> Tensor:
     return a if a.shape == shape else BroadcastTo.apply(a, shape=shape)
 
 
-def size(a: Tensor, dim: int | None = None) -> Any:
-    """The shape of a, or the length of one axis.
-
-    Raises
-    ------
-    ShapeError : if there is no such axis.
-    """
-    return a.shape if dim is None else a.shape[_axis("size", dim, a.ndim)]
-
-
 def reshape(a: Tensor, *shape: Any) -> Tensor:
     """The same elements in another shape; one length may be -1.
 

@@ -17,6 +17,8 @@ from minires.testing.catalogue.entry import Case, Entry
 from minires.testing.catalogue.laid_out import in_order
 from minires.values import METHODS
 
+_WITHOUT_DERIVATIVES = ("minires.functional.creation", "minires.functional.in_place")
+
 
 def operations_reached(case: Case) -> set[type[Op]]:
     """The operations behind the output of a case, behind its gradients, and behind their gradients."""
@@ -68,15 +70,16 @@ def public_functions() -> dict[str, Callable[..., Any]]:
 def unchecked(entries: Iterable[Entry], reached: set[type[Op]]) -> list[str]:
     """What no entry checks: operations that were not reached, and public functions that no entry is named after.
 
-    A function needs an entry unless it makes tensors of what is no tensor (functional/creation.py), or answers
-    with booleans, as comparisons do. One that goes by two names needs one entry.
+    A function needs an entry unless it makes tensors of what is no tensor (functional/creation.py), writes in place,
+    which is not recorded (functional/in_place.py), or answers with booleans, as comparisons do. One that goes by two
+    names needs one entry.
     """
     functions = public_functions()
     names = {entry.operation for entry in entries}
     covered = {id(function) for name, function in functions.items() if name in names}
     missing = [f"{cls.__module__}.{cls.__qualname__}" for cls in differentiable_operations() if cls not in reached]
     for name, function in sorted(functions.items()):
-        if id(function) not in covered and function.__module__ != "minires.functional.creation":
+        if id(function) not in covered and function.__module__ not in _WITHOUT_DERIVATIVES:
             missing += [name] * _has_derivative(function)
     return missing
 
