@@ -107,3 +107,35 @@ def test_gradients_of_gradients_of_a_batch_norm_are_float64s_within_rounding(tra
     # Three derivatives of a cube: some dozens of roundings of 2⁻¹¹, beside the largest of the tensor.
     largest = np.abs(found[np.float64]).max()
     assert np.abs(found[np.float16] - found[np.float64]).max() <= 50 * 2.0**-11 * largest
+
+
+def test_the_gradient_of_one_element_taken_many_times_is_counted_right():
+    for index in (np.zeros(20000, np.int64), [0] * 20000, (mr.tensor(np.zeros((200, 100), np.int64)),)):
+        w = half([1.0], requires_grad=True)
+        w[index].sum().backward()
+        assert w.grad.numpy().tolist() == [20000]
+
+
+def test_the_gradients_of_softmax_and_its_logarithm_over_many_classes_are_not_lost():
+    rng = np.random.default_rng(0)
+    values, given = rng.standard_normal((2, 100_000)).astype(np.float16), rng.random((2, 100_000)).astype(np.float16)
+    for function in (F.softmax, F.log_softmax):
+        found = {}
+        for dtype in ("float16", "float64"):
+            x = mr.tensor(values.astype(dtype), requires_grad=True)
+            function(x, 1).backward(mr.tensor(given.astype(dtype)))
+            found[dtype] = x.grad.numpy()
+        # softmax: y up to 2⁻¹¹ is rounded by 2⁻²³, of which the gradient has a half, and itself is rounded by 2⁻²⁴.
+        # log_softmax: y lies between −17 and −7. Rounding it changes exp(y) by 2⁻⁷ of itself, and exp(y) · Σ gy is at
+        # most the largest gradient plus 1.
+        largest = np.abs(found["float64"]).max()
+        bound = 2.0**-23 if function is F.softmax else (largest + 1) * (2.0**-7 + 2.0**-11)
+        assert np.abs(found["float16"] - found["float64"]).max() <= bound
+
+
+def test_a_loss_over_many_equal_rows_and_a_mean_near_the_largest_number_are_finite():
+    assert half(np.full(100_000, 60000)).mean().item() == 60000
+    x = half(np.full((1, 1, 64, 64), 60000))
+    assert F.avg_pool2d(x, 64).item() == F.adaptive_avg_pool2d(x, 1).item() == 60000
+    loss = F.cross_entropy(half(np.zeros((100_000, 2))), mr.tensor(np.zeros(100_000, np.int64)))
+    assert loss.item() == np.float16(np.log(2))

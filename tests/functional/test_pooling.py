@@ -27,3 +27,10 @@ def test_adaptive_pooling_covers_an_image_that_the_grid_does_not_divide():
 def test_impossible_grids_are_named(size):
     with pytest.raises(ShapeError):
         F.adaptive_avg_pool2d(mr.tensor(np.ones((1, 1, 4, 4))), size)
+
+
+def test_a_large_window_is_averaged_as_precisely_as_a_mean():
+    x = np.random.default_rng(0).random((1, 1, 512, 512)).astype(np.float32) + 1
+    exact = x.mean(dtype=np.float64)
+    for pool in (lambda t: F.avg_pool2d(t, 512), lambda t: F.adaptive_avg_pool2d(t, 1), lambda t: t.mean()):
+        assert abs(pool(mr.tensor(x)).item() - exact) < 2e-7 * exact

@@ -55,3 +55,16 @@ def test_axes_may_be_lists_and_numpys_integers():
     assert mr.functional.softmax(x, np.int64(1)).shape == (2, 3, 4)
     with pytest.raises(ShapeError, match=r"dim must be an integer, several, or None, got 0\.5"):
         x.sum(0.5)
+
+
+def test_a_variance_far_from_zero_and_its_gradient_keep_their_digits():
+    values = (30000 + np.random.default_rng(0).random(20000)).astype(np.float32)
+    found = {}
+    for dtype in ("float32", "float64"):
+        x = mr.tensor(values.astype(dtype), requires_grad=True)
+        y = x.var()
+        y.backward()
+        found[dtype] = y.item(), x.grad.numpy()
+    assert found["float32"][0] == pytest.approx(found["float64"][0], rel=4 * 2.0**-23)
+    # Distances up to 0.5 are exact but for the second mean's rounding, and multiplied by two numbers.
+    assert np.abs(found["float32"][1] - found["float64"][1]).max() <= 4 * 2.0**-24 * 2 / 19999
