@@ -27,7 +27,7 @@ def test_the_curve_says_which_split_its_figures_are_of(tmp_path, monkeypatch):
     monkeypatch.setattr("matplotlib.axes.Axes.plot", lambda *_, label, **__: labels.append(label) or [])
     monkeypatch.setattr("matplotlib.axes.Axes.legend", lambda *_: None)
     history = [{name.replace("test", "val"): value for name, value in line.items()} for line in HISTORY]
-    assert curve.draw(history, tmp_path / "curve.png")
+    assert curve.draw(history, history[0], tmp_path / "curve.png")
     assert labels == ["train", "val"] * 2
     assert titles == ["best val accuracy 0.5000 after epoch 1"]
 

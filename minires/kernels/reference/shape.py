@@ -279,7 +279,7 @@ def _with_ellipsis(index: Any) -> tuple[Any, ...]:
 
 def _may_repeat(item: Any) -> bool:
     """Whether an item of an index can pick an element twice: integer arrays and lists can, masks cannot."""
-    if isinstance(item, list):
+    if isinstance(item, list | tuple):
         item = np.asarray(item)
     return getattr(item, "ndim", 0) > 0 and item.dtype != np.bool_
 
