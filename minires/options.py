@@ -36,7 +36,9 @@ def integer(value: Any, name: str, least: int | None = None) -> int:
         found = None
     if found is not None and not isinstance(value, bool) and (least is None or found >= least):
         return found
-    wanted = "an integer" if least is None else "a positive integer" if least == 1 else f"an integer from {least} on"
+    wanted = (
+        "an integer" if least is None else "a positive integer" if least == 1 else f"an integer of at least {least}"
+    )
     raise ShapeError(f"{name} must be {wanted}, got {value!r}")
 
 

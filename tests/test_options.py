@@ -23,7 +23,7 @@ def test_an_integer_has_a_least_value():
     assert integer(2, "n", 2) == 2
     with pytest.raises(ShapeError, match="n must be a positive integer, got 0"):
         integer(0, "n", 1)
-    with pytest.raises(ShapeError, match="n must be an integer from 2 on, got 1"):
+    with pytest.raises(ShapeError, match="n must be an integer of at least 2, got 1"):
         integer(1, "n", 2)
 
 
@@ -41,14 +41,26 @@ def test_a_number_stays_what_it_is():
 
 @pytest.mark.parametrize("value", ["0.5", None, True, np.True_, 1j, [0.5], np.array([0.5]), np.complex64(1)])
 def test_what_is_no_number_is_told_by_name(value):
-    for convert in (real, number):
-        with pytest.raises(ValueError, match="momentum must be a number, got "):
-            convert(value, "momentum")
+    with pytest.raises(ValueError, match="momentum must be a number, got "):
+        number(value, "momentum")
+    with pytest.raises(ValueError, match="momentum must be a finite number, got "):
+        real(value, "momentum")
 
 
-def test_an_integer_beyond_all_floats_is_told():
-    with pytest.raises(ValueError, match="within the range of float64"):
-        real(10**400, "n")
+@pytest.mark.parametrize("value", [10**400, np.inf, -np.inf, np.nan])
+def test_a_real_number_is_finite(value):
+    with pytest.raises(ValueError, match="n must be a finite number, got "):
+        real(value, "n")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "wanted"), [((0,), "a finite number that is not negative"), ((0, 1), "between 0 and 1")]
+)
+def test_a_real_number_has_bounds(bounds, wanted):
+    assert real(np.float32(0), "p", *bounds) == 0
+    assert real(1, "p", *bounds) == 1
+    with pytest.raises(ValueError, match=f"p must be {wanted}, got -0.5"):
+        real(-0.5, "p", *bounds)
 
 
 def test_several_are_a_tuple_a_list_or_an_array_with_an_axis():

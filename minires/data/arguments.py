@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,26 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from minires.errors import DataError, ShapeError
+from minires.errors import DataError
 
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip", ".7z", ".rar")
 _SHOWN = 3  # names of a kind in a message
-
-
-def at_least(least: int, value: Any, name: str) -> int:
-    """Return an integer, Python's or NumPy's, that is not below ``least``.
-
-    Raises
-    ------
-    ShapeError : if it is no integer, or below.
-    """
-    try:
-        number = None if isinstance(value, bool | np.bool_ | np.ndarray) else operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or number < least:
-        raise ShapeError(f"{name} must be an integer and at least {least}, got {value!r}")
-    return number
 
 
 def flag(value: Any, name: str) -> bool:

@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from minires.data.arguments import at_least, flag, path, what_is_there
+from minires.data.arguments import flag, path, what_is_there
 from minires.data.dataset import Dataset
 from minires.data.idx import read_bytes
 from minires.errors import DataError
+from minires.options import integer
 
 _PIXELS = 3 * 32 * 32
 # What tells another version or set.
@@ -66,7 +67,7 @@ class CIFAR10(Dataset):
     """
 
     def __init__(self, root: str | os.PathLike[str], train: bool = True, images_per_file: int = 10_000) -> None:
-        count = at_least(1, images_per_file, "images_per_file")
+        count = integer(images_per_file, "images_per_file", 1)
         names = [f"data_batch_{i}.bin" for i in range(1, 6)] if flag(train, "train") else ["test_batch.bin"]
         files = _find(path(root, "root"), "cifar-10-batches-bin", names, "cifar-10-binary.tar.gz")
         images, labels = _read(files, count, (10,))
@@ -95,7 +96,7 @@ class CIFAR100(Dataset):
 
     def __init__(self, root: str | os.PathLike[str], train: bool = True, images_per_file: int | None = None) -> None:
         name, whole = ("train.bin", 50_000) if flag(train, "train") else ("test.bin", 10_000)
-        count = whole if images_per_file is None else at_least(1, images_per_file, "images_per_file")
+        count = whole if images_per_file is None else integer(images_per_file, "images_per_file", 1)
         files = _find(path(root, "root"), "cifar-100-binary", [name], "cifar-100-binary.tar.gz")
         images, labels = _read(files, count, (20, 100))
         super().__init__(

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from minires.data.arguments import at_least
 from minires.errors import DataError
+from minires.options import integer
 
 _UNSIGNED_BYTES = 0x0800
 _GZIP = b"\x1f\x8b"
@@ -63,7 +63,7 @@ def read_idx(path: str | os.PathLike[str], ndim: int) -> npt.NDArray[np.uint8]:
 
     Source: "The IDX file format", Y. LeCun, C. Cortes & C. Burges, THE MNIST DATABASE.
     """
-    magic = _UNSIGNED_BYTES + at_least(1, ndim, "ndim")
+    magic = _UNSIGNED_BYTES + integer(ndim, "ndim", 1)
     expected = f"an IDX file of unsigned bytes with {ndim} axes (magic number {magic:#010x})"
     content = read_bytes(path, expected)
     if content[:2] == _GZIP:

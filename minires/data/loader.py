@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minires import random
-from minires.data.arguments import at_least, flag
+from minires.data.arguments import flag
 from minires.data.collate import arrays_of, mapped, with_arrays
 from minires.data.prefetch import prefetched
 from minires.data.samples import Collate, is_image_set, samples
@@ -19,6 +19,7 @@ from minires.data.transfer import sent_ahead
 from minires.data.transforms import Augmentation, Normalization, Normalize
 from minires.device import canonical
 from minires.errors import DtypeError, ShapeError
+from minires.options import integer
 
 _Images = npt.NDArray[Any]
 
@@ -84,8 +85,8 @@ class DataLoader:
         self.dataset = dataset
         self._samples = samples(dataset, collate)
         self.device = canonical(device)
-        self.batch_size = at_least(1, batch_size, "batch_size")
-        self.prefetch = at_least(0, prefetch, "prefetch")
+        self.batch_size = integer(batch_size, "batch_size", 1)
+        self.prefetch = integer(prefetch, "prefetch", 0)
         self.shuffle, self.drop_last = flag(shuffle, "shuffle"), flag(drop_last, "drop_last")
         self.augment = _augmentations(augment)
         self.dtype = None if dtype is None else _float_dtype(dtype)
@@ -108,7 +109,7 @@ class DataLoader:
 
     @epoch.setter
     def epoch(self, epoch: int) -> None:
-        self._epoch = at_least(0, epoch, "epoch")
+        self._epoch = integer(epoch, "epoch", 0)
 
     def __len__(self) -> int:
         """The batches of a pass."""
@@ -161,7 +162,7 @@ class DataLoader:
 
         Identity that tests it: the same batches for any ``prefetch``.
         """
-        epoch, start = at_least(0, epoch, "epoch"), at_least(0, start, "start")
+        epoch, start = integer(epoch, "epoch", 0), integer(start, "start", 0)
         batches = self._prepare(epoch, start)
         return prefetched(batches, self.prefetch) if self.prefetch else batches
 

@@ -21,9 +21,10 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from minires.data.arguments import at_least, channel_values
+from minires.data.arguments import channel_values
 from minires.data.dataset import Dataset
 from minires.errors import DataError, DtypeError, ShapeError
+from minires.options import integer
 
 Images = npt.NDArray[Any]
 Rows = npt.NDArray[Any]
@@ -64,7 +65,7 @@ class RandomCrop:
     """
 
     def __init__(self, padding: int = 4) -> None:
-        self.padding = at_least(0, padding, "padding")
+        self.padding = integer(padding, "padding", 0)
 
     def draw(self, rng: np.random.Generator, count: int) -> Rows:
         """(dy, dx) for each image, int64 (count, 2)."""

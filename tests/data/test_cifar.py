@@ -150,7 +150,7 @@ def test_arguments_of_the_wrong_kind_are_named(kind, tmp_path):
         kind("")
     with pytest.raises(TypeError, match="train must be True or False, got 'test'"):
         kind(tmp_path, "test")
-    with pytest.raises(ShapeError, match="images_per_file must be an integer and at least 1, got 0"):
+    with pytest.raises(ShapeError, match="images_per_file must be a positive integer, got 0"):
         kind(tmp_path, images_per_file=0)
 
 

@@ -226,9 +226,9 @@ def test_the_embedded_set_makes_balanced_batches():
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [
-        ({"batch_size": 0}, ShapeError, "batch_size must be an integer and at least 1, got 0"),
+        ({"batch_size": 0}, ShapeError, "batch_size must be a positive integer, got 0"),
         ({"batch_size": 1.5}, ShapeError, "batch_size"),
-        ({"prefetch": -1}, ShapeError, "prefetch must be an integer and at least 0, got -1"),
+        ({"prefetch": -1}, ShapeError, "prefetch must be an integer of at least 0, got -1"),
         ({"dtype": np.float16}, DtypeError, "float16"),
         ({"dtype": "int64"}, DtypeError, "int64"),
         ({"indices": [0, COUNT]}, ShapeError, f"index {COUNT} is out of range.*{COUNT} samples"),
@@ -243,9 +243,9 @@ def test_the_embedded_set_makes_balanced_batches():
         ({"normalize": Normalize}, TypeError, "normalize must be"),
         ({"seed": -1}, ValueError, "-1"),
         ({"seed": 0.5}, TypeError, r"0\.5"),
-        ({"batch_size": True}, ShapeError, "batch_size must be an integer and at least 1, got True"),
-        ({"batch_size": np.array([4])}, ShapeError, "batch_size must be an integer"),
-        ({"batch_size": "4"}, ShapeError, "batch_size must be an integer and at least 1, got '4'"),
+        ({"batch_size": True}, ShapeError, "batch_size must be a positive integer, got True"),
+        ({"batch_size": np.array([4])}, ShapeError, "batch_size must be a positive integer, got array"),
+        ({"batch_size": "4"}, ShapeError, "batch_size must be a positive integer, got '4'"),
         ({"dtype": "flaot32"}, DtypeError, "dtype must be float32 or float64, got 'flaot32'"),
         ({"shuffle": "no"}, TypeError, "shuffle must be True or False, got 'no'"),
         ({"drop_last": 2}, TypeError, "drop_last must be True or False, got 2"),
@@ -280,6 +280,6 @@ def test_a_bad_epoch_is_an_error_and_changes_nothing(epoch):
     with pytest.raises(ShapeError, match="epoch must be"):
         loader.epoch = epoch
     for arguments in ((epoch,), (0, epoch)):
-        with pytest.raises(ShapeError, match="must be an integer and at least 0"):
+        with pytest.raises(ShapeError, match="must be an integer of at least 0"):
             loader.arrays(*arguments)
     assert loader.epoch == 0
