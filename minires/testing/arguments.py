@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from minires.device import Array, is_array
 from minires.errors import DtypeError
+from minires.testing.names import labels_of
 
 __tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
 
 
-def as_arrays(arrays: Sequence[Any]) -> list[Array]:
-    """The arguments as arrays, numbers and lists of numbers as NumPy's.
+def as_arrays(arrays: Sequence[Any], function: Callable[..., Any]) -> list[Array]:
+    """The arguments of a function as arrays, numbers and lists of numbers as NumPy's.
 
     Raises
     ------
@@ -25,23 +26,24 @@ def as_arrays(arrays: Sequence[Any]) -> list[Array]:
     """
     if not arrays:
         raise ValueError("there is no array to check a gradient at: give one for each argument of the function")
-    converted = [_as_array(array, number) for number, array in enumerate(arrays)]
-    for number, array in enumerate(converted):
+    labels = labels_of(function, len(arrays))
+    converted = [_as_array(array, label) for array, label in zip(arrays, labels, strict=True)]
+    for array, label in zip(converted, labels, strict=True):
         if array.dtype.kind not in "biufc":
             raise DtypeError(
-                f"input {number} has dtype {array.dtype}, expected numbers; bind options with a lambda or partial"
+                f"{label} has dtype {array.dtype}, expected numbers; bind options with a lambda or partial"
             )
     return converted
 
 
-def _as_array(value: Any, number: int) -> Array:
+def _as_array(value: Any, label: str) -> Array:
     if is_array(value):
         return value  # type: ignore[no-any-return]
     if isinstance(value, list | tuple) and any(hasattr(x, "dtype") and not isinstance(x, np.generic) for x in value):
-        raise TypeError(f"input {number} is a {type(value).__name__} of arrays: give them one by one, as in *arrays")
+        raise TypeError(f"{label} is a {type(value).__name__} of arrays: give them one by one, as in *arrays")
     if hasattr(value, "dtype") and not isinstance(value, np.generic):
         raise TypeError(
-            f"input {number} is a {type_name(value)}, expected an array of NumPy or CuPy: convert it, with .numpy() "
+            f"{label} is a {type_name(value)}, expected an array of NumPy or CuPy: convert it, with .numpy() "
             "say; functions of minires' own Tensors go to check_gradient"
         )
     return np.asarray(value)

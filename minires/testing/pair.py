@@ -6,6 +6,7 @@ compared after each call; what they return is copied and checked for type, shape
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from minires.device import Array, asarray, asnumpy, device_of, is_array
 from minires.errors import DtypeError, ShapeError
 from minires.testing.arguments import choose_arguments
 from minires.testing.layouts import copy_in_order, lay_out
+from minires.testing.names import labels_of
 from minires.testing.report import RESOLUTION, GradientError, Inconclusive
 
 __tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
@@ -29,7 +31,7 @@ def need_float64(pair: Pair) -> None:
         dtype = pair.arrays[number].dtype
         if dtype.kind in "fc" and dtype != np.float64:
             raise DtypeError(
-                f"input {number} is {dtype}, but derivatives need float64: cast it with .astype(np.float64), "
+                f"{pair.labels[number]} is {dtype}, but derivatives need float64: cast it with .astype(np.float64), "
                 "use check_exact (for linear maps in float32), or leave it out with argnums"
             )
 
@@ -64,13 +66,18 @@ class Pair:
         if all(self.arrays[number].dtype.kind in "biu" for number in self.checked):
             number = self.checked[0]
             raise DtypeError(
-                f"input {number} is {self.arrays[number].dtype} and has no gradient, and no other is to be checked: "
-                "cast it with .astype(np.float64)"
+                f"{self.labels[number]} is {self.arrays[number].dtype} and has no gradient, and no other is to be "
+                "checked: cast it with .astype(np.float64)"
             )
         self.evaluations = self.gradients = 0
         self._has_gradient: set[int] = set()  # also of inputs that are not to be checked
         self._outputs: list[tuple[tuple[int, ...], np.dtype[Any]] | None] = []
         self.is_tuple = False
+
+    @functools.cached_property
+    def labels(self) -> list[str]:
+        """What messages call the inputs."""
+        return labels_of(self.function, len(self.arrays))
 
     def at(self, arrays: Sequence[Array]) -> Pair:
         """The same pair at another point."""
@@ -227,21 +234,27 @@ class Pair:
                 continue
             if array.dtype.kind != "f":
                 raise GradientError(
-                    f"input {number} is of dtype {array.dtype} and has no gradient: vjp must return None, "
+                    f"{self.labels[number]} is of dtype {array.dtype} and has no gradient: vjp must return None, "
                     f"got {type(gradient).__name__}"
                 )
             g = np.array(asnumpy(gradient))
             if g.shape != array.shape:
-                raise GradientError(f"the gradient of input {number} has shape {g.shape}, expected {array.shape}")
+                raise GradientError(
+                    f"the gradient of {self.labels[number]} has shape {g.shape}, expected {array.shape}"
+                )
             if g.dtype != array.dtype:
-                raise GradientError(f"the gradient of input {number} has dtype {g.dtype}, expected {array.dtype}")
+                raise GradientError(
+                    f"the gradient of {self.labels[number]} has dtype {g.dtype}, expected {array.dtype}"
+                )
             gradients.append(g)
         return gradients
 
     def _untouched(self, who: str, arrays: Sequence[Array], passed: Sequence[Array]) -> None:
         for number, (before, after) in enumerate(zip(arrays, passed, strict=True)):
             if not _same(before, asnumpy(after)):
-                raise GradientError(f"{who} modifies input {number} in place; it must leave it as it was: copy first")
+                raise GradientError(
+                    f"{who} modifies {self.labels[number]} in place; it must leave it as it was: copy first"
+                )
 
 
 def _same(a: Array, b: Array) -> bool:

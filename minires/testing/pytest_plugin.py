@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pytest
 
-EXAMPLES = {"quick": 25, "default": 100, "thorough": 10_000}
+EXAMPLES = {"quick": 10, "default": 25, "thorough": 10_000}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

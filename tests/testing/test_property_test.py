@@ -117,7 +117,7 @@ def test_the_failure_is_the_checkers_text_at_the_smallest_point():
         return 2 * x
 
     text = failure(wide)
-    assert "the gradient of input 0 is wrong at index (0, " in text
+    assert "the gradient of `x` is wrong at index (0, " in text
     assert "claimed = 1.001 × numerical everywhere" in text
     assert "x=array(shape=(1, 3), seed=0)" in text or "x=array([[" in text
     assert "reshape((1, 3))" in text  # in the lines that reproduce it
