@@ -24,6 +24,7 @@ def as_arrays(arrays: Sequence[Any], function: Callable[..., Any]) -> list[Array
     TypeError : for a Tensor, for an array of another library, for a list of arrays.
     DtypeError : for an argument that is not numeric.
     """
+    must_be_callable("function", function)
     if not arrays:
         raise ValueError("there is no array to check a gradient at: give one for each argument of the function")
     labels = labels_of(function, len(arrays))
@@ -34,6 +35,12 @@ def as_arrays(arrays: Sequence[Any], function: Callable[..., Any]) -> list[Array
                 f"{label} has dtype {array.dtype}, expected numbers; bind options with a lambda or partial"
             )
     return converted
+
+
+def must_be_callable(name: str, value: Any) -> None:
+    """Raise TypeError for what is no function; arguments come in the wrong order, sometimes."""
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, got a {type_name(value)}: give function, vjp, then the arrays")
 
 
 def _as_array(value: Any, label: str) -> Array:
@@ -71,7 +78,7 @@ def choose_arguments(arrays: Sequence[Array], argnums: int | Sequence[int] | Non
         raise TypeError(f"argnums must be an int or a sequence of ints, got {argnums!r}") from None
     for number in chosen:
         if not -len(arrays) <= number < len(arrays):
-            raise ValueError(f"argnums has {number}, but there are {len(arrays)} inputs")
+            raise ValueError(f"argnums has {number}, but there are {len(arrays)} inputs, of which the first is 0")
     if not chosen:
         raise ValueError("argnums is empty, so nothing would be checked: name an input, or leave it out for all")
     return sorted({number % len(arrays) for number in chosen})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -54,7 +55,10 @@ def check_contract(pair: Pair, rng: np.random.Generator, deterministic: bool) ->
     base = pair.evaluate()
     if pair.output_dtypes != {np.dtype("float64")}:
         names = ", ".join(sorted(map(str, pair.output_dtypes)))
-        raise DtypeError(f"function returns {names} for float64 inputs: finite differences need float64, cast to it")
+        jax = ", and call jax.config.update('jax_enable_x64', True)" if "jax" in sys.modules else ""
+        raise DtypeError(
+            f"function returns {names} for float64 inputs, but finite differences need float64: compute in it{jax}"
+        )
     with np.errstate(all="ignore"):
         return _Contract(pair, base, pair.branches, rng).check(deterministic)
 

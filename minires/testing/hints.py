@@ -27,7 +27,7 @@ def hint(found: Elements, g: Array, holds_everywhere: Callable[[Array], bool]) -
     holds_everywhere : whether another gradient has the measured derivatives along random directions
     """
     if not g.any():
-        return "the claimed gradient is zero (or None), the function does depend on this input"
+        return "the claimed gradient is zero (or None: does vjp lack a return?), the function does depend on this input"
     if not found.wrong.any():
         return "the error is spread over many elements"
     return _transform(found, g, holds_everywhere) or _ratio(found, g, holds_everywhere) or _border(found)

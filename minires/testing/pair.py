@@ -14,9 +14,9 @@ import numpy as np
 
 from minires.device import Array, asarray, asnumpy, device_of, is_array
 from minires.errors import DtypeError, ShapeError
-from minires.testing.arguments import choose_arguments
+from minires.testing.arguments import choose_arguments, must_be_callable, type_name
 from minires.testing.layouts import copy_in_order, lay_out
-from minires.testing.names import labels_of
+from minires.testing.names import labels_of, listed
 from minires.testing.report import RESOLUTION, GradientError, Inconclusive
 
 __tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
@@ -58,6 +58,7 @@ class Pair:
         has_cache: bool = False,
         argnums: int | Sequence[int] | None = None,
     ) -> None:
+        must_be_callable("vjp", vjp)
         self.function, self.vjp, self.has_cache = function, vjp, has_cache
         self.homes = [device_of(array) for array in arrays]
         self.arrays = [copy_in_order(asnumpy(array)) for array in arrays]
@@ -152,7 +153,11 @@ class Pair:
         cache = None
         if self.has_cache:
             if not isinstance(returned, tuple) or len(returned) != 2:
-                raise GradientError(f"with has_cache=True, function must return (y, cache), got {type(returned)}")
+                got = type_name(returned) + (f" of {len(returned)}" if isinstance(returned, tuple) else "")
+                raise GradientError(
+                    f"with has_cache=True, function must return (y, cache), got a {got}: return both, or leave "
+                    "has_cache out if vjp takes the inputs"
+                )
             returned, cache = returned
         self._untouched("function", arrays, passed)
         return self._flatten(returned), passed, cache
@@ -180,6 +185,11 @@ class Pair:
         parts = []
         for output in returned if self.is_tuple else (returned,):
             array = None if output is None else asnumpy(output)
+            if array is not None and array.dtype.kind not in "biufc":
+                raise DtypeError(
+                    f"function returns {'a tuple with ' * self.is_tuple}a {type_name(output)}, expected an array of "
+                    "floats or a tuple of them; what only vjp needs is a cache: return (y, cache), with has_cache=True"
+                )
             if array is None or array.dtype.kind in "biu":
                 outputs.append(None)
                 continue
@@ -191,7 +201,8 @@ class Pair:
             raise ShapeError(f"function's outputs changed from {self._outputs} to {outputs} with the inputs' values")
         self._outputs = outputs
         if not parts:
-            raise DtypeError("function returns no float array: there is nothing to differentiate")
+            what = "None: does it lack a return statement" if returned is None else "no float array: are they integers"
+            raise DtypeError(f"function returns {what}? There is nothing to differentiate")
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     @property
@@ -223,8 +234,12 @@ class Pair:
         if len(arrays) == 1 and not isinstance(returned, tuple | list):
             returned = (returned,)
         if not isinstance(returned, tuple | list) or len(returned) != len(arrays):
-            got = len(returned) if isinstance(returned, tuple | list) else type(returned).__name__
-            raise GradientError(f"vjp must return a tuple of {len(arrays)} gradients, one per input, got {got}")
+            got = str(len(returned)) if isinstance(returned, tuple | list) else f"a {type_name(returned)}"
+            got += ": does it lack a return statement?" if returned is None else ""
+            raise GradientError(
+                f"vjp must return a tuple of {len(arrays)} gradients, one for each of {listed(self.labels)} (None for "
+                f"one that is zero), got {got}"
+            )
         gradients: Gradients = []
         for number, (gradient, array) in enumerate(zip(returned, arrays, strict=True)):
             if array.dtype == np.float64 and is_array(gradient) and asnumpy(gradient).any():
@@ -238,13 +253,18 @@ class Pair:
                     f"got {type(gradient).__name__}"
                 )
             g = np.array(asnumpy(gradient))
+            if g.dtype.kind not in "biufc":
+                raise GradientError(
+                    f"the gradient of {self.labels[number]} is a {type_name(gradient)}, expected an array of "
+                    f"{array.dtype}: convert it"
+                )
             if g.shape != array.shape:
                 raise GradientError(
-                    f"the gradient of {self.labels[number]} has shape {g.shape}, expected {array.shape}"
+                    f"the gradient of {self.labels[number]} has shape {g.shape}, expected {array.shape}{_why(g, array)}"
                 )
             if g.dtype != array.dtype:
                 raise GradientError(
-                    f"the gradient of {self.labels[number]} has dtype {g.dtype}, expected {array.dtype}"
+                    f"the gradient of {self.labels[number]} has dtype {g.dtype}, expected {array.dtype}: cast it"
                 )
             gradients.append(g)
         return gradients
@@ -255,6 +275,13 @@ class Pair:
                 raise GradientError(
                     f"{who} modifies {self.labels[number]} in place; it must leave it as it was: copy first"
                 )
+
+
+def _why(g: Array, x: Array) -> str:
+    """A guess at why a gradient has another shape than its input."""
+    if g.ndim > x.ndim or any(n != m and m == 1 for n, m in zip(g.shape[::-1], x.shape[::-1], strict=False)):
+        return ": sum over the axes along which the input was broadcast"
+    return ": reshape it" if g.size == x.size else ""
 
 
 def _same(a: Array, b: Array) -> bool:

@@ -151,14 +151,18 @@ def _check(
             options = {**options, "argnums": _among_arrays(options["argnums"], fixed, values)}
     try:
         if vjp is None:
-            check(function, *map(tensor, arrays), **options)
+            report = check(function, *map(tensor, arrays), **options)
         else:
-            check(function, vjp, *arrays, **options)
+            report = check(function, vjp, *arrays, **options)
     except Inconclusive as error:
         if error.cause not in set_aside:
             raise
         set_aside[error.cause] = str(error)
         event(f"inconclusive: {error.cause}")
+        reject()
+    if not report.compared:  # empty arrays alone: no point that a test could pass by
+        set_aside["empty"] = str(report).partition("\n")[0]
+        event("empty: nothing was compared")
         reject()
 
 

@@ -10,9 +10,10 @@ import ast
 from collections.abc import Callable, Sequence
 
 from minires.device import Array
+from minires.testing.literals import compiles, literal
 from minires.testing.pair import Pair
 from minires.testing.report import Finding
-from minires.testing.source import compiles, definitions, literal
+from minires.testing.source import definitions
 
 _OUTPUTS = """\
 def outputs(t):

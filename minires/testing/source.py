@@ -6,7 +6,6 @@ modules, constants and further functions that it names, whether global or enclos
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import dataclasses
 import functools
@@ -15,60 +14,17 @@ import re
 import subprocess
 import sys
 import types
-import warnings
-import zlib
 from collections.abc import Sequence
 from importlib.machinery import PathFinder
 from typing import Any
 
 import numpy as np
 
-from minires.device import Array
 from minires.testing.found_source import needs_of, source_of
+from minires.testing.literals import compiles, is_plain, literal, one_line, plain
 
-_PRINTED = 60  # elements; larger arrays are compressed
-_CARRIED = 20_000  # elements; larger arrays are left to the reader
 RESERVED = ("arrays", "reproduce", "pair", "bound", "of_tensors", "TensorPair", "SecondOrder", "Bound")  # by snippets
 _SNIPPETS_OWN = object()  # what a reserved name stands for: something of the snippet itself
-
-
-def literal(array: Array) -> str:
-    """Python source that makes ``array`` again, bit for bit; ``...`` and a comment if it is too large or no numbers."""
-    shape, dtype = tuple(map(int, array.shape)), array.dtype
-    if array.size > _CARRIED:
-        return f"...  # the array of shape {shape} that was checked"
-    if dtype.kind not in "biufcSU" or (dtype.kind not in "SU" and not hasattr(np, dtype.name)):
-        return f"...  # the array of shape {shape} and dtype {one_line(dtype)} that was checked"
-    name = f"np.{dtype.name}" if dtype.isnative and dtype.kind not in "bSU" else repr(dtype.str)
-    if array.size <= _PRINTED or dtype.kind in "SU":
-        values = ", ".join(map(_number, array.ravel().tolist()))
-        return f"np.array([{values}], {name}).reshape({shape})"
-    packed = base64.b85encode(zlib.compress(np.ascontiguousarray(array).tobytes(), 9)).decode()
-    unpacked = f"__import__('zlib').decompress(__import__('base64').b85decode({packed!r}))"
-    return f"np.frombuffer({unpacked}, {name}).reshape({shape}).copy()"
-
-
-def _number(value: Any) -> str:
-    """A number, a string or bytes as source; NaN and infinities have no literal."""
-    if isinstance(value, float | complex) and not np.isfinite(value):
-        return f"{type(value).__name__}('{value}')"
-    return repr(value)
-
-
-def one_line(value: Any) -> str:
-    """What ``str`` makes of a value, for a comment."""
-    return " ".join(str(value).split())
-
-
-def compiles(text: str) -> bool:
-    """Whether this is Python source."""
-    try:
-        with warnings.catch_warnings():  # of invalid escapes, say, in code that is not ours
-            warnings.simplefilter("ignore")
-            compile(text, "<snippet>", "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
 
 
 def definitions(**values: Any) -> list[str]:
@@ -120,8 +76,8 @@ class _Writer:
         self.written[name] = value
         if isinstance(value, types.ModuleType):
             return [f"import {value.__name__} as {name}"]
-        if _is_plain(value):
-            return [f"{name} = {_plain(value)}"]
+        if is_plain(value):
+            return [f"{name} = {plain(value)}"]
         if type(value) is np.ndarray or isinstance(value, np.generic):
             return [f"{name} = {literal(np.asarray(value))}" + ("[()]" if isinstance(value, np.generic) else "")]
         if isinstance(value, functools.partial):
@@ -210,8 +166,8 @@ class _Writer:
             return [*lines, f"{name} = {type(value).__name__}([{', '.join(parts)}])"]
         keys = []
         for part, key in zip(parts, value, strict=True):
-            keys.append(_plain(key) if _is_plain(key) else f"{part}_key")
-            lines += [] if _is_plain(key) else self.define(f"{part}_key", key)
+            keys.append(plain(key) if is_plain(key) else f"{part}_key")
+            lines += [] if is_plain(key) else self.define(f"{part}_key", key)
         pairs = ", ".join(f"{key}: {part}" for key, part in zip(keys, parts, strict=True))
         return [*lines, f"{name} = {{{pairs}}}"]
 
@@ -219,7 +175,7 @@ class _Writer:
         """Whether the name stands for something else already."""
         if name not in self.written or self.written[name] is value:
             return False
-        return not _is_plain(value) or _plain(self.written[name]) != _plain(value)
+        return not is_plain(value) or plain(self.written[name]) != plain(value)
 
     def _in_scope(self, name: str, value: Any) -> list[str]:
         """The definition inside a function of its own, where all names are free again."""
@@ -240,32 +196,13 @@ class _Writer:
         return self.define(root, sys.modules[package])
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether `_plain` makes it again."""
-    if type(value) in (tuple, list):
-        return all(map(_is_plain, value))
-    if type(value) is slice:
-        return all(map(_is_plain, (value.start, value.stop, value.step)))
-    return value is None or value is Ellipsis or type(value) in (bool, int, str, float, complex, bytes, range)
-
-
-def _plain(value: Any) -> str:
-    """Source of what consists of numbers and strings."""
-    if type(value) in (tuple, list):
-        inner = ", ".join(map(_plain, value))
-        return f"[{inner}]" if type(value) is list else f"({inner}{',' * (len(value) == 1)})"
-    if type(value) is slice:
-        return f"slice({_plain(value.start)}, {_plain(value.stop)}, {_plain(value.step)})"
-    return _number(value)
-
-
 def _is_record(value: Any) -> bool:
     """Whether it is a dataclass or named tuple of plain values, whose ``repr`` is the call that makes it."""
     if isinstance(value, type) or not (dataclasses.is_dataclass(value) or hasattr(value, "_fields")):
         return False
     names = [field.name for field in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else value._fields
     known = f"{type(value).__name__}({', '.join(f'{name}={getattr(value, name)!r}' for name in names)})"
-    return repr(value) == known and all(_is_plain(getattr(value, name)) for name in names)
+    return repr(value) == known and all(is_plain(getattr(value, name)) for name in names)
 
 
 def _import(name: str, value: Any) -> list[str]:

@@ -13,7 +13,8 @@ import pytest
 from minires import testing
 from minires.testing import localise, snippet
 from minires.testing.found_source import source_of
-from minires.testing.source import compiles, definitions
+from minires.testing.literals import compiles
+from minires.testing.source import definitions
 
 
 def sine(x):
