@@ -114,6 +114,11 @@ def set_examples(test: Any, examples: int) -> None:
         _set_defaults(test, settings(defaults, max_examples=examples))
 
 
+def is_made_here(test: Any) -> bool:
+    """Whether `gradients` made this test."""
+    return hasattr(test, "_minires_set_aside")
+
+
 def explain(test: Any, error: BaseException | None) -> None:
     """Where Hypothesis says that too many points were set aside, add why `gradients` did so."""
     if isinstance(error, FailedHealthCheck | Unsatisfiable):

@@ -41,6 +41,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             makers.set_examples(getattr(item, "function", None), EXAMPLES[level])
 
 
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:
+    """Say so where an option was given that no test heeds."""
+    if not config.getoption("--minires-gradients"):
+        return None
+    makers = sys.modules.get("minires.testing.property_test")
+    found = sum(makers.is_made_here(getattr(item, "function", None)) for item in items) if makers else 0
+    return None if found else "minires: no gradient test was collected, so --minires-gradients checks nothing"
+
+
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """Say why points were set aside, where Hypothesis says that too many were."""
     makers = sys.modules.get("minires.testing.property_test")

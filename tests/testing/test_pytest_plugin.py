@@ -140,7 +140,12 @@ def test_gradient_tests_run_where_the_plugin_is_not_loaded(run):
     output = run(GRADIENTS, "-p", "no:minires", "-k", "right or line or method")
     assert "3 passed" in output
     assert "--minires-gradients" not in run(PLAIN, "-p", "no:minires", "--help")
-    assert "25" in run(PLAIN, "--help").partition("--minires-gradients={quick,default,thorough}")[2]
+    assert "quick 10" in run(PLAIN, "--help").partition("--minires-gradients={quick,default,thorough}")[2]
+
+
+def test_an_option_that_no_test_heeds_is_told(run):
+    assert "no gradient test was collected" in run(PLAIN, "--minires-gradients=quick")
+    assert "no gradient test was collected" not in run(GRADIENTS, "--minires-gradients=quick", "-k", "settled")
 
 
 def test_an_unknown_level_is_refused(run):

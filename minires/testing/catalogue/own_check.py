@@ -28,6 +28,7 @@ from minires.testing.vjp import check_vjp
 
 Shape = tuple[int, ...]
 
+_ENOUGH = 3  # points after which an operation of the user's own should have been met
 _KINDS = ("smooth", "positive", "near_kinks", "apart")
 
 
@@ -78,17 +79,27 @@ class _Check:
         if not self.row.failure and not any(self.row.cases.values()):
             why = self.left_out or "nothing that has a gradient was computed"
             raise SettingsError(f"{name} could not be checked at any point: {why}{self.hint}")
-        own = [op for op in self.ops if op.__module__.partition(".")[0] != "minires"]
-        gradients = [self.operation.gradient_place] if self.operation.vjp else [place_of(op.backward) for op in own]
-        if not gradients and not self.row.failure:
-            raise SettingsError(
-                f"{name} is made of operations of minires alone, so no gradient of yours was checked (those of minires "
-                f"agreed in {self.row.checks} checks; `minires check` proves them one by one). A gradient of your own "
-                f"is the backward of an Op that it calls, or stands beside a function of arrays; it is "
-                f"{self.operation.place}"
-            )
-        self.row.checked = {"function": self.operation.place, "gradient": ", ".join(gradients) or "minires' own"}
+        if not self.row.failure:
+            self._must_have_a_gradient()
+        gradients = ", ".join(self._gradients()) or "minires' own"
+        self.row.checked = {"function": self.operation.place, "gradient": gradients}
         return self.row
+
+    def _gradients(self) -> list[str]:
+        """Where the user's own gradients are defined, as far as they were met."""
+        if self.operation.vjp is not None:
+            return [self.operation.gradient_place]
+        return [place_of(op.backward) for op in self.ops if op.__module__.partition(".")[0] != "minires"]
+
+    def _must_have_a_gradient(self) -> None:
+        if self._gradients():
+            return
+        raise SettingsError(
+            f"{self.operation.name} is made of operations of minires alone, so no gradient of yours was checked (those "
+            f"of minires agreed in {self.row.checks} checks; `minires check` proves them one by one). A gradient of "
+            f"your own is the backward of an Op that it calls, or stands beside a function of arrays; it is "
+            f"{self.operation.place}"
+        )
 
     def _at(self, point: tuple[tuple[Shape, ...], str, int]) -> None:
         chosen, kind, number = point
@@ -115,6 +126,8 @@ class _Check:
                 self.left_out = self.left_out or "all of its inputs, or all of its outputs, are empty"
                 reject()
             self.row.count(memory, DIFFERENCES, report.resolution)
+        if self.row.checks >= _ENOUGH * len(MEMORY_ORDERS):
+            self._must_have_a_gradient()
 
     def _check(self, arrays: Sequence[Array], memory: str, seed: int) -> GradientReport:
         operation = self.operation
