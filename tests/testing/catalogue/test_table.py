@@ -80,7 +80,7 @@ PLANTS = [("relu", "relu_grad", 1), ("max_pool2d", "max_pool2d_gather", 2)]
 def test_every_tier_of_float64_sees_a_planted_error(first_cases, plant, name, kernel, derivative, tier):
     (case,) = first_cases(name)
     plant("reference", kernel, 1.001)
-    with pytest.raises(GradientError, match=r"the gradient of input \d is wrong at index"):
+    with pytest.raises(GradientError, match=r"the gradient of (input \d|`.*`) is wrong at index"):
         check(Point(case, FLOAT64, "C", Step(tier, derivative), 0))
 
 
