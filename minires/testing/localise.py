@@ -10,7 +10,7 @@ import numpy as np
 from minires.device import Array
 from minires.testing.bisection import elements_that, index_of, most_wrong, part_of
 from minires.testing.compare import Comparison, Probe, exact_dot
-from minires.testing.ladder import Derivatives
+from minires.testing.ladder import FINEST, Derivatives
 from minires.testing.report import Finding
 from minires.testing.snippet import extrapolated, of_differences
 
@@ -29,7 +29,11 @@ def localise(probe: Probe, number: int, d: Array, slopes: Derivatives, wrong: Co
     hint = bench.hint(d)
     single = np.abs(part_of(d, np.array([place])))
     at_one = probe.derivatives(number, single)
-    comparison = probe.compare(number, single, at_one, np.where(at_one.sharp, wrong.gy, 0.0))
+    gy = np.where(at_one.sharp, wrong.gy, 0.0)
+    comparison = probe.compare(number, single, at_one, gy)
+    if not comparison.agrees:
+        at_one = probe.closer(number, single, at_one, gy)
+        comparison = probe.compare(number, single, at_one, gy)
     if comparison.agrees:  # too small to see in one element, so the error is spread over many
         index, scale, shown, steps = None, 1.0, wrong, slopes
         hint = hint or "the error is spread over many elements"
@@ -116,9 +120,10 @@ def _tied(x: Array) -> Array:
 def find_room(probe: Probe, number: int, d: Array) -> Array | None:
     """For each element the largest power of two, at most 1, by which it may move along ``d`` and be computable.
 
-    None if nothing is gained, or if it would take too many evaluations.
+    None if nothing is gained, if the finest steps would move nothing, or if it would take too many evaluations.
     """
     line_of, expected = probe.line, np.isfinite(probe.contract.base)
+    x = probe.pair.arrays[number]
 
     def refused(part: Array) -> bool:
         line = line_of(number, part)
@@ -132,7 +137,8 @@ def find_room(probe: Probe, number: int, d: Array) -> Array | None:
         alone = part_of(d, np.array([place]))
         while refused(room.flat[place] * alone):
             room.flat[place] /= 16
-            if room.flat[place] < _CLOSEST:
+            finest = 2.0**FINEST * room.flat[place] * d.flat[place]
+            if room.flat[place] < _CLOSEST or x.flat[place] + finest == x.flat[place]:
                 return None
     return room
 
