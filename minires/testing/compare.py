@@ -13,17 +13,29 @@ from minires.errors import MiniresError
 from minires.testing.cancellation import cancelled
 from minires.testing.contract import Contract
 from minires.testing.directions import move_by_ulps, power_of_two, signed, usual_size
-from minires.testing.ladder import VANISHING, Derivatives, Line, differentiate
+from minires.testing.ladder import BLUNT, VANISHING, Derivatives, Line, differentiate
 from minires.testing.layouts import copy_in_order
 from minires.testing.noise import EPS, TINY
-from minires.testing.pair import OUTSIDE, Pair
+from minires.testing.pair import Pair
 from minires.testing.report import CAUSES, KINK, NOT_FINITE
+from minires.testing.second_look import look_again
 
 _MANY = 1 << 14  # numbers for which correct rounding would take milliseconds
 _ENORMOUS = 2.0**900  # sums of such derivatives may overflow
 _REPEATS, _IN_DOUBT = 3, 16  # points an ulp or two away at which vjp is called
+_ROUNDING = 16 * EPS  # of a sum of products: no comparison is sharper
 _LIKE = 4  # binary digits between sizes that are alike
+_WORTH = 2.0**10  # times the function's accuracy: what of a slope can be seen under it
+_MOST = 100.0  # an error of 1 % must be seen whatever a function's accuracy is
 RESOLVED = 1e-4  # a comparison that could not have seen an error of this relative size proves nothing
+
+
+class Refusal(NamedTuple):
+    """What a function raised where an input was moved, and how far its element that moved most did."""
+
+    error: Exception
+    number: int
+    distance: float
 
 
 class Comparison(NamedTuple):
@@ -41,6 +53,11 @@ class Comparison(NamedTuple):
         """Whether the difference is within the bound (false for NaN)."""
         return abs(self.claimed - self.numerical) <= self.bar + self.rounding
 
+    @property
+    def of_nothing(self) -> bool:
+        """Whether both sides are zero: what it says of outputs that stand still it says of no other."""
+        return self.claimed == self.numerical == 0
+
 
 class _Claim(NamedTuple):
     """Σ gradient · d: its value, Σ of the terms' magnitudes, and how many terms."""
@@ -56,16 +73,19 @@ class Probe:
     def __init__(self, pair: Pair, contract: Contract, rng: np.random.Generator, seed: int) -> None:
         self.pair, self.contract, self.rng, self.seed = pair, contract, rng, seed
         self.crossed = False  # whether the last line met a kink that the function told of
+        self.refusal: Refusal | None = None  # the nearest one
+        # How much less sharp than usual a comparison may be, if the function is no more accurate than its user says.
+        self.leniency = float(np.clip(_WORTH * contract.accuracy / RESOLVED, 1.0, _MOST))
 
-    def line(self, number: int, d: Array) -> Line:
-        """t -> outputs at x + t d, with x the input of that number.
+    def line(self, number: int, d: Array, offset: Array | float = 0.0) -> Line:
+        """t -> outputs at x + offset + t d, with x the input of that number.
 
         NaN where the function refuses, and where it says that it took other branches than at x itself: between
         the two points lies a kink.
         """
 
         def at(t: float) -> Array:
-            return self._at(number, t * d, self.pair.evaluate, self.contract.base)
+            return self._at(number, offset + t * d, self.pair.evaluate, self.contract.base)
 
         return at
 
@@ -75,9 +95,12 @@ class Probe:
         moved += move
         try:
             values = compute([moved if index == number else x for index, x in enumerate(self.pair.arrays)])
-        except MiniresError:  # ShapeError, say, which is a ValueError
+        except MiniresError:  # of the contract
             raise
-        except OUTSIDE:
+        except Exception as error:  # it did not at the point itself, so this is for the move
+            distance = float(np.max(np.abs(move)))
+            if self.refusal is None or distance < self.refusal.distance:
+                self.refusal = Refusal(error, number, distance)
             return np.full_like(like, np.nan)
         if self.pair.branches != self.contract.branches:
             self.crossed = True
@@ -89,12 +112,17 @@ class Probe:
         self.crossed = False
         noise = np.maximum(self.contract.floor, floor)
         unit = float(usual_size(self.pair.arrays[number]))
-        slopes = differentiate(self.line(number, d), self.contract.base, noise, unit)
+        blunt = BLUNT * self.leniency
+        slopes = differentiate(self.line(number, d), self.contract.base, noise, unit, blunt)
         if self.crossed:  # what looks as if it were not finite was not used because of a kink
             slopes.cause[(slopes.cause == CAUSES.index(NOT_FINITE)) & np.isfinite(self.contract.base)] = CAUSES.index(
                 KINK
             )
         return slopes
+
+    def closer(self, number: int, d: Array, slopes: Derivatives, gy: Array) -> Derivatives:
+        """``slopes`` after a second look at the outputs of which gy tells."""
+        return look_again(self.line(number, d), self.contract.base, slopes, gy, d)
 
     def comparisons(self, number: int, d: Array, slopes: Derivatives, tied: bool = False) -> Iterator[Comparison]:
         """Claimed against numerical for every choice of gy that these derivatives are sharp enough for.
@@ -104,10 +132,12 @@ class Probe:
         """
         for gy in self._choices(slopes):
             comparison = self.compare(number, d, slopes, gy, tied)
-            if comparison.agrees or _spread(gy) <= _LIKE:
+            if comparison.agrees:
                 yield comparison
-            else:
-                yield from (self.compare(number, d, slopes, part, tied) for part in _of_like_size(gy))
+                continue
+            closer = self.closer(number, d, slopes, gy)
+            parts = [gy] if _spread(gy) <= _LIKE else _of_like_size(gy)
+            yield from (self.compare(number, d, closer, part, tied) for part in parts)
 
     def compare(self, number: int, d: Array, slopes: Derivatives, gy: Array, tied: bool = False) -> Comparison:
         """Claimed against numerical for one gy, which must be 0 where ``slopes`` is blunt.
@@ -118,25 +148,25 @@ class Probe:
         weights, value, bars = gy[used], slopes.value[used], slopes.bar[used]
         numerical = exact_dot(weights, value)
         bar = exact_dot(np.abs(weights), bars) + EPS * exact_sum(np.abs(weights * value))
-        products = self._products(number, d, gy, self.pair.arrays)
+        products = _products(d, self.pair.gradient(gy)[number])
         claim = _Claim(exact_sum(products), exact_sum(np.abs(products)), products.size)
         rounding = self._rounding(number, d, gy, claim, tied, abs(claim.value - numerical) - bar)
         reach = exact_dot(np.abs(weights), np.maximum(np.abs(self.contract.base), slopes.variation)[used])
         scale = max(_norm(weights * value), _norm(products))
         if claim.size <= VANISHING * reach:  # too small to be resolved beside the outputs: measure against them
             scale = max(scale, reach)
-        unit = float(usual_size(self.pair.arrays[number])) * _norm(weights)
+        unit = min(float(usual_size(self.pair.arrays[number])), float(np.max(np.abs(d)))) * _norm(weights)
         if max(claim.size, reach) <= 64 * EPS * unit:  # outputs that are zero, to the last digit of the inputs
             scale = max(scale, unit)
             if not self.contract.base.any():
                 rounding += 64 * EPS * unit  # as the gradient may be what is left of gy
         bound = bar + rounding
         resolution = bound / scale if scale else (0.0 if claim.value == numerical == 0 else math.inf)
-        return Comparison(gy, claim.value, numerical, bar, rounding, resolution)
+        return Comparison(gy, claim.value, numerical, bar, rounding, max(resolution, _ROUNDING))
 
     def _rounding(self, number: int, d: Array, gy: Array, claim: _Claim, tied: bool, wanted: float) -> float:
         """How far ``claim`` may be off by rounding; looked at more closely where that is less than ``wanted``."""
-        fixed = 16 * EPS * claim.size + claim.terms * TINY
+        fixed = (_ROUNDING + 2 * self.contract.accuracy) * claim.size + claim.terms * TINY
         if self.contract.nonrepeatability:
             fixed += self.contract.nonrepeatability * exact_sum(np.abs(d))
 
@@ -170,8 +200,7 @@ class Probe:
             yield np.where(relative, gy * power_of_two(largest) / power_of_two(size), 0.0)
 
     def _moved_products(self, number: int, d: Array, gy: Array, tied: bool) -> Array:
-        arrays = self.pair.beside(lambda x: move_by_ulps(x, self.rng, tied))
-        return self._products(number, d, move_by_ulps(gy, self.rng), arrays)
+        return _products(d, self.pair.gradient_beside(gy, lambda x: move_by_ulps(x, self.rng, tied))[number])
 
     def _cancelled(self, number: int, d: Array, gy: Array, missing: float) -> float:
         """The rounding that only larger moves show; 0 if it cannot make up for what is ``missing``."""
@@ -186,12 +215,10 @@ class Probe:
 
         return cancelled(gradient, x, d, gy, self.contract.base, missing)
 
-    def _products(self, number: int, d: Array, gy: Array, arrays: Sequence[Array]) -> Array:
-        g = self.pair.gradient(gy, arrays)[number]
-        if g is None:
-            return np.zeros(1)
-        used = d != 0
-        return np.asarray(g[used] * d[used])
+
+def _products(d: Array, g: Array | None) -> Array:
+    used = d != 0
+    return np.zeros(1) if g is None else np.asarray(g[used] * d[used])
 
 
 def _spread(gy: Array) -> int:

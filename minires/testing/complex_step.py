@@ -21,14 +21,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minires.device import Array
-from minires.errors import DtypeError
+from minires.errors import DtypeError, MiniresError
 from minires.testing.arguments import as_arrays, seed_of
 from minires.testing.bisection import index_of, most_wrong, part_of
 from minires.testing.cancellation import cancelled
 from minires.testing.compare import RESOLVED, Comparison, exact_dot, exact_sum
 from minires.testing.directions import USUAL, direction, signed
 from minires.testing.noise import EPS, TINY, largest
-from minires.testing.pair import OUTSIDE, Gradients, Pair, need_float64
+from minires.testing.pair import Gradients, Pair, need_float64
 from minires.testing.report import (
     DISAGREEMENT,
     NOT_FINITE,
@@ -200,7 +200,9 @@ class _ComplexStep:
             arrays = [x + move if n == number else x for n, x in enumerate(self.pair.arrays)]
             try:
                 found = self.pair.gradient(self.gy, arrays)[number]
-            except OUTSIDE:
+            except MiniresError:
+                raise
+            except Exception:  # outside its domain
                 found = None
             return np.full(d.shape, np.nan) if found is None else found
 

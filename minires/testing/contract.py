@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minires.device import Array
-from minires.errors import DtypeError
+from minires.errors import DtypeError, MiniresError
+from minires.testing.arguments import for_64_bits
 from minires.testing.cancellation import inner_slope
 from minires.testing.directions import move_by_ulps, signed, usual_size
 from minires.testing.layouts import lay_out
 from minires.testing.noise import EPS, TINY, largest
 from minires.testing.pair import Gradients, Pair
-from minires.testing.report import DISAGREEMENT, GradientError, Inconclusive
+from minires.testing.report import NOT_REPEATABLE, GradientError, Inconclusive
 
 __tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
 _UNREPEATABLE = 1e-6  # of the largest element; summation in changing order stays far below
@@ -34,15 +34,19 @@ class Contract(NamedTuple):
     nonrepeatability: float
     gradients: Gradients
     others: Gradients  # for another gy
+    accuracy: float  # of function and gradient, relative to their largest elements, as far as the user says
 
 
-def check_contract(pair: Pair, rng: np.random.Generator, deterministic: bool) -> Contract:
+def check_contract(
+    pair: Pair, rng: np.random.Generator, deterministic: bool, accuracy: tuple[float, float] = (0.0, 0.0)
+) -> Contract:
     """Everything that a vjp must keep at one point, but the derivative itself.
 
     Gradients that must be equal may differ by 8 times what moving the inputs and gy by an ulp or two changes, plus
     eps · (64 + √(numbers in and out)) of the largest element, the error of a sum in any order. Where gy itself
     cancels on the way, as in a saturated softmax, 64 units in its last place may remain; in proportion to |y| / |x|
-    where that is large, or where it is small and so much would be most of the gradient.
+    where that is large, or where it is small and so much would be most of the gradient. To all of it comes the
+    function's ``accuracy``, (relative, absolute).
 
     Raises
     ------
@@ -55,17 +59,22 @@ def check_contract(pair: Pair, rng: np.random.Generator, deterministic: bool) ->
     base = pair.evaluate()
     if pair.output_dtypes != {np.dtype("float64")}:
         names = ", ".join(sorted(map(str, pair.output_dtypes)))
-        jax = ", and call jax.config.update('jax_enable_x64', True)" if "jax" in sys.modules else ""
         raise DtypeError(
-            f"function returns {names} for float64 inputs, but finite differences need float64: compute in it{jax}"
+            f"function returns {names} for float64 inputs: finite differences need float64, cast to it"
+            f"{for_64_bits(pair.library)}"
         )
     with np.errstate(all="ignore"):
-        return _Contract(pair, base, pair.branches, rng).check(deterministic)
+        return _Contract(pair, base, pair.branches, rng, accuracy).check(deterministic)
 
 
 class _Contract:
-    def __init__(self, pair: Pair, base: Array, branches: Any, rng: np.random.Generator) -> None:
+    def __init__(
+        self, pair: Pair, base: Array, branches: Any, rng: np.random.Generator, accuracy: tuple[float, float]
+    ) -> None:
         self.pair, self.base, self.branches, self.rng = pair, base, branches, rng
+        reach = largest(base)
+        self.error = accuracy[0] * reach + accuracy[1]
+        self.accuracy = self.error / reach if reach else accuracy[0]
         self.gy = signed(base.size, rng)
         self.g = pair.gradient(self.gy)
         self.noise = [0.0] * len(pair.arrays)
@@ -77,7 +86,8 @@ class _Contract:
         self._orders()
         if self.pair.has_cache:
             self._caches()
-        return Contract(self.base, self.branches, floor, nonrepeatability, self.g, others)
+        floor = np.maximum(floor, self.error)
+        return Contract(self.base, self.branches, floor, nonrepeatability, self.g, others, self.accuracy)
 
     def _repeat(self, deterministic: bool) -> tuple[Array, float]:
         floor = np.nan_to_num(np.abs(self.pair.evaluate() - self.base), nan=0.0)
@@ -88,7 +98,7 @@ class _Contract:
             raise Inconclusive(
                 f"function is not repeatable: two equal calls differ by {worst:.3g}, so it has no derivative to "
                 "compare with; fix its random numbers",
-                DISAGREEMENT,
+                NOT_REPEATABLE,
             )
         # Twice more, after an even and after an odd number of calls: a vjp may alternate.
         for again in (self.pair.gradient(self.gy, twice=True), self.pair.gradient(self.gy)):
@@ -105,8 +115,8 @@ class _Contract:
     def _measure_noise(self, times: int, gy: Array, g: Gradients) -> None:
         """How far a gradient moves when all that it is made from moves by an ulp or two."""
         for _ in range(times):
-            moved = self.pair.beside(lambda x: move_by_ulps(x, self.rng))
-            noises = self._differences(self.pair.gradient(move_by_ulps(gy, self.rng), moved), g)
+            moved = self.pair.gradient_beside(gy, lambda x: move_by_ulps(x, self.rng))
+            noises = self._differences(moved, g)
             self.noise = [max(a, b) for a, b in zip(self.noise, noises, strict=True)]
 
     def _linear(self) -> Gradients:
@@ -144,7 +154,9 @@ class _Contract:
     def _caches(self) -> None:
         try:
             late = self.pair.gradient(self.gy, between=[_elsewhere(x, self.rng) for x in self.pair.arrays])
-        except (ArithmeticError, ValueError):  # the function refuses the other inputs
+        except MiniresError:
+            raise
+        except Exception:  # the function refuses the other inputs
             return
         self._must_agree(late, self.g, "a cache does not outlive the next call of function")
 
@@ -194,13 +206,14 @@ class _Contract:
         x, size = self.pair.arrays[number], max(1.0, abs(scale))
         reach = max(largest(g[number]) for g in terms_of)
         rounding = EPS * reach + size * TINY  # TINY: what underflows on the way
+        inaccuracy = 8 * size * self.accuracy * reach
         steepest = np.inf if difference < reach / 8 else _STEEPEST  # a rest that is mostly right may be tiny
         slope = inner_slope(self.base, x, steepest)
         if max(reach, largest(self.base)) <= 64 * EPS * float(usual_size(x)):  # zeros, but for what is left of gy
             slope = 1.0
         cancelled = 64 * EPS * max(abs(scale), min(3.0, 3 * abs(scale))) * slope
         terms = 64 + np.sqrt(x.size + self.base.size)
-        return float(8 * abs(scale) * self.noise[number] + terms * rounding + cancelled)
+        return float(8 * abs(scale) * self.noise[number] + terms * rounding + cancelled + inaccuracy)
 
     def _differences(self, a: Gradients, b: Gradients) -> list[float]:
         worst = []

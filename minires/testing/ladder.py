@@ -39,7 +39,7 @@ ROUGH = 2.0**-20  # noise above this part of the outputs is looked at again at t
 GRAINY = 64 * EPS  # noise above this part of the outputs is more than the rounding of a result
 FEW_STEPS = 2.0**-7  # a jump above this part of all variation is no rounding
 VANISHING = 2.0**-36  # the rounding of outputs hides 1e-4 of a slope that is smaller than this part of them
-BLUNT = 1e-5  # an output is of use if its bar is below this part of the largest variation
+BLUNT = 1e-5  # the usual part of the largest variation below which a bar must be for its output to be of use
 LADDERS = (
     (2.0, tuple(2.0**k for k in range(FINEST, COARSEST + 1))),
     # 23/32, so that a grid to which f is rounded and which the one ladder happens to hit is missed by the other.
@@ -82,25 +82,28 @@ def count_causes(cause: Array) -> dict[str, int]:
     return {name: count for name, count in zip(CAUSES, counts, strict=True) if count}
 
 
-def differentiate(line: Line, base: Array, floor: Array | float = 0.0, unit: float = 0.0) -> Derivatives:
+def differentiate(
+    line: Line, base: Array, floor: Array | float = 0.0, unit: float = 0.0, blunt: float = BLUNT
+) -> Derivatives:
     """The derivative of every output of ``line`` at 0.
 
     Parameters
     ----------
     line : step -> outputs, a vector; not called at 0
     base : the outputs at 0
-    floor : noise already known (from calls that did not repeat)
+    floor : noise already known (from calls that did not repeat, or from the function's user)
     unit : the size of the inputs, to which outputs may be rounded on the way; 0 if it is not known
+    blunt : an output is of use if its bar is below this part of the largest variation
 
     Returns
     -------
     Derivatives
     """
     with np.errstate(all="ignore"):
-        return _differentiate(line, base, floor, unit)
+        return _differentiate(line, base, floor, unit, blunt)
 
 
-def _differentiate(line: Line, base: Array, floor: Array | float, unit: float) -> Derivatives:
+def _differentiate(line: Line, base: Array, floor: Array | float, unit: float, blunt: float) -> Derivatives:
     blocks = [slice(start, start + _BLOCK) for start in range(0, max(base.size, 1), _BLOCK)]
     floors, reach = np.broadcast_to(floor, base.shape), largest(base)
     scale = max(reach, unit)
@@ -131,7 +134,7 @@ def _differentiate(line: Line, base: Array, floor: Array | float, unit: float) -
         # Where noise is all there is, nothing tells that there is no slope.
         found.flat[doubtful & ~found.still & (found.noise > GRAINY * scale)] = False
     _doubt_stillness(found, np.abs(base), reach)
-    return _judge(found, np.fmax(reach, found.variation))
+    return _judge(found, np.fmax(reach, found.variation), blunt)
 
 
 def _doubt_stillness(found: _Found, size: Array, reach: float) -> None:
@@ -282,15 +285,15 @@ def _combine(a: Walk, b: Walk, base: Array) -> _Found:
     return _Found(value, bar, step, a.noise, variation, cause, usable, flat, still, stairs, a.bent)
 
 
-def _judge(found: _Found, reach: Array) -> Derivatives:
+def _judge(found: _Found, reach: Array, blunt: float) -> Derivatives:
     """Sharp is what has a bar that is small beside the largest variation of all outputs, or does not vary at all."""
     finite = (found.cause != _NOT_FINITE) & (found.cause != _DISAGREEMENT)
     widest = float(np.max(np.fmax(np.abs(found.value), found.variation)[finite], initial=0.0))
-    sharp = found.usable & ((found.bar <= BLUNT * widest) | found.flat)
+    sharp = found.usable & ((found.bar <= blunt * widest) | found.flat)
     if widest <= VANISHING * np.max(reach, initial=0.0):  # sharp beside the outputs themselves
         sharp |= found.usable & (found.bar <= 128 * EPS * reach)
     if not (sharp & ~found.flat).any():  # the best there is; what it can tell is for its bar to say
-        sharp |= found.usable & (found.bar <= 10 * BLUNT * widest)
+        sharp |= found.usable & (found.bar <= 10 * blunt * widest)
     grainy = found.stairs | (found.noise > GRAINY * reach + TINY) & (found.cause != _KINK)
     masks = (found.still, found.stairs, grainy, found.bent)
     return Derivatives(found.value, found.bar, found.step, found.noise, found.variation, sharp, found.cause, *masks)

@@ -12,7 +12,7 @@ from minires.testing.bisection import elements_that, index_of, most_wrong, part_
 from minires.testing.compare import Comparison, Probe, exact_dot
 from minires.testing.elements import Elements, look_at
 from minires.testing.hints import hint
-from minires.testing.ladder import Derivatives
+from minires.testing.ladder import FINEST, Derivatives
 from minires.testing.report import Finding
 from minires.testing.snippet import extrapolate, of_differences
 
@@ -43,7 +43,11 @@ def _localise(probe: Probe, number: int, d: Array, slopes: Derivatives, wrong: C
         place = most_wrong(d, bench.error)
     single = np.abs(part_of(d, np.array([place])))
     at_one = probe.derivatives(number, single)
-    comparison = probe.compare(number, single, at_one, np.where(at_one.sharp, wrong.gy, 0.0))
+    gy = np.where(at_one.sharp, wrong.gy, 0.0)
+    comparison = probe.compare(number, single, at_one, gy)
+    if not comparison.agrees:
+        at_one = probe.closer(number, single, at_one, gy)
+        comparison = probe.compare(number, single, at_one, gy)
     wrong_ones, looks_like = found.described(probe.pair.labels[number]), bench.hint(found)
     if comparison.agrees:  # too small to see in one element, so the error is spread over many
         finding = _finding(probe, number, wrong, _usual_step(slopes, wrong.gy, step))
@@ -139,9 +143,10 @@ def _tied(x: Array) -> Array:
 def find_room(probe: Probe, number: int, d: Array) -> Array | None:
     """For each element the largest power of two, at most 1, by which it may move along ``d`` and be computable.
 
-    None if nothing is gained, or if it would take too many evaluations.
+    None if nothing is gained, if the finest steps would move nothing, or if it would take too many evaluations.
     """
     line_of, expected = probe.line, np.isfinite(probe.contract.base)
+    x = probe.pair.arrays[number]
 
     def refused(part: Array) -> bool:
         line = line_of(number, part)
@@ -155,7 +160,8 @@ def find_room(probe: Probe, number: int, d: Array) -> Array | None:
         alone = part_of(d, np.array([place]))
         while refused(room.flat[place] * alone):
             room.flat[place] /= 16
-            if room.flat[place] < _CLOSEST:
+            finest = 2.0**FINEST * room.flat[place] * d.flat[place]
+            if room.flat[place] < _CLOSEST or x.flat[place] + finest == x.flat[place]:
                 return None
     return room
 

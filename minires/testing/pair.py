@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from minires.device import Array, asarray, asnumpy, device_of, is_array
-from minires.errors import DtypeError, ShapeError
-from minires.testing.arguments import choose_arguments, must_be_callable, type_name
+from minires.errors import DtypeError, MiniresError, ShapeError
+from minires.testing.arguments import choose_arguments, for_64_bits, library_of, must_be_callable, plain, type_name
 from minires.testing.layouts import copy_in_order, lay_out
 from minires.testing.names import labels_of, listed
 from minires.testing.report import RESOLUTION, GradientError, Inconclusive
@@ -22,7 +22,6 @@ from minires.testing.report import RESOLUTION, GradientError, Inconclusive
 __tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
 
 Gradients = list[Array | None]
-OUTSIDE = (ArithmeticError, ValueError, LookupError, AssertionError)  # what functions raise outside their domain
 
 
 def need_float64(pair: Pair) -> None:
@@ -74,6 +73,7 @@ class Pair:
         self._has_gradient: set[int] = set()  # also of inputs that are not to be checked
         self._outputs: list[tuple[tuple[int, ...], np.dtype[Any]] | None] = []
         self.is_tuple = False
+        self.library = "numpy"  # that the latest float output came from
 
     @functools.cached_property
     def labels(self) -> list[str]:
@@ -142,6 +142,19 @@ class Pair:
         """
         return [move(x) if number in self._has_gradient else x for number, x in enumerate(self.arrays)]
 
+    def gradient_beside(self, gy: Array, move: Callable[[Array], Array]) -> Gradients:
+        """What ``vjp`` returns where gy and the point are moved by so little that only rounding should tell.
+
+        Where the function or vjp refuses (the point may lie at the end of its domain), gy alone is moved.
+        """
+        gy = move(gy)
+        try:
+            return self.gradient(gy, self.beside(move))
+        except MiniresError:
+            raise
+        except Exception:
+            return self.gradient(gy)
+
     def _forward(self, arrays: Sequence[Array]) -> tuple[Array, list[Array], Any]:
         passed = [
             asarray(copy_in_order(array, like), home)
@@ -184,7 +197,7 @@ class Pair:
         outputs: list[tuple[tuple[int, ...], np.dtype[Any]] | None] = []
         parts = []
         for output in returned if self.is_tuple else (returned,):
-            array = None if output is None else asnumpy(output)
+            array = None if output is None else plain(output, "an output of function")
             if array is not None and array.dtype.kind not in "biufc":
                 raise DtypeError(
                     f"function returns {'a tuple with ' * self.is_tuple}a {type_name(output)}, expected an array of "
@@ -196,6 +209,7 @@ class Pair:
             if array.dtype.kind != "f":
                 raise DtypeError(f"function returns dtype {array.dtype}, expected a real float array")
             outputs.append((array.shape, array.dtype))
+            self.library = library_of(output)
             parts.append(np.array(array).reshape(-1))
         if self._outputs and outputs != self._outputs:
             raise ShapeError(f"function's outputs changed from {self._outputs} to {outputs} with the inputs' values")
@@ -252,7 +266,7 @@ class Pair:
                     f"{self.labels[number]} is of dtype {array.dtype} and has no gradient: vjp must return None, "
                     f"got {type(gradient).__name__}"
                 )
-            g = np.array(asnumpy(gradient))
+            g = np.array(plain(gradient, f"the gradient of {self.labels[number]}"))
             if g.dtype.kind not in "biufc":
                 raise GradientError(
                     f"the gradient of {self.labels[number]} is a {type_name(gradient)}, expected an array of "
@@ -263,8 +277,9 @@ class Pair:
                     f"the gradient of {self.labels[number]} has shape {g.shape}, expected {array.shape}{_why(g, array)}"
                 )
             if g.dtype != array.dtype:
+                hint = for_64_bits(library_of(gradient)) or ": cast it"
                 raise GradientError(
-                    f"the gradient of {self.labels[number]} has dtype {g.dtype}, expected {array.dtype}: cast it"
+                    f"the gradient of {self.labels[number]} has dtype {g.dtype}, expected {array.dtype}{hint}"
                 )
             gradients.append(g)
         return gradients

@@ -19,7 +19,7 @@ from minires.testing.arguments import choose_arguments
 from minires.testing.bound import Bound
 from minires.testing.exact import check_exact
 from minires.testing.pytest_plugin import EXAMPLES
-from minires.testing.report import KINK, NOT_FINITE, RESOLUTION, Inconclusive, errors_end_here
+from minires.testing.report import CAUSES, KINK, Inconclusive, errors_end_here
 from minires.testing.tensors import check_gradient
 from minires.testing.vjp import check_vjp
 
@@ -69,7 +69,8 @@ def gradients(
     vjp : vjp(gy, *arguments) -> tuple with one gradient for each array; more for the others must be None. Without it,
         the function is one of Tensors, and minires' own gradient is checked.
     inconclusive : "skip" sets a point aside where nothing can be seen (outside the function's domain, a kink in every
-        output, a slope below the rounding noise), as Hypothesis' ``assume`` does: too many of them fail the test.
+        output, a slope below the rounding noise, steps that disagree), as Hypothesis' ``assume`` does: too many of them
+        fail the test, and it says why. Only with ``at_kinks="raise"`` a kink fails it.
         "raise" fails it at the first.
     exact : check with `check_exact`, for which the arrays must hold small integers: ``ms.arrays(kinds="integers")``
     options : keywords of `check_vjp`, `check_exact` or `check_gradient`; ``argnums`` counts the function's arguments
@@ -88,7 +89,7 @@ def gradients(
         raise TypeError("exact=True needs a vjp: check_exact is for functions of plain arrays")
     if inconclusive not in ("skip", "raise"):
         raise ValueError(f"inconclusive must be 'skip' or 'raise', got {inconclusive!r}")
-    causes = [RESOLUTION, NOT_FINITE] + [KINK] * (options.get("at_kinks") != "raise")
+    causes = [cause for cause in CAUSES if cause != KINK or options.get("at_kinks") != "raise"]
     skipped = causes if inconclusive == "skip" else []
     check: Function = check_gradient if vjp is None else check_exact if exact else check_vjp
     unknown = set(options) - set(inspect.signature(check).parameters)

@@ -19,6 +19,7 @@ RESOLUTION = "resolution"
 DISAGREEMENT = "disagreement"
 NOT_FINITE = "not finite"
 CAUSES = (RESOLUTION, KINK, DISAGREEMENT, NOT_FINITE)  # why a derivative can be of no use
+NOT_REPEATABLE = "not repeatable"  # why there is none to begin with
 
 EXPLANATIONS = {
     KINK: "the function has a kink (or a step) closer to this point than the finest step used",
@@ -103,7 +104,8 @@ class GradientError(MiniresError, AssertionError):
 class Inconclusive(GradientError):
     """A gradient could be neither confirmed nor refuted.
 
-    ``cause`` is "kink", "resolution", "disagreement" or "not finite".
+    ``cause`` is "kink", "resolution", "disagreement" or "not finite": no fault of the gradient, but of the point; or
+    "not repeatable", which is the function's. ``__cause__`` is what a function raised that refuses to be moved.
     """
 
     def __init__(self, text: str, cause: str) -> None:
@@ -201,6 +203,13 @@ def inconclusive(label: str, cause: str, outputs: int, **details: Any) -> Inconc
         NOT_FINITE: "Choose inputs inside the function's domain.",
     }
     return Inconclusive(text + remedy[cause], cause)
+
+
+def refused(inconclusive: Inconclusive, error: Exception, label: str, distance: float) -> Inconclusive:
+    """The same, of a function that raised ``error`` where the input ``label`` was moved by ``distance``."""
+    said = f"{type(error).__name__}: {error}".rstrip(": ")
+    text = f"{inconclusive} Function raises {said}, where elements of {label} are moved by {distance:.3g}."
+    return Inconclusive(text, inconclusive.cause)
 
 
 def not_finite(label: str, index: tuple[int, ...], value: float, where: str) -> GradientError:

@@ -11,7 +11,7 @@ from minires.autograd.backward import grad
 from minires.autograd.tensor import Tensor
 from minires.device import Array
 from minires.functional.creation import tensor
-from minires.testing.arguments import choose_arguments, seed_of, type_name
+from minires.testing.arguments import accuracy_of, choose_arguments, seed_of, type_name
 from minires.testing.branches import fingerprint
 from minires.testing.complex_step import check_complex_step
 from minires.testing.names import labels_of
@@ -32,6 +32,7 @@ def check_gradient(
     method: str = "finite differences",
     at_kinks: str = "skip",
     deterministic: bool = True,
+    accuracy: float | Sequence[float] = 0.0,
 ) -> GradientReport:
     """Prove that `minires.grad` of a function of Tensors is its derivative.
 
@@ -44,7 +45,7 @@ def check_gradient(
     order : 2 checks (x, gy) ↦ grad(function, gy) in the same way, too: the gradient of the gradient
     method : "finite differences"; or "complex step", for functions whose operations run on complex128 (all
         reference kernels do) and that have no corners: ten evaluations instead of two hundred
-    rng, argnums, at_kinks : as for `check_vjp`; by default the tensors that require a gradient, or all float
+    rng, argnums, at_kinks, accuracy : as for `check_vjp`; by default the tensors that require a gradient, or all float
         tensors where none does
     deterministic : equal calls must give equal bits (True: minires promises it)
 
@@ -55,19 +56,21 @@ def check_gradient(
     Raises
     ------
     GradientError, Inconclusive, DtypeError : as `check_vjp` does.
-    ValueError : for another order or method.
+    ValueError : for another order or method, and for an ``accuracy`` beside the complex step, which measures it.
     TypeError : for inputs or outputs that are no Tensors.
     """
     if order not in (1, 2):
         raise ValueError(f"order must be 1 or 2, got {order!r}")
     if method not in ("finite differences", "complex step"):
         raise ValueError(f"method must be 'finite differences' or 'complex step', got {method!r}")
+    if method == "complex step" and any(accuracy_of(accuracy)):
+        raise ValueError("accuracy is for finite differences; the complex step measures what the function's own is")
     seed = seed_of(rng)
 
     def check(pair: Any, arrays: Sequence[Array], numbers: Sequence[int]) -> GradientReport:
         if method == "complex step":
             return check_complex_step(pair.forward, pair.vjp, *arrays, argnums=numbers, rng=seed)
-        options: dict[str, Any] = {"at_kinks": at_kinks, "deterministic": deterministic}
+        options: dict[str, Any] = {"at_kinks": at_kinks, "deterministic": deterministic, "accuracy": accuracy}
         return check_vjp(pair.forward, pair.vjp, *arrays, argnums=numbers, rng=seed, **options)
 
     for label, value in zip(labels_of(function, len(tensors)), tensors, strict=True):

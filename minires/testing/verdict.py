@@ -8,6 +8,7 @@ from minires.device import Array
 from minires.testing.bisection import index_of, part_of
 from minires.testing.compare import RESOLVED, Comparison, Probe
 from minires.testing.directions import FURTHER, PARTIAL, SMALL, USUAL, direction, is_small, signed
+from minires.testing.hidden_kinks import torn
 from minires.testing.ladder import Derivatives, count_causes
 from minires.testing.localise import find_kinks, find_room, is_steep, localise
 from minires.testing.noise import EPS, largest
@@ -22,8 +23,10 @@ from minires.testing.report import (
     InputReport,
     inconclusive,
     not_finite,
+    refused,
 )
 
+_SEEN_TO_MOVE = 2.0**-16  # at this step, half way between the finest and the coarsest, an element should move
 _INFINITE = 64  # elements with infinite gradients that are looked at one by one
 _RESOLUTION, _KINK, _NOT_FINITE = map(CAUSES.index, (RESOLUTION, KINK, NOT_FINITE))
 
@@ -35,8 +38,15 @@ def check_input(probe: Probe, number: int, at_kinks: str, locate: bool = True) -
     ------
     GradientError, Inconclusive : as `check_vjp` says.
     """
-    with np.errstate(all="ignore"):
-        return _Verdict(probe, number, locate).reach(at_kinks)
+    probe.refusal = None
+    try:
+        with np.errstate(all="ignore"):
+            return _Verdict(probe, number, locate).reach(at_kinks)
+    except Inconclusive as error:
+        if error.cause != NOT_FINITE or probe.refusal is None:
+            raise
+        raised, moved, distance = probe.refusal
+        raise refused(error, raised, probe.pair.labels[moved], distance) from raised
 
 
 class _Verdict:
@@ -47,12 +57,14 @@ class _Verdict:
         # Of the elements: which ones directions leave out, and how far the others may go.
         self.left_out = np.zeros(self.x.shape, bool)
         self.room = np.ones(self.x.shape)
+        self.has_ties = np.unique(self.x).size < self.x.size
         # Of the outputs: which ones no direction has shown yet, and why; and what any direction has told of them.
         outputs = probe.contract.base.size
         self.unseen, self.cause = np.ones(outputs, bool), np.full(outputs, _RESOLUTION, np.int8)
-        self.grainy, self.stairs, self.bent = np.zeros((3, outputs), bool)
-        # Of the comparisons: how sharp the best was, how many there were, and the last that could not be decided.
-        self.resolution = np.inf
+        self.grainy, self.stairs, self.bent, self.torn = np.zeros((4, outputs), bool)
+        # Of the comparisons: how sharp the best was, and the best of those of zeros; how many there were; and the last
+        # that could not be decided.
+        self.sharpest = self.sharpest_of_nothing = np.inf
         self.directions = self.compared = 0
         self.doubt: Inconclusive | None = None
         # Of the largest output: what is claimed for a gentle slope need not be seen behind numbers that were rounded.
@@ -92,10 +104,16 @@ class _Verdict:
         return InputReport(self.number, self.x.shape, self.directions, self.resolution, causes, elements, self.label)
 
     @property
+    def resolution(self) -> float:
+        """How sharp the best comparison was; one of zeros counts where there is nothing else to see."""
+        nothing = self.sharpest == np.inf and not self.unseen.any()
+        return self.sharpest_of_nothing if nothing else self.sharpest
+
+    @property
     def resolved(self) -> bool:
         """Whether enough was seen: sharply once, and no more than half of the outputs hidden by noise."""
         hidden = self.unseen & (self.cause != _KINK) & (self.cause != _NOT_FINITE)
-        return self.resolution <= RESOLVED and 2 * int(hidden.sum()) <= hidden.size
+        return self.resolution <= RESOLVED * self.probe.leniency and 2 * int(hidden.sum()) <= hidden.size
 
     def _try(self, kind: str) -> None:
         d = self._draw(kind)
@@ -113,7 +131,7 @@ class _Verdict:
             refuted += self.compared > compared
             if confirmed or refuted == 2:
                 break
-        if kind != "tied" and self._has_kinks(d, slopes, wrong):
+        if self._has_kinks(d, slopes, wrong, kind):
             self._try(kind)  # without them
         elif confirmed:
             if not self.locate:
@@ -130,32 +148,30 @@ class _Verdict:
                 allowed_difference=wrong.bar + wrong.rounding,
             )
 
-    def _has_kinks(self, d: Array, slopes: Derivatives, wrong: Comparison) -> bool:
-        """Whether outputs that seemed wrong are on kinks: seen meanwhile, or because slopes do not add up.
+    def _has_kinks(self, d: Array, slopes: Derivatives, wrong: Comparison, kind: str) -> bool:
+        """Whether outputs that seemed wrong are on kinks, seen meanwhile or looked for.
 
-        The median of three equal numbers looks smooth along every line, but its slope along a + b is not the sum of
-        those along a and b: it has no derivative.
+        Equal elements that move equally have the slope of each at the maximum of them, and at many another kink.
         """
-        if self.bent[wrong.gy != 0].any():
+        used = wrong.gy != 0
+        if kind != "tied" and self.bent[used].any():
             return True
-        found = np.zeros_like(self.bent)
-        for _ in range(2):
-            first = self.probe.rng.random(d.shape) < 0.5
-            if not (d[first].any() and d[~first].any()):
-                continue
-            a, b = (self.probe.derivatives(self.number, np.where(part, d, 0.0)) for part in (first, ~first))
-            gap = np.abs(a.value + b.value - slopes.value) > 2 * (a.bar + b.bar + slopes.bar)
-            found |= a.sharp & b.sharp & slopes.sharp & gap
+        found = torn(self.probe, self.number, d, slopes) & used
+        self.torn |= found & (kind == "tied")
+        self._mark_kinks(found)
+        return bool(found.any())
+
+    def _mark_kinks(self, found: Array) -> None:
         self.bent |= found
         self.unseen |= found
         self.cause[found] = _KINK
-        return bool(found.any())
 
     def _draw(self, kind: str) -> Array | None:
         d = direction("array" if kind == "gentle" else kind, self.x, self.probe.rng)
         if d is not None:
             d[self.left_out] = 0
             d *= self.room
+            d[self.x + _SEEN_TO_MOVE * d == self.x] = 0  # what does not move shows nothing
         return d if d is not None and d.any() else None
 
     def _try_gentle(self) -> None:
@@ -176,19 +192,25 @@ class _Verdict:
         slopes = self.probe.derivatives(self.number, d, self.last_digit if kind == "gentle" else 0.0)
         whole = kind not in PARTIAL  # what a few elements do not move has not been seen
         self._distrust_stillness(slopes)
+        if kind == "array" and self.has_ties:
+            self._mark_kinks(torn(self.probe, self.number, d, slopes) & slopes.sharp)
         if kind != "tied":  # which moves kinks away that the other kinds meet
             self.bent |= slopes.bent
             slopes.sharp &= ~self.bent
             slopes.cause[self.bent] = _KINK
+        slopes.sharp &= ~self.torn
         if whole:
-            self.unseen &= ~slopes.sharp
+            # Where some elements stay in place, what does not move has not been seen.
+            self.unseen &= ~(slopes.sharp & ~slopes.still if (self.room == 0).any() else slopes.sharp)
             self.cause[~slopes.sharp] = slopes.cause[~slopes.sharp]
         for comparison in self.probe.comparisons(self.number, d, slopes, tied=kind == "tied"):
             self.compared += 1
             if not comparison.agrees:
                 return slopes, comparison
-            if whole:
-                self.resolution = min(self.resolution, comparison.resolution)
+            if whole and comparison.of_nothing:
+                self.sharpest_of_nothing = min(self.sharpest_of_nothing, comparison.resolution)
+            elif whole:
+                self.sharpest = min(self.sharpest, comparison.resolution)
         return slopes, None
 
     def _distrust_stillness(self, slopes: Derivatives) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from minires.testing.arguments import as_arrays, seed_of
+from minires.testing.arguments import accuracy_of, as_arrays, seed_of
 from minires.testing.compare import Probe
 from minires.testing.contract import check_contract
 from minires.testing.directions import snap
@@ -38,6 +38,7 @@ def check_vjp(
     argnums: int | Sequence[int] | None = None,
     at_kinks: str = "skip",
     deterministic: bool = False,
+    accuracy: float | Sequence[float] = 0.0,
 ) -> GradientReport:
     """Prove a hand-written gradient, or find the element where it is wrong.
 
@@ -57,6 +58,9 @@ def check_vjp(
     argnums : the inputs whose gradients are checked (default: all)
     at_kinks : "skip" leaves out what lies on a kink, and the report counts it; "raise" is Inconclusive then
     deterministic : equal calls must give equal bits (else their difference is measured and allowed for)
+    accuracy : how far off the function may be beyond rounding, relative to its largest output, as of an iteration that
+        stops at 1e-8; or a pair (relative, absolute). Gradients may be off by as much, relative to their size. What
+        is then left to see is in the report's ``resolution``.
 
     Returns
     -------
@@ -72,13 +76,14 @@ def check_vjp(
     """
     if at_kinks not in ("skip", "raise"):
         raise ValueError(f"at_kinks must be 'skip' or 'raise', got {at_kinks!r}")
+    tolerated = accuracy_of(accuracy)
     seed = seed_of(rng)
     generator = np.random.default_rng(seed)
     pair = Pair(function, vjp, as_arrays(arrays, function), has_cache=has_cache, argnums=argnums)
     need_float64(pair)
     for array in pair.arrays:
         snap(array)
-    contract = check_contract(pair, generator, deterministic)
+    contract = check_contract(pair, generator, deterministic, tolerated)
     probe = Probe(pair, contract, generator, seed)
     inputs = check_inputs(probe, at_kinks)
     return GradientReport(inputs, pair.evaluations, pair.gradients, seed, contract.nonrepeatability)

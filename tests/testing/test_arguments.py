@@ -38,3 +38,80 @@ def test_arguments_of_which_nothing_could_be_checked_are_refused(check, error, t
 
 def test_argnums_may_be_an_integer_of_numpy():
     assert len(testing.check_vjp(np.sin, lambda gy, x: (gy * np.cos(x),), X, argnums=np.int64(0)).inputs) == 1
+
+
+class Mine(np.ndarray):
+    pass
+
+
+class FromJax:
+    """Stands for an array of JAX, which takes float64 in and gives float32 out."""
+
+    __module__ = "jaxlib._jax"
+
+    def __init__(self, array):
+        self.array = np.asarray(array, np.float32)
+        self.dtype, self.shape = self.array.dtype, self.array.shape
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+    def __dlpack__(self, **options):
+        raise NotImplementedError
+
+
+class Table:
+    """Stands for a data frame, which has no dtype."""
+
+    __module__ = "pandas.core.frame"
+
+    def __array__(self, dtype=None, copy=None):
+        return X
+
+
+SUBCLASSES = {
+    "masked array": lambda x: np.ma.masked_array(x, mask=np.arange(x.size).reshape(x.shape) == 1),
+    "matrix": lambda x: np.asarray(x).view(np.matrix),
+    "subclass of a user's": lambda x: np.asarray(x).view(Mine),
+    "data frame": lambda x: Table(),
+}
+ROW = X[None]
+
+
+@pytest.mark.parametrize("check", [testing.check_vjp, testing.check_exact, testing.check_complex_step])
+@pytest.mark.parametrize("name", SUBCLASSES)
+def test_what_is_more_than_an_array_is_refused_not_stripped(check, name):
+    dressed = SUBCLASSES[name]
+    with pytest.raises(TypeError, match=r"input 0 is a .*, expected"):
+        check(lambda x: 2 * x, lambda gy, x: (2 * gy,), dressed(ROW))
+    with pytest.raises(TypeError, match=r"an output of function is a .*, expected a plain array"):
+        check(lambda x: dressed(2 * x), lambda gy, x: (2 * gy,), ROW)
+    with pytest.raises(TypeError, match=r"the gradient of input 0 is a .*, expected a plain array"):
+        check(lambda x: 2 * x, lambda gy, x: (dressed(2 * gy),), ROW)
+
+
+def test_an_array_that_lies_in_a_file_is_a_plain_one(tmp_path):
+    x = np.memmap(tmp_path / "x", np.float64, "w+", shape=3)
+    x[:] = X
+    testing.check_vjp(np.sin, lambda gy, x: (gy * np.cos(x),), x)
+
+
+def test_float32_of_jax_is_told_how_to_have_64_bits():
+    enable = r'jax.config.update\("jax_enable_x64", True\)'
+    with pytest.raises(TypeError, match=enable):
+        testing.check_vjp(np.sin, lambda gy, x: (gy * np.cos(x),), FromJax(X))
+    with pytest.raises(DtypeError, match=enable):
+        testing.check_vjp(FromJax, lambda gy, x: (gy,), X)
+    with pytest.raises(testing.GradientError, match=enable):
+        testing.check_vjp(np.positive, lambda gy, x: (FromJax(gy),), X)
+
+
+class FromTorch(FromJax):
+    """Stands for a tensor of PyTorch."""
+
+    __module__ = "torch"
+
+
+def test_tensors_of_pytorch_are_told_how_to_become_arrays():
+    with pytest.raises(TypeError, match=r"input 0 is a torch.FromTorch, .* with .detach\(\).cpu\(\).numpy\(\)"):
+        testing.check_vjp(np.sin, lambda gy, x: (gy * np.cos(x),), FromTorch(X))

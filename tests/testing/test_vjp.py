@@ -176,3 +176,20 @@ def test_the_traceback_of_a_wrong_gradient_leaves_the_checker_out():
         testing.check_vjp(np.sin, lambda gy, x: (gy,), X)
     assert [entry.name for entry in caught.traceback][1:] == ["checked"]
     assert caught.traceback[-1].ishidden(caught)
+
+
+def test_the_resolution_is_not_finer_than_rounding():
+    def softmax(x):
+        e = np.exp(x - x.max())
+        return e / e.sum()
+
+    def vjp(gy, x):
+        s = softmax(x)
+        return (s * (gy - (gy * s).sum()),)
+
+    x = np.array([0.3, -0.2, -1e9])
+    moved = testing.check_vjp(softmax, vjp, x[:2]).resolution
+    assert (
+        1e-15 < testing.check_vjp(softmax, vjp, x).resolution < 100 * moved
+    )  # an output that stands still tells nothing
+    assert testing.check_vjp(lambda x: 0 * x, lambda gy, x: (0 * gy,), x).resolution > 1e-15

@@ -1,0 +1,131 @@
+"""A second look at outputs whose derivative seems not to be the claimed one: two ways for a bar to be too narrow.
+
+*Plateaus.* 1 − cos x stands still near 0: cos x is 1 to the last digit, all differences are 0, and so is the noise that
+they show. Farther away the output moves, in steps g of that rounding. To stand still up to a step h then proves no more
+than a slope below g / h. How large g is shows where the plateau ends.
+
+*A second derivative that jumps.* Between two jumps a function is smooth, but over many of them (in a mean of Huber
+losses) C(h) converges with h, not h², and extrapolation does not help. The differences between extrapolated quotients
+of a smooth function grow 16-fold when the steps double; these grow twofold or irregularly, right from where they emerge
+from the noise. The error at a step h is then taken to be up to L h, with L from all coarser steps, and the step is
+chosen for which that and the noise are least.
+
+Both cost evaluations, and only a disagreement is worth them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from minires.device import Array
+from minires.testing.ladder import LADDERS, Derivatives, Line
+from minires.testing.noise import EPS
+
+_COARSE = 2.0**-30  # steps of an output above this part of 1, and of the output itself, are no rounding
+_FAR = 2.0**30  # how far to go, in units of 1 or of the direction, for an output to move
+_MEASURED = 16  # outputs whose plateaus are measured; the others' are taken to be alike
+_HALVINGS = 20  # from a plateau to its end: what leaves it gradually, as a rectifier does, has hardly moved there
+_AFTER = 3  # levels at which differences must grow, from where they emerge
+
+
+class _Steps(NamedTuple):
+    """The change of some outputs at steps to both sides; axis 0 runs over the steps ``h``."""
+
+    h: Array
+    right: Array
+    left: Array
+    base: Array
+    noise: Array
+
+
+def look_again(line: Line, base: Array, slopes: Derivatives, gy: Array, d: Array) -> Derivatives:
+    """``slopes`` with other values and bars for the outputs of which gy tells, where the first look was too sure.
+
+    Parameters
+    ----------
+    line : step -> outputs
+    base, slopes : the outputs at 0, and their derivatives so far
+    gy : not 0 for the outputs that matter
+    d : the direction of ``line``
+    """
+    used = np.flatnonzero(gy)
+
+    def change(t: float) -> Array:
+        return line(t)[used] - base[used]
+
+    with np.errstate(all="ignore"):
+        h = np.array(LADDERS[0][1])
+        right, left = (np.array([change(side * step) for step in h]) for side in (1.0, -1.0))
+        steps = _Steps(h, right, left, base[used], slopes.noise[used])
+        value, bar = slopes.value.copy(), slopes.bar.copy()
+        value[used], bar[used] = _slow(steps, value[used], bar[used])
+        bar[used] = np.fmax(bar[used], _hidden(change, steps, _FAR * max(1.0, 1 / float(np.max(np.abs(d))))))
+    return dataclasses.replace(slopes, value=value, bar=bar)
+
+
+def _slow(steps: _Steps, value: Array, bar: Array) -> tuple[Array, Array]:
+    """Value and bar of each output; others where differences converge slowly."""
+    h = steps.h[:, None]
+    quotient = (steps.right - steps.left) / (2 * h)
+    fine = quotient[:-1] + (quotient[:-1] - quotient[1:]) / 3
+    rounding = 1.7 * np.maximum(steps.noise, EPS * np.abs(steps.base)) / h
+    change = np.abs(fine[:-1] - fine[1:])
+    change[~_smooth(steps)] = np.nan
+    emerged = np.logical_or.accumulate(change > 3 * rounding[:-2], axis=0)
+    judged = emerged[:-1] & (np.cumsum(emerged[:-1], axis=0) <= _AFTER) & np.isfinite(change[1:])
+    slow = np.any(judged & (change[1:] < 4 * change[:-1]), axis=0)
+    steepest = np.max(np.where(emerged & np.isfinite(change), change / h[:-2], 0.0), axis=0)
+    bars = 2 * rounding[:-1] + 2 * steepest * h[:-1]
+    best = np.argmin(bars, axis=0), np.arange(value.size)
+    return np.where(slow, fine[best], value), np.where(slow, np.maximum(bars[best], bar), bar)
+
+
+def _smooth(steps: _Steps) -> Array:
+    """Up to which of the steps no slope jumps: the second difference quadruples from each step to the next."""
+    even = steps.right + steps.left
+    kinked = np.abs(even[1:] - 4 * even[:-1]) > 0.25 * np.abs(even[1:]) + 32 * steps.noise
+    return ~np.logical_or.accumulate(kinked | ~np.isfinite(even[1:]), axis=0)[1:]
+
+
+def _hidden(change: Callable[[float], Array], steps: _Steps, farthest: float) -> Array:
+    """How large a slope each output may hide on a plateau; 0 for those that are on none."""
+    still = ~np.logical_or.accumulate((steps.right != 0) | (steps.left != 0), axis=0)
+    flat, found = still[1], np.zeros(steps.base.size)
+    if not flat.any():
+        return found
+    # Up to which step it stands still, and from which on it moves.
+    until = steps.h[np.maximum(np.sum(still, axis=0) - 1, 0)]
+    moved = np.where(still[-1], np.inf, 2 * until)
+    size = np.abs(steps.base)
+    t = float(steps.h[-1])
+    while np.isinf(moved[flat]).any() and t < farthest:
+        t *= 4
+        sides = np.abs([change(t), change(-t)])
+        leaves, waits = np.any(sides != 0, axis=0), np.isinf(moved)
+        size = np.where(waits & leaves, np.fmax(size, np.fmax(*sides)), size)
+        until[waits & ~leaves] = t
+        moved[waits & leaves] = t
+    grid = np.full(found.size, np.nan)
+    (leaving,) = np.nonzero(flat & np.isfinite(moved))
+    for place in leaving[np.argsort(until[leaving])][:_MEASURED]:
+        grid[place] = _first_jump(change, int(place), float(until[place]), float(moved[place]))
+    grid[flat & np.isnan(grid)] = np.max(grid, where=np.isfinite(grid), initial=0.0)
+    rounded = flat & (grid <= _COARSE * np.fmax(1.0, size))
+    unknown = steps.noise < grid / 4  # else the bar holds it
+    return np.where(rounded & unknown, grid / until, found)
+
+
+def _first_jump(change: Callable[[float], Array], place: int, still: float, moved: float) -> float:
+    """By how much an output moves where it leaves its plateau, somewhere between two steps."""
+    side = 1.0 if change(moved)[place] != 0 else -1.0
+    for _ in range(_HALVINGS):
+        middle = (still + moved) / 2
+        if change(side * middle)[place] != 0:
+            moved = middle
+        else:
+            still = middle
+    return abs(float(change(side * moved)[place]))
