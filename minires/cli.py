@@ -73,7 +73,7 @@ def _run(parser: _Parser, arguments: list[str]) -> int:
         command: Callable[[argparse.Namespace], int | None] = options.command
         return command(options) or 0
     except MiniresError as error:
-        return _tell(error.naming(lambda setting: parser.as_typed(arguments[0], setting)))
+        return _tell(parser.as_typed(arguments[0], str(error)))
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -138,10 +138,15 @@ class _Parser(argparse.ArgumentParser):
         """Return the options, as --batch-size."""
         return list(dict.fromkeys(re.findall(r"--[\w-]+", self.format_usage())))
 
-    def as_typed(self, command: str, setting: str) -> str:
-        """Return the option of a command for a setting, or the setting if it is none: batch_size is --batch-size."""
-        flag = "--" + setting.replace("_", "-")
-        return flag if flag in self.commands[command].flags() else setting
+    def as_typed(self, command: str, text: str) -> str:
+        """Return a text with options in place of the arguments that it names: `batch_size` is --batch-size."""
+        flags = self.commands[command].flags()
+
+        def typed(name: re.Match[str]) -> str:
+            flag = "--" + name[1].replace("_", "-")
+            return flag if flag in flags else name[1]
+
+        return re.sub(r"`([a-z_]+)`", typed, text)
 
 
 def _near(name: str, choices: list[str]) -> str:

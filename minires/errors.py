@@ -2,17 +2,12 @@
 
 Every text names the offending value, what was expected, and what to do about it.
 
+A text writes the name of an argument in backticks, `batch_size`; the command shows the option that was typed in its
+place, --batch-size.
+
 Each class is also the built-in error that a NumPy user would expect in its place, so ``except ValueError``
 goes on working.
 """
-
-from __future__ import annotations
-
-import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 DISTRIBUTION = "minires-net"  # the name for pip; `minires` on PyPI is another project
 
@@ -24,15 +19,6 @@ def install_command(extra: str) -> str:
 
 class MiniresError(Exception):
     """Base class of all errors raised by minires."""
-
-    # A text writes names of settings in backticks: `batch_size` is batch_size in Python, --batch-size in the command.
-
-    def __str__(self) -> str:
-        return self.naming(lambda setting: setting)
-
-    def naming(self, shown: Callable[[str], str]) -> str:
-        """Return the text with each name in backticks replaced by what ``shown`` makes of it."""
-        return re.sub(r"`([a-z_]+)`", lambda name: shown(name[1]), super().__str__())
 
 
 class ShapeError(MiniresError, ValueError):

@@ -217,7 +217,7 @@ def test_a_mistyped_command_is_told_in_one_line(arguments, message, capsys):
 
 
 def test_the_names_of_settings_are_pythons_in_python_and_options_in_the_command(capsys):
-    with pytest.raises(SettingsError, match=r"^batch_size must be an integer of at least 1, got 0$"):
+    with pytest.raises(SettingsError, match=r"^`batch_size` must be an integer of at least 1, got 0$"):
         Settings(batch_size=0)
     assert told(capsys, 2, ["train", "--batch-size", "0"]).startswith("minires: error: --batch-size must be an integer")
 

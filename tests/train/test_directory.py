@@ -39,7 +39,7 @@ def test_a_second_claim_and_a_directory_that_cannot_be_made_are_errors_that_say_
     ):
         pass
     (tmp_path / "file").touch()
-    message = r"cannot write in .*run: Not a directory; choose another directory \(out\)"
+    message = r"cannot write in .*run: Not a directory; choose another directory \(`out`\)"
     with pytest.raises(SettingsError, match=message), claimed(tmp_path / "file" / "run"):
         pass
 

@@ -43,7 +43,7 @@ def test_other_data_with_the_same_classes_can_be_asked_for(trained):
 
 
 def test_data_with_other_classes_are_an_error(trained, tmp_path):
-    with pytest.raises(SettingsError, match="data cifar10 needs a root"):
+    with pytest.raises(SettingsError, match="`data` cifar10 needs a `root`"):
         evaluate(trained.directory / "last.safetensors", data="cifar10")
     bytes_of_a_test_set = bytes(10_000 * 3073)
     (tmp_path / "test_batch.bin").write_bytes(bytes_of_a_test_set)

@@ -166,7 +166,7 @@ def test_a_directory_that_holds_something_is_refused(settings):
     with pytest.raises(SettingsError, match=r"run exists and is not empty and holds no run to resume; choose another"):
         train(settings)
     assert [path.name for path in settings.directory.iterdir()] == ["thesis.txt"]
-    with pytest.raises(SettingsError, match=r"thesis\.txt is a file; choose a directory \(out\)"):
+    with pytest.raises(SettingsError, match=r"thesis\.txt is a file; choose a directory \(`out`\)"):
         train(replace(settings, out=settings.directory / "thesis.txt"))
 
 
@@ -197,7 +197,7 @@ def test_resuming_a_foreign_checkpoint_is_an_error(settings, tmp_path):
 def test_resuming_with_a_contradictory_setting_changes_nothing(whole, outcome):
     settings, _ = whole
     before = outcome(settings.directory)
-    with pytest.raises(SettingsError, match=r"cannot resume with lr 0\.1 \(the run has 0\.05\); leave it out"):
+    with pytest.raises(SettingsError, match=r"cannot resume with `lr` 0\.1 \(the run has 0\.05\); leave it out"):
         train(replace(settings, lr=0.1), resume=True)
     assert outcome(settings.directory) == before
 
@@ -221,7 +221,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_layer(settings):
     settings = replace(settings, lr=1e30, schedule="constant")
     message = (
         r"the loss is \w+ in epoch 1, batch 2 of 3: the first layer whose output is not finite is ([\w.]+) \(\w+\).*"
-        r"lower lr \(now 1e\+30\)"
+        r"lower `lr` \(now 1e\+30\)"
     )
     with pytest.raises(TrainingError, match=message) as told:
         train(settings)

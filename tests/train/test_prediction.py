@@ -96,9 +96,9 @@ def test_a_directory_is_no_image(checkpoint, tmp_path):
 
 
 def test_options_out_of_range_are_errors(checkpoint, picture):
-    with pytest.raises(SettingsError, match="top must be an integer of at least 1, got 0"):
+    with pytest.raises(SettingsError, match="`top` must be an integer of at least 1, got 0"):
         predict(checkpoint, picture[0], top=0)
-    with pytest.raises(SettingsError, match="kernels cuda are for a GPU, and device is cpu"):
+    with pytest.raises(SettingsError, match="`kernels` cuda are for a GPU, and `device` is cpu"):
         predict(checkpoint, picture[0], kernels="cuda")
 
 

@@ -33,7 +33,7 @@ def test_a_run_that_has_made_its_first_epoch_is_not_replaced(settings, outcome, 
         with pytest.raises(Interrupted):
             train(settings)
     with pytest.raises(
-        SettingsError, match=r"exists and is not empty; resume the run in it \(resume .*run\), or choose"
+        SettingsError, match=r"exists and is not empty; resume the run in it \(`resume` .*run\), or choose"
     ):
         train(settings)
 
@@ -81,7 +81,7 @@ def test_more_epochs_of_a_schedule_that_has_ended_raise_the_rate_again_and_say_s
     last, following = first.history[0]["lr"], lr.rate(0.05, 3)
     assert f"in which lr was {last:.3g} and is {following:.3g} in the next step" in capfd.readouterr().out
     assert [line["lr"] for line in result.history] == [last, lr.rate(0.05, 5)]
-    with pytest.raises(SettingsError, match=r"cannot resume with epochs 1 \(the run has 2\)"):
+    with pytest.raises(SettingsError, match=r"cannot resume with `epochs` 1 \(the run has 2\)"):
         train(replace(settings, epochs=1), resume=True)
 
 
@@ -94,6 +94,6 @@ def test_the_data_may_move_and_kernels_change_when_resuming_and_both_are_told(se
     assert f"root is {tmp_path / 'moved'} and was {root}" in out
     assert "kernels is reference and was that of the device; the results are no longer bit for bit those of" in out
     with pytest.raises(
-        DataError, match=r"there is no directory .*gone, where the run's data should be; say where they are by root"
+        DataError, match=r"there is no directory .*gone, where the run's data should be; say where they are by `root`"
     ):
         train(replace(settings, root=tmp_path / "gone", epochs=3), resume=True)
