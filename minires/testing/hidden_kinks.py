@@ -11,11 +11,13 @@ import numpy as np
 
 from minires.device import Array
 from minires.testing.compare import Probe
+from minires.testing.directions import power_of_two, signed
 from minires.testing.ladder import Derivatives
 from minires.testing.noise import EPS
 
 _BESIDE, _FARTHER = 2.0**-32, 2.0**-20  # nearer than the finest step; and where to look whether slopes just curve
 _DRAWS = 8
+_PART = 2.0**-10  # of a slope: less is rounding
 
 
 def torn(probe: Probe, number: int, d: Array, slopes: Derivatives) -> Array:
@@ -25,18 +27,22 @@ def torn(probe: Probe, number: int, d: Array, slopes: Derivatives) -> Array:
     direction in which they move equally, does not at all.
     """
     noise = np.maximum(slopes.noise, EPS * np.abs(probe.contract.base)) / _step(_BESIDE)
-    near = _spread(probe, number, d, _BESIDE)
-    found = near > 64 * noise
-    return np.asarray(found & (near > _spread(probe, number, d, _FARTHER) / 16)) if found.any() else found
+    near = _slopes(probe, number, d, _BESIDE)
+    spread = np.ptp(near, axis=0)
+    found = np.asarray((spread > 64 * noise) & (spread > _PART * np.max(np.abs(near), axis=0)))
+    if found.any():
+        found &= spread > np.ptp(_slopes(probe, number, d, _FARTHER), axis=0) / 16
+    return found
 
 
-def _spread(probe: Probe, number: int, d: Array, distance: float) -> Array:
+def _slopes(probe: Probe, number: int, d: Array, distance: float) -> Array:
+    """Slopes along ``d`` at places to which each element moves by no more than that part of its step in ``d``."""
     found, h = [], _step(distance)
     for _ in range(_DRAWS):
-        offset = distance * np.max(np.abs(d)) * (2 * probe.rng.random(d.shape) - 1)
-        line = probe.line(number, d, np.where(d != 0, offset, 0.0))
+        offset = np.where(d != 0, distance * signed(d.shape, probe.rng) * power_of_two(d), 0.0)  # exact, as d is
+        line = probe.line(number, d, offset)
         found.append((line(h) - line(-h)) / (2 * h))
-    return np.asarray(np.ptp(found, axis=0))
+    return np.array(found)
 
 
 def _step(distance: float) -> float:

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 import minires as mr
 from minires import testing
 from minires.kernels import reference
+from minires.testing import property_test
 from minires.testing import strategies as ms
 from minires.testing.property_test import set_examples
+from minires.testing.report import CAUSES
 
 FEW = settings(max_examples=10, deadline=None, database=None)
 
@@ -328,6 +330,18 @@ def test_an_error_inside_the_domain_is_found_among_points_outside():
 def test_points_outside_the_functions_domain_fail_where_they_shall():
     test = testing.gradients(ms.arrays(()), vjp=log_vjp, inconclusive="raise")(np.log)
     assert "not finite" in failure(test, error=testing.Inconclusive)
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_what_is_no_fault_of_the_gradient_is_skipped(monkeypatch, cause):
+    def check(function, vjp, x):
+        if x < 0:
+            raise testing.Inconclusive("cannot tell", cause)
+
+    monkeypatch.setattr(property_test, "check_vjp", check)
+    FEW(testing.gradients(ms.arrays(()), vjp=double_vjp)(lambda x: 2 * x))()
+    test = FEW(testing.gradients(ms.arrays(()), vjp=double_vjp, inconclusive="raise")(lambda x: 2 * x))
+    assert "cannot tell" in failure(test, error=testing.Inconclusive)
 
 
 def test_a_function_that_is_not_repeatable_is_not_skipped():
