@@ -25,13 +25,13 @@ import collections
 import concurrent.futures
 import fnmatch
 import importlib
+import importlib.metadata
 import json
 import multiprocessing
 import os
 import pathlib
 import platform
 import signal
-import sys
 import time
 import warnings
 import zlib
@@ -199,7 +199,7 @@ def write(path: pathlib.Path, rows: list[Row], options: argparse.Namespace) -> N
     """Write the record, in the order of names."""
     versions = {"numpy": np.__version__}
     for library in {row["library"] for row in rows}:
-        versions[library] = importlib.import_module(library).__version__ if library in sys.modules else "?"
+        versions[library] = importlib.metadata.version(library)
     rows = sorted(rows, key=lambda row: (row["library"], row["name"], row.get("sample", -1)))
     record = {"versions": versions, "python": platform.python_version(), "samples": options.samples}
     lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in rows)
