@@ -142,14 +142,18 @@ def _parser() -> argparse.ArgumentParser:
         "operations",
         metavar="OPERATION",
         nargs="*",
-        help="conv2d, add, … (all); or module:name of your own, found from the current directory: an Op, a function of "
-        "Tensors, a tuple (forward, vjp), or a function of arrays beside its name_vjp",
+        help="conv2d, add, … (all); or module:name or file.py:name of your own, found from the current directory: an "
+        "Op, a Module, a function of Tensors, a tuple (forward, vjp), or a function of arrays beside its name_vjp, "
+        "name_grad, name_backward or name_bwd",
     )
     check.add_argument("--device", help="cpu, cuda, cuda:1, … (all there are; of your own: cpu)")
     check.add_argument("--kernels", choices=("reference", "fast", "cuda"), help="one kernel set (all)")
     check.add_argument("--dtype", choices=("float64", "float32"), help="one dtype (both)")
     check.add_argument(
-        "--examples", type=int, metavar="N", help="cases in each row, each in five memory orders (3; of your own 20)"
+        "--examples",
+        type=int,
+        metavar="N",
+        help="cases in each row, each in five memory orders (3; of your own 20, of a module 3)",
     )
     check.add_argument("--seed", type=int, default=0, help="of the cases (0)")
     check.add_argument(

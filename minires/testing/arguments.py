@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from minires.device import Array, is_array
 from minires.errors import DtypeError
+from minires.testing.names import labels_of
 
 __tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
 
 
-def as_arrays(arrays: Sequence[Any]) -> list[Array]:
-    """The arguments as arrays, numbers and lists of numbers as NumPy's.
+def as_arrays(arrays: Sequence[Any], function: Callable[..., Any]) -> list[Array]:
+    """The arguments of a function as arrays, numbers and lists of numbers as NumPy's.
 
     Raises
     ------
@@ -23,25 +24,33 @@ def as_arrays(arrays: Sequence[Any]) -> list[Array]:
     TypeError : for a Tensor, for an array of another library, for a list of arrays.
     DtypeError : for an argument that is not numeric.
     """
+    must_be_callable("function", function)
     if not arrays:
         raise ValueError("there is no array to check a gradient at: give one for each argument of the function")
-    converted = [_as_array(array, number) for number, array in enumerate(arrays)]
-    for number, array in enumerate(converted):
+    labels = labels_of(function, len(arrays))
+    converted = [_as_array(array, label) for array, label in zip(arrays, labels, strict=True)]
+    for array, label in zip(converted, labels, strict=True):
         if array.dtype.kind not in "biufc":
             raise DtypeError(
-                f"input {number} has dtype {array.dtype}, expected numbers; bind options with a lambda or partial"
+                f"{label} has dtype {array.dtype}, expected numbers; bind options with a lambda or partial"
             )
     return converted
 
 
-def _as_array(value: Any, number: int) -> Array:
+def must_be_callable(name: str, value: Any) -> None:
+    """Raise TypeError for what is no function; arguments come in the wrong order, sometimes."""
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, got a {type_name(value)}: give function, vjp, then the arrays")
+
+
+def _as_array(value: Any, label: str) -> Array:
     if is_array(value):
         return value  # type: ignore[no-any-return]
     if isinstance(value, list | tuple) and any(hasattr(x, "dtype") and not isinstance(x, np.generic) for x in value):
-        raise TypeError(f"input {number} is a {type(value).__name__} of arrays: give them one by one, as in *arrays")
+        raise TypeError(f"{label} is a {type(value).__name__} of arrays: give them one by one, as in *arrays")
     if hasattr(value, "dtype") and not isinstance(value, np.generic):
         raise TypeError(
-            f"input {number} is a {type_name(value)}, expected an array of NumPy or CuPy: convert it, with .numpy() "
+            f"{label} is a {type_name(value)}, expected an array of NumPy or CuPy: convert it, with .numpy() "
             "say; functions of minires' own Tensors go to check_gradient"
         )
     return np.asarray(value)
@@ -69,7 +78,7 @@ def choose_arguments(arrays: Sequence[Array], argnums: int | Sequence[int] | Non
         raise TypeError(f"argnums must be an int or a sequence of ints, got {argnums!r}") from None
     for number in chosen:
         if not -len(arrays) <= number < len(arrays):
-            raise ValueError(f"argnums has {number}, but there are {len(arrays)} inputs")
+            raise ValueError(f"argnums has {number}, but there are {len(arrays)} inputs, of which the first is 0")
     if not chosen:
         raise ValueError("argnums is empty, so nothing would be checked: name an input, or leave it out for all")
     return sorted({number % len(arrays) for number in chosen})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from minires.testing.names import labels_of
 from minires.testing.report import GradientError
 from minires.testing.source import definitions
 
@@ -50,12 +51,20 @@ class Bound:
             return gradients
         for place in self.fixed:
             if gradients[place] is not None:
-                raise GradientError(f"argument {place} is no array and has no gradient: vjp must return None for it")
+                raise GradientError(
+                    f"{labels_of(self.function, self.count)[place]} is no array and has no gradient: vjp must return "
+                    "None for it"
+                )
         return tuple(g for place, g in enumerate(gradients) if place not in self.fixed)
 
     def _all(self, others: Sequence[Any]) -> list[Any]:
         remaining = iter(others)
         return [self.fixed[place] if place in self.fixed else next(remaining) for place in range(self.count)]
+
+    def input_labels(self, count: int) -> list[str]:
+        """What the arguments that are not fixed are called."""
+        labels = labels_of(self.function, self.count)
+        return [label for place, label in enumerate(labels) if place not in self.fixed]
 
     def reproduction(self) -> list[str]:
         """Source that defines ``function`` and ``vjp`` of the other arguments again."""

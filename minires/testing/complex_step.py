@@ -85,7 +85,7 @@ def check_complex_step(
     DtypeError : an input or output is not float64.
     """
     seed = seed_of(rng)
-    pair = Pair(function, vjp, as_arrays(arrays), has_cache=has_cache, argnums=argnums)
+    pair = Pair(function, vjp, as_arrays(arrays, function), has_cache=has_cache, argnums=argnums)
     need_float64(pair)
     with np.errstate(all="ignore"):
         check = _ComplexStep(pair, np.random.default_rng(seed))
@@ -127,10 +127,10 @@ class _ComplexStep:
         """Check one input along the usual directions."""
         x = self.pair.arrays[number]
         if not x.size or not self.base.size:
-            return InputReport(number, x.shape, 0, 0.0)
+            return InputReport(number, x.shape, 0, 0.0, label=self.pair.labels[number])
         left_out = self._left_out(number)
         if not self.gy.any() or left_out.all():
-            raise inconclusive(number, NOT_FINITE, self.base.size)
+            raise inconclusive(self.pair.labels[number], NOT_FINITE, self.base.size)
         resolutions = []
         for kind in USUAL:
             d = direction(kind, x, self.rng)
@@ -145,14 +145,16 @@ class _ComplexStep:
                 compared = self._compare(number, d)
             if not compared.agrees:
                 if not math.isfinite(compared.claimed - compared.numerical):
-                    raise inconclusive(number, NOT_FINITE, self.base.size)
+                    raise inconclusive(self.pair.labels[number], NOT_FINITE, self.base.size)
                 self._report(number, d)
             resolutions.append(compared.resolution)
         if min(resolutions) > RESOLVED:
-            raise inconclusive(number, RESOLUTION, self.base.size, best_resolution=min(resolutions))
+            raise inconclusive(self.pair.labels[number], RESOLUTION, self.base.size, best_resolution=min(resolutions))
         causes = {NOT_FINITE: int(np.sum(self.gy == 0))} if (self.gy == 0).any() else {}
         elements = tuple(tuple(map(int, index)) for index in np.argwhere(left_out))
-        return InputReport(number, x.shape, len(resolutions), min(resolutions), causes, elements)
+        return InputReport(
+            number, x.shape, len(resolutions), min(resolutions), causes, elements, self.pair.labels[number]
+        )
 
     def _left_out(self, number: int) -> Array:
         """Elements whose gradient is not finite: an error, unless the outputs that they move are not finite either, or
@@ -168,9 +170,9 @@ class _ComplexStep:
             slopes, finer = (np.abs(self._derivative(number, d, step=step)) for step in (STEP, STEP / 2**20))
             steep = finer > 2 * slopes
             if np.isfinite(self.base).all() and (np.isnan(g[index]) or not steep.any()):
-                raise not_finite(number, index, g[index], "all outputs are finite")
+                raise not_finite(self.pair.labels[number], index, g[index], "all outputs are finite")
             if (~steep & (slopes > 0)).any():
-                raise not_finite(number, index, g[index], "the function's slope is finite")
+                raise not_finite(self.pair.labels[number], index, g[index], "the function's slope is finite")
         return np.asarray(~np.isfinite(g))
 
     def _compare(self, number: int, d: Array) -> Comparison:
@@ -237,6 +239,7 @@ class _ComplexStep:
             step=STEP,
             hint="" if index else "the error is spread over many elements",
             oracle="complex step",
+            label=self.pair.labels[number],
         )
         snippet = of_complex_step(self.pair, finding, along / scale, self.gy)
         finding = dataclasses.replace(finding, snippet=snippet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -54,7 +55,10 @@ def check_contract(pair: Pair, rng: np.random.Generator, deterministic: bool) ->
     base = pair.evaluate()
     if pair.output_dtypes != {np.dtype("float64")}:
         names = ", ".join(sorted(map(str, pair.output_dtypes)))
-        raise DtypeError(f"function returns {names} for float64 inputs: finite differences need float64, cast to it")
+        jax = ", and call jax.config.update('jax_enable_x64', True)" if "jax" in sys.modules else ""
+        raise DtypeError(
+            f"function returns {names} for float64 inputs, but finite differences need float64: compute in it{jax}"
+        )
     with np.errstate(all="ignore"):
         return _Contract(pair, base, pair.branches, rng).check(deterministic)
 
@@ -91,8 +95,8 @@ class _Contract:
             for number, difference in enumerate(self._differences(again, self.g)):
                 if difference and (deterministic or difference > _UNREPEATABLE * largest(self.g[number])):
                     raise GradientError(
-                        f"vjp is not repeatable: called again with the same arguments, the gradient of input {number} "
-                        f"differs by {difference:.3g}; does it change its cache in place?"
+                        "vjp is not repeatable: called again with the same arguments, the gradient of "
+                        f"{self.pair.labels[number]} differs by {difference:.3g}; does it change its cache in place?"
                     )
                 self.noise[number] = max(self.noise[number], difference)
                 worst = max(worst, difference)
@@ -121,7 +125,7 @@ class _Contract:
             rest = largest(g)
             if rest:
                 raise GradientError(
-                    f"vjp is not linear in gy: for gy = 0 the gradient of input {number} has {rest:.3g}"
+                    f"vjp is not linear in gy: for gy = 0 the gradient of {self.pair.labels[number]} has {rest:.3g}"
                 )
         return second
 
@@ -172,7 +176,7 @@ class _Contract:
         """``got`` was computed from ``parts``, if given, which may be larger than what is left of them."""
         for number, difference in enumerate(self._differences(got, expected)):
             if abs(scale) <= 1 and not _as_finite(got[number], expected[number]):
-                raise GradientError(f"{what}: the gradient of input {number} is not finite")
+                raise GradientError(f"{what}: the gradient of {self.pair.labels[number]} is not finite")
             bound = self._bound(number, [expected, *parts], scale, difference)
             if difference > bound:  # three samples of the noise may have missed it
                 self._measure_noise(9, self.gy, self.g)
@@ -181,7 +185,8 @@ class _Contract:
                 bound = self._bound(number, [expected, *parts], scale, difference)
             if difference > bound:
                 raise GradientError(
-                    f"{what}: the gradient of input {number} differs by {difference:.3g}, rounding allows {bound:.3g}"
+                    f"{what}: the gradient of {self.pair.labels[number]} differs by {difference:.3g}, "
+                    f"rounding allows {bound:.3g}"
                 )
 
     def _bound(self, number: int, terms_of: Sequence[Gradients], scale: float, difference: float) -> float:
@@ -201,7 +206,9 @@ class _Contract:
         worst = []
         for number, (left, right) in enumerate(zip(a, b, strict=True)):
             if (left is None) != (right is None):
-                raise GradientError(f"vjp returns None for input {number} in one call and an array in another")
+                raise GradientError(
+                    f"vjp returns None for {self.pair.labels[number]} in one call and an array in another"
+                )
             if left is None or right is None:
                 worst.append(0.0)
                 continue

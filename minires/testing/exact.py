@@ -81,17 +81,20 @@ def check_exact(
         raise ValueError(f"draws must be at least 1, got {draws!r}: nothing would be checked")
     seed = seed_of(rng)
     generator = np.random.default_rng(seed)
-    pair = Pair(function, vjp, as_arrays(arrays), has_cache=has_cache, argnums=argnums)
+    pair = Pair(function, vjp, as_arrays(arrays, function), has_cache=has_cache, argnums=argnums)
     for number in pair.checked:
         dtype = pair.arrays[number].dtype
         if dtype.kind in "fc" and dtype not in (np.dtype("float32"), np.dtype("float64")):
-            raise DtypeError(f"input {number} is {dtype}, expected float32 or float64: cast it")
+            raise DtypeError(f"{pair.labels[number]} is {dtype}, expected float32 or float64: cast it")
     exact = _Exact(pair, generator)
     together = [pair.varied] if len(pair.varied) > 1 else []
     for _ in range(draws):
         for numbers in [[number] for number in pair.varied] + together:
             exact.prove(numbers)
-    inputs = tuple(InputReport(number, pair.arrays[number].shape, draws, 0.0) for number in pair.varied)
+    inputs = tuple(
+        InputReport(number, pair.arrays[number].shape, draws * bool(exact.base.size), 0.0, label=pair.labels[number])
+        for number in pair.varied
+    )
     return GradientReport(inputs, pair.evaluations, pair.gradients, seed, method="exact integer differences")
 
 
@@ -140,7 +143,7 @@ class _Exact:
         for number, g in enumerate(gradients):
             if g is not None and not np.isfinite(g).all() and np.isfinite(self.base).all():
                 index = index_of(int(np.flatnonzero(~np.isfinite(g))[0]), g)
-                raise not_finite(number, index, g[index], "all outputs are finite")
+                raise not_finite(self.pair.labels[number], index, g[index], "all outputs are finite")
 
     def _why_rounded(self, gradients: Gradients) -> _Inexact | None:
         """Where rounding took place in a gradient: it can be wrong by more than that, but not be proved."""
@@ -183,7 +186,7 @@ class _Exact:
             shifted = copy_in_order(x)
             if number in u:
                 shifted += (step * u[number]).astype(x.dtype)
-                self._must_be_exact(shifted, f"x ± {step:.3g} u of input {number}")
+                self._must_be_exact(shifted, f"x ± {step:.3g} u of {self.pair.labels[number]}")
             moved.append(shifted)
         return moved
 
@@ -211,7 +214,10 @@ class _Exact:
         number, flat = parts[0]
         scale = Fraction(float(u[number].reshape(-1)[flat]))
         index = index_of(flat, u[number])
-        finding = Finding(number, index, float(claimed / scale), float(numerical / scale), 0, 0, found.step)
+        label = self.pair.labels[number]
+        finding = Finding(
+            number, index, float(claimed / scale), float(numerical / scale), 0, 0, found.step, label=label
+        )
         d = part_of(u[number], np.array([flat]))
         finding = dataclasses.replace(finding, snippet=of_integers(self.pair, finding, d, v))
         raise GradientError(str(finding), finding)

@@ -62,13 +62,17 @@ def copy_in_order(array: Array, like: Array | None = None) -> Array:
     In C order where its elements share their memory.
     """
     like = array if like is None else like
+    if like.flags.forc:  # as most are, and this is called in each evaluation
+        copied: Array = np.array(array, order="C" if like.flags.c_contiguous else "F")
+        if copied.strides == like.strides:  # those of axes of length 1 may be any
+            return copied
     if not array.size or _overlaps(like):
         return np.array(array, order="C")
     spans = [(n - 1) * stride for n, stride in zip(like.shape, like.strides, strict=True)]
     offset = -sum(span for span in spans if span < 0)
     room = offset + sum(span for span in spans if span > 0) + array.itemsize
     buffer = np.zeros(room, np.uint8)
-    copied: Array = np.ndarray(array.shape, array.dtype, buffer.data, offset, like.strides)
+    copied = np.ndarray(array.shape, array.dtype, buffer.data, offset, like.strides)
     copied[...] = array
     return copied
 

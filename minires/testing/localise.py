@@ -10,9 +10,11 @@ import numpy as np
 from minires.device import Array
 from minires.testing.bisection import elements_that, index_of, most_wrong, part_of
 from minires.testing.compare import Comparison, Probe, exact_dot
+from minires.testing.elements import Elements, look_at
+from minires.testing.hints import hint
 from minires.testing.ladder import Derivatives
 from minires.testing.report import Finding
-from minires.testing.snippet import extrapolated, of_differences
+from minires.testing.snippet import extrapolate, of_differences
 
 _NEAR = 2.0**-22  # a kink is looked for at this step
 _ROOM = 2.0**-18  # a direction should stay in the function's domain up to this step
@@ -22,40 +24,61 @@ _PATIENCE = 512  # parts of a direction that are tried for kinks
 
 
 def localise(probe: Probe, number: int, d: Array, slopes: Derivatives, wrong: Comparison) -> Finding:
-    """The element (if one shows the error by itself) of a direction along which claimed ≠ numerical."""
+    """The element (if one shows the error by itself) of a direction along which claimed ≠ numerical.
+
+    Where that fails for whatever reason, the direction itself is told: an error in looking is no verdict.
+    """
+    try:
+        return _localise(probe, number, d, slopes, wrong)
+    except Exception:
+        return _finding(probe, number, wrong, _usual_step(slopes, wrong.gy))
+
+
+def _localise(probe: Probe, number: int, d: Array, slopes: Derivatives, wrong: Comparison) -> Finding:
     step = _usual_step(slopes, wrong.gy)
-    bench = _Bench(probe, number, wrong.gy, step)
-    place = most_wrong(d, bench.error)
-    hint = bench.hint(d)
+    bench = _Bench(probe, number, wrong, slopes, step)
+    found = look_at(bench.look, d, probe.rng)
+    place = found.most_wrong
+    if place is None:
+        place = most_wrong(d, bench.error)
     single = np.abs(part_of(d, np.array([place])))
     at_one = probe.derivatives(number, single)
     comparison = probe.compare(number, single, at_one, np.where(at_one.sharp, wrong.gy, 0.0))
+    wrong_ones, looks_like = found.described(probe.pair.labels[number]), bench.hint(found)
     if comparison.agrees:  # too small to see in one element, so the error is spread over many
-        index, scale, shown, steps = None, 1.0, wrong, slopes
-        hint = hint or "the error is spread over many elements"
+        finding = _finding(probe, number, wrong, _usual_step(slopes, wrong.gy, step))
+        along, gy = d, wrong.gy
     else:
-        index = index_of(place, d)
-        scale, shown, steps = float(single[index]), comparison, at_one
-    step = _usual_step(steps, shown.gy, step)
-    finding = Finding(
+        index, scale = index_of(place, d), float(single.flat[place])
+        step = _usual_step(at_one, comparison.gy, step)
+        finding = _finding(probe, number, comparison, step * scale, index, scale)
+        along, gy = np.zeros_like(d), comparison.gy
+        along[index] = 1.0
+    start = float(2.0 ** np.round(np.log2(finding.step)))
+    near = [start * 2.0**k for k in range(-12, 13, 3)]
+    with np.errstate(all="ignore"):
+        text = of_differences(probe.pair, finding, along, gy, _slope(probe, number, along, gy), near)
+    return dataclasses.replace(finding, snippet=text, wrong=wrong_ones, hint=looks_like)
+
+
+def _finding(
+    probe: Probe,
+    number: int,
+    shown: Comparison,
+    step: float,
+    index: tuple[int, ...] | None = None,
+    scale: float = 1.0,
+) -> Finding:
+    return Finding(
         argument=number,
         index=index,
         claimed=shown.claimed / scale,
         numerical=shown.numerical / scale,
         bar=shown.bar / scale,
         rounding=shown.rounding / scale,
-        step=step * (scale if index is not None else 1.0),
-        hint=hint,
+        step=step,
+        label=probe.pair.labels[number],
     )
-    along = d
-    if index is not None:
-        along = np.zeros_like(d)
-        along[index] = 1.0
-    start = float(2.0 ** np.round(np.log2(finding.step)))
-    near = [start * 2.0**k for k in range(-12, 13, 3)]
-    with np.errstate(all="ignore"):
-        text = of_differences(probe.pair, finding, along, shown.gy, _slope(probe, number, along, shown.gy), near)
-    return dataclasses.replace(finding, snippet=text)
 
 
 def _slope(probe: Probe, number: int, d: Array, gy: Array) -> Callable[[float], float]:
@@ -140,48 +163,43 @@ def find_room(probe: Probe, number: int, d: Array) -> Array | None:
 class _Bench:
     """Cheap estimates (six evaluations) of the derivative of ⟨gy, f⟩ along parts of a direction."""
 
-    def __init__(self, probe: Probe, number: int, gy: Array, step: float) -> None:
-        self.probe, self.number, self.gy, self.step = probe, number, gy, step
-        g = probe.pair.gradient(gy)[number]
+    def __init__(self, probe: Probe, number: int, wrong: Comparison, slopes: Derivatives, step: float) -> None:
+        self.probe, self.number, self.gy, self.step = probe, number, wrong.gy, step
+        g = probe.pair.gradient(wrong.gy)[number]
         self.g = np.zeros(probe.pair.arrays[number].shape) if g is None else g
+        used = wrong.gy != 0
+        self.noise = exact_dot(np.abs(wrong.gy[used]), slopes.noise[used]) / step
+        self.bound = wrong.bar + wrong.rounding
 
     def numerical(self, d: Array) -> float:
-        return extrapolated(_slope(self.probe, self.number, d, self.gy), self.step)
+        return self._measure(d)[0]
+
+    def _measure(self, d: Array) -> tuple[float, float]:
+        """The derivative along ``d``, and how far it may be off."""
+        slope = _slope(self.probe, self.number, d, self.gy)
+        slopes = [slope(self.step * 2.0**k) for k in range(3)]
+        value = extrapolate(*slopes)
+        once = slopes[0] + (slopes[0] - slopes[1]) / 3
+        return value, 2 * (abs(value - once) + self.noise)
 
     def error(self, d: Array) -> float:
         return exact_dot(self.g, d) - self.numerical(d)
 
-    def hint(self, d: Array) -> str:
+    def look(self, d: Array) -> tuple[float, float, float]:
+        """Claimed, numerical, and the difference that shows nothing."""
+        value, blur = self._measure(d)
+        return exact_dot(self.g, d), value, blur + self.bound
+
+    def hint(self, found: Elements) -> str:
         """What kind of mistake this looks like, if it is a known one."""
-        if not self.g.any():
-            return "the claimed gradient is zero (or None), the function does depend on this input"
-        rng = self.probe.rng
+        d, rng = found.d, self.probe.rng
         parts = [np.where(rng.random(d.shape) < 0.5, d, 0.0) for _ in range(5)] if d.size > 1 else []
-        parts.append(d)
-        true = np.array([self.numerical(part) for part in parts])
-        scale = float(np.max(np.abs(true), initial=0.0))
-        for text, transform in _TRANSFORMS if d.ndim > 1 else ():
-            g = transform(self.g)
-            if g.shape == d.shape and d.size > 1:
-                claimed = np.array([exact_dot(g, part) for part in parts])
-                if np.max(np.abs(claimed - true)) <= 1e-6 * scale:
-                    return text
-        claimed = np.array([exact_dot(self.g, part) for part in parts])
-        ratio = float(np.dot(claimed, true) / np.dot(true, true)) if scale else 0.0
-        if ratio and np.max(np.abs(claimed - ratio * true)) <= 1e-4 * abs(ratio - 1) * scale:
-            if abs(ratio + 1) < 1e-4:
-                return "the sign is flipped everywhere"
-            return f"claimed = {ratio:.9g} × numerical everywhere: a constant factor is wrong"
-        if d.ndim >= 2 and min(d.shape[-2:]) >= 3:
-            inner = np.zeros_like(d)
-            inside = (..., slice(1, -1), slice(1, -1))
-            inner[inside] = d[inside]
-            if abs(self.error(inner)) <= 1e-6 * abs(self.error(d - inner)):
-                return "only elements at the border (of the last two axes) are wrong: look at the padding"
-        return ""
+        measured: list[float] = []
 
+        def holds_everywhere(g: Array) -> bool:
+            measured[:] = measured or [self.numerical(part) for part in (*parts, d)]
+            claimed = [exact_dot(g, part) for part in (*parts, d)]
+            scale = max(map(abs, measured))
+            return all(abs(a - b) <= 1e-6 * scale for a, b in zip(claimed, measured, strict=True))
 
-_TRANSFORMS: tuple[tuple[str, Callable[[Array], Array]], ...] = (
-    ("right, but mirrored: the last two axes are reversed", lambda g: g[..., ::-1, ::-1]),
-    ("right, but the last two axes are swapped", lambda g: g.swapaxes(-1, -2)),
-)
+        return hint(found, self.g, holds_everywhere)

@@ -6,6 +6,7 @@ compared after each call; what they return is copied and checked for type, shape
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,8 +14,9 @@ import numpy as np
 
 from minires.device import Array, asarray, asnumpy, device_of, is_array
 from minires.errors import DtypeError, ShapeError
-from minires.testing.arguments import choose_arguments
+from minires.testing.arguments import choose_arguments, must_be_callable, type_name
 from minires.testing.layouts import copy_in_order, lay_out
+from minires.testing.names import labels_of, listed
 from minires.testing.report import RESOLUTION, GradientError, Inconclusive
 
 __tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
@@ -29,7 +31,7 @@ def need_float64(pair: Pair) -> None:
         dtype = pair.arrays[number].dtype
         if dtype.kind in "fc" and dtype != np.float64:
             raise DtypeError(
-                f"input {number} is {dtype}, but derivatives need float64: cast it with .astype(np.float64), "
+                f"{pair.labels[number]} is {dtype}, but derivatives need float64: cast it with .astype(np.float64), "
                 "use check_exact (for linear maps in float32), or leave it out with argnums"
             )
 
@@ -56,6 +58,7 @@ class Pair:
         has_cache: bool = False,
         argnums: int | Sequence[int] | None = None,
     ) -> None:
+        must_be_callable("vjp", vjp)
         self.function, self.vjp, self.has_cache = function, vjp, has_cache
         self.homes = [device_of(array) for array in arrays]
         self.arrays = [copy_in_order(asnumpy(array)) for array in arrays]
@@ -64,13 +67,18 @@ class Pair:
         if all(self.arrays[number].dtype.kind in "biu" for number in self.checked):
             number = self.checked[0]
             raise DtypeError(
-                f"input {number} is {self.arrays[number].dtype} and has no gradient, and no other is to be checked: "
-                "cast it with .astype(np.float64)"
+                f"{self.labels[number]} is {self.arrays[number].dtype} and has no gradient, and no other is to be "
+                "checked: cast it with .astype(np.float64)"
             )
         self.evaluations = self.gradients = 0
         self._has_gradient: set[int] = set()  # also of inputs that are not to be checked
         self._outputs: list[tuple[tuple[int, ...], np.dtype[Any]] | None] = []
         self.is_tuple = False
+
+    @functools.cached_property
+    def labels(self) -> list[str]:
+        """What messages call the inputs."""
+        return labels_of(self.function, len(self.arrays))
 
     def at(self, arrays: Sequence[Array]) -> Pair:
         """The same pair at another point."""
@@ -145,7 +153,11 @@ class Pair:
         cache = None
         if self.has_cache:
             if not isinstance(returned, tuple) or len(returned) != 2:
-                raise GradientError(f"with has_cache=True, function must return (y, cache), got {type(returned)}")
+                got = type_name(returned) + (f" of {len(returned)}" if isinstance(returned, tuple) else "")
+                raise GradientError(
+                    f"with has_cache=True, function must return (y, cache), got a {got}: return both, or leave "
+                    "has_cache out if vjp takes the inputs"
+                )
             returned, cache = returned
         self._untouched("function", arrays, passed)
         return self._flatten(returned), passed, cache
@@ -173,6 +185,11 @@ class Pair:
         parts = []
         for output in returned if self.is_tuple else (returned,):
             array = None if output is None else asnumpy(output)
+            if array is not None and array.dtype.kind not in "biufc":
+                raise DtypeError(
+                    f"function returns {'a tuple with ' * self.is_tuple}a {type_name(output)}, expected an array of "
+                    "floats or a tuple of them; what only vjp needs is a cache: return (y, cache), with has_cache=True"
+                )
             if array is None or array.dtype.kind in "biu":
                 outputs.append(None)
                 continue
@@ -184,7 +201,8 @@ class Pair:
             raise ShapeError(f"function's outputs changed from {self._outputs} to {outputs} with the inputs' values")
         self._outputs = outputs
         if not parts:
-            raise DtypeError("function returns no float array: there is nothing to differentiate")
+            what = "None: does it lack a return statement" if returned is None else "no float array: are they integers"
+            raise DtypeError(f"function returns {what}? There is nothing to differentiate")
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     @property
@@ -216,8 +234,12 @@ class Pair:
         if len(arrays) == 1 and not isinstance(returned, tuple | list):
             returned = (returned,)
         if not isinstance(returned, tuple | list) or len(returned) != len(arrays):
-            got = len(returned) if isinstance(returned, tuple | list) else type(returned).__name__
-            raise GradientError(f"vjp must return a tuple of {len(arrays)} gradients, one per input, got {got}")
+            got = str(len(returned)) if isinstance(returned, tuple | list) else f"a {type_name(returned)}"
+            got += ": does it lack a return statement?" if returned is None else ""
+            raise GradientError(
+                f"vjp must return a tuple of {len(arrays)} gradients, one for each of {listed(self.labels)} (None for "
+                f"one that is zero), got {got}"
+            )
         gradients: Gradients = []
         for number, (gradient, array) in enumerate(zip(returned, arrays, strict=True)):
             if array.dtype == np.float64 and is_array(gradient) and asnumpy(gradient).any():
@@ -227,21 +249,39 @@ class Pair:
                 continue
             if array.dtype.kind != "f":
                 raise GradientError(
-                    f"input {number} is of dtype {array.dtype} and has no gradient: vjp must return None, "
+                    f"{self.labels[number]} is of dtype {array.dtype} and has no gradient: vjp must return None, "
                     f"got {type(gradient).__name__}"
                 )
             g = np.array(asnumpy(gradient))
+            if g.dtype.kind not in "biufc":
+                raise GradientError(
+                    f"the gradient of {self.labels[number]} is a {type_name(gradient)}, expected an array of "
+                    f"{array.dtype}: convert it"
+                )
             if g.shape != array.shape:
-                raise GradientError(f"the gradient of input {number} has shape {g.shape}, expected {array.shape}")
+                raise GradientError(
+                    f"the gradient of {self.labels[number]} has shape {g.shape}, expected {array.shape}{_why(g, array)}"
+                )
             if g.dtype != array.dtype:
-                raise GradientError(f"the gradient of input {number} has dtype {g.dtype}, expected {array.dtype}")
+                raise GradientError(
+                    f"the gradient of {self.labels[number]} has dtype {g.dtype}, expected {array.dtype}: cast it"
+                )
             gradients.append(g)
         return gradients
 
     def _untouched(self, who: str, arrays: Sequence[Array], passed: Sequence[Array]) -> None:
         for number, (before, after) in enumerate(zip(arrays, passed, strict=True)):
             if not _same(before, asnumpy(after)):
-                raise GradientError(f"{who} modifies input {number} in place; it must leave it as it was: copy first")
+                raise GradientError(
+                    f"{who} modifies {self.labels[number]} in place; it must leave it as it was: copy first"
+                )
+
+
+def _why(g: Array, x: Array) -> str:
+    """A guess at why a gradient has another shape than its input."""
+    if g.ndim > x.ndim or any(n != m and m == 1 for n, m in zip(g.shape[::-1], x.shape[::-1], strict=False)):
+        return ": sum over the axes along which the input was broadcast"
+    return ": reshape it" if g.size == x.size else ""
 
 
 def _same(a: Array, b: Array) -> bool:

@@ -18,6 +18,7 @@ from minires.functional.creation import tensor
 from minires.testing.arguments import choose_arguments
 from minires.testing.bound import Bound
 from minires.testing.exact import check_exact
+from minires.testing.pytest_plugin import EXAMPLES
 from minires.testing.report import KINK, NOT_FINITE, RESOLUTION, Inconclusive, errors_end_here
 from minires.testing.tensors import check_gradient
 from minires.testing.vjp import check_vjp
@@ -53,10 +54,12 @@ def gradients(
         def test_product(x, y):
             return x * y
 
-    The test fails with the text of the `GradientError` for the smallest arrays that Hypothesis finds. pytest's option
-    ``--minires-gradients=thorough`` has it draw 10,000 examples. `hypothesis.settings`, `example`, `seed` and pytest's
-    marks go above or below; settings of the test's own win over the option, and should say ``deadline=None``, which
-    is the default here. In a class, the function may take ``self``; vjp does not get it.
+    The test fails with the text of the `GradientError` for the smallest arrays that Hypothesis finds. It draws 25
+    examples, not Hypothesis' 100, as each is some 200 evaluations for each input; a profile of your own with another
+    ``max_examples`` is kept to. pytest's option ``--minires-gradients=thorough`` has it draw 10,000.
+    `hypothesis.settings`, `example`, `seed` and pytest's marks go above or below; settings of the test's own win over
+    the option, and should say ``deadline=None``, which is the default here. In a class, the function may take
+    ``self``; vjp does not get it.
 
     Parameters
     ----------
@@ -111,6 +114,11 @@ def set_examples(test: Any, examples: int) -> None:
         _set_defaults(test, settings(defaults, max_examples=examples))
 
 
+def is_made_here(test: Any) -> bool:
+    """Whether `gradients` made this test."""
+    return hasattr(test, "_minires_set_aside")
+
+
 def explain(test: Any, error: BaseException | None) -> None:
     """Where Hypothesis says that too many points were set aside, add why `gradients` did so."""
     if isinstance(error, FailedHealthCheck | Unsatisfiable):
@@ -148,14 +156,18 @@ def _check(
             options = {**options, "argnums": _among_arrays(options["argnums"], fixed, values)}
     try:
         if vjp is None:
-            check(function, *map(tensor, arrays), **options)
+            report = check(function, *map(tensor, arrays), **options)
         else:
-            check(function, vjp, *arrays, **options)
+            report = check(function, vjp, *arrays, **options)
     except Inconclusive as error:
         if error.cause not in set_aside:
             raise
         set_aside[error.cause] = str(error)
         event(f"inconclusive: {error.cause}")
+        reject()
+    if not report.compared:  # empty arrays alone: no point that a test could pass by
+        set_aside["empty"] = str(report).partition("\n")[0]
+        event("empty: nothing was compared")
         reject()
 
 
@@ -194,8 +206,14 @@ def _test(
     made: Any = given(*strategies)(test)
     if not hasattr(test, "_hypothesis_internal_use_settings"):
         phases = [phase for phase in settings.default.phases if phase is not Phase.explain]  # the error explains itself
-        _set_defaults(made, settings(deadline=None, phases=phases))
+        _set_defaults(made, settings(deadline=None, phases=phases, max_examples=_examples()))
     return made
+
+
+def _examples() -> int:
+    """Those of the profile, if it is not Hypothesis' own, whose 100 are for tests that take microseconds."""
+    chosen = settings.default.max_examples
+    return EXAMPLES["default"] if chosen == settings.get_profile("default").max_examples else chosen
 
 
 def _arguments(function: Any, count: int) -> tuple[list[str], list[str]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pytest
 
-EXAMPLES = {"quick": 25, "default": 100, "thorough": 10_000}
+EXAMPLES = {"quick": 10, "default": 25, "thorough": 10_000}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,6 +39,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if level and makers:  # else there are no such tests
         for item in items:
             makers.set_examples(getattr(item, "function", None), EXAMPLES[level])
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:
+    """Say so where an option was given that no test heeds."""
+    if not config.getoption("--minires-gradients"):
+        return None
+    makers = sys.modules.get("minires.testing.property_test")
+    found = sum(makers.is_made_here(getattr(item, "function", None)) for item in items) if makers else 0
+    return None if found else "minires: no gradient test was collected, so --minires-gradients checks nothing"
 
 
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
@@ -34,7 +35,8 @@ class Finding:
     ``index`` is the input's offending element, or None where only a whole direction shows it. ``claimed`` is
     ⟨vjp(gy), d⟩ and ``numerical`` is the derivative of ⟨gy, function⟩ along d, where d is 1 at ``index``. The
     difference allowed is ``bar``, for the numerical side, plus ``rounding``, for vjp's. ``oracle`` says how
-    ``numerical`` was found.
+    ``numerical`` was found, ``label`` what the input is called, ``wrong`` how many of its elements are wrong, and
+    ``others`` what is known of the other inputs.
     """
 
     argument: int
@@ -47,14 +49,22 @@ class Finding:
     hint: str = ""
     snippet: str = ""
     oracle: str = "finite differences"
+    label: str = ""
+    wrong: str = ""
+    others: str = ""
 
     @property
     def bound(self) -> float:
         """The difference that would have been allowed."""
         return self.bar + self.rounding
 
-    def __str__(self) -> str:
+    @property
+    def verdict(self) -> str:
+        """The first line of the text."""
         where = "along a random direction" if self.index is None else f"at index {self.index}"
+        return f"the gradient of {self.label or f'input {self.argument}'} is wrong {where}"
+
+    def __str__(self) -> str:
         difference = abs(self.claimed - self.numerical)
         why = {
             "finite differences": f"{self.bar:.2g} for the finite differences, from the measured noise of the function "
@@ -63,16 +73,19 @@ class Finding:
         }.get(self.oracle, "")
         step = "a complex step of" if self.oracle == "complex step" else "steps around"
         lines = [
-            f"the gradient of input {self.argument} is wrong {where}",
+            self.verdict,
             f"  claimed by vjp : {self.claimed:.15g}",
             f"  numerical      : {self.numerical:.15g}   ({step} {self.step:.3g})",
             f"  difference     : {difference:.3g}",
             f"  allowed        : {self.bound:.3g}   ({why if self.bound else 'the arithmetic is exact'})",
         ]
-        if self.hint:
-            lines.append(f"  hint           : {self.hint}")
+        for name, text in (("wrong", self.wrong), ("other inputs", self.others), ("hint", self.hint)):
+            if text:
+                lines.append(f"  {name:15}: {text}")
         if self.snippet:
-            lines += ["To reproduce:", "", self.snippet]
+            # The verdict once more, for the last line is seen first; as a comment, for it may be pasted with the rest.
+            again = f"# {self.verdict}: {self.claimed:.9g} instead of {self.numerical:.9g}"
+            lines += ["To reproduce:", "", self.snippet, "", again]
         return "\n".join(lines)
 
 
@@ -113,9 +126,15 @@ class InputReport:
     resolution: float
     outputs_left_out: Mapping[str, int] = field(default_factory=dict)
     elements_left_out: tuple[tuple[int, ...], ...] = ()
+    label: str = ""
+
+    @property
+    def compared(self) -> int:
+        """How many elements were moved."""
+        return math.prod(self.shape) - len(self.elements_left_out) if self.directions else 0
 
     def __str__(self) -> str:
-        text = f"input {self.argument} {self.shape}: {self.directions} directions"
+        text = f"{self.label or f'input {self.argument}'} {self.shape}: {self.directions} directions"
         text += f", relative errors above {self.resolution:.1e} excluded" if self.directions else ", nothing to vary"
         for cause, count in self.outputs_left_out.items():
             text += f"; {count} outputs left out ({cause})"
@@ -123,6 +142,9 @@ class InputReport:
             shown = ", ".join(map(str, self.elements_left_out[:4]))
             text += f"; {len(self.elements_left_out)} elements left out (no derivative there): {shown}"
         return text
+
+
+_NOTHING = "nothing was compared: the inputs or the outputs have no element; vjp's shapes and dtypes are right"
 
 
 @dataclass(frozen=True)
@@ -146,12 +168,20 @@ class GradientReport:
         return max((report.resolution for report in self.inputs), default=0.0)
 
     @property
+    def compared(self) -> int:
+        """How many elements of the inputs were compared with something; 0 where all of them, or all outputs, are empty.
+
+        A report of 0 elements says that the contract was kept, and nothing of a derivative.
+        """
+        return sum(r.compared for r in self.inputs)
+
+    @property
     def left_out(self) -> int:
         """Outputs and elements at which nothing could be said, over all inputs."""
         return sum(sum(r.outputs_left_out.values()) + len(r.elements_left_out) for r in self.inputs)
 
     def __str__(self) -> str:
-        lines = [f"gradient confirmed by {self.method}"]
+        lines = [f"gradient confirmed by {self.method}" if self.compared else _NOTHING]
         lines += [f"  {report}" for report in self.inputs]
         lines.append(f"  {self.evaluations} evaluations of the function, {self.gradients} of the gradient")
         if self.nonrepeatability:
@@ -159,9 +189,9 @@ class GradientReport:
         return "\n".join(lines)
 
 
-def inconclusive(argument: int, cause: str, outputs: int, **details: Any) -> Inconclusive:
+def inconclusive(label: str, cause: str, outputs: int, **details: Any) -> Inconclusive:
     """The error for an input of which nothing could be said."""
-    text = f"the gradient of input {argument} could be neither confirmed nor refuted: {EXPLANATIONS[cause]}"
+    text = f"the gradient of {label} could be neither confirmed nor refuted: {EXPLANATIONS[cause]}"
     text += f" ({outputs} outputs"
     text += "".join(f", {name.replace('_', ' ')} {value:.3g}" for name, value in details.items()) + "). "
     remedy = {
@@ -173,10 +203,10 @@ def inconclusive(argument: int, cause: str, outputs: int, **details: Any) -> Inc
     return Inconclusive(text + remedy[cause], cause)
 
 
-def not_finite(argument: int, index: tuple[int, ...], value: float, where: str) -> GradientError:
+def not_finite(label: str, index: tuple[int, ...], value: float, where: str) -> GradientError:
     """The error for a gradient that is NaN or infinite at an element although ``where`` says that it should not be."""
     return GradientError(
-        f"the gradient of input {argument} is {value} at index {index}, where {where}: claim the derivative, or at a "
+        f"the gradient of {label} is {value} at index {index}, where {where}: claim the derivative, or at a "
         "kink a number between the slopes to its sides"
     )
 

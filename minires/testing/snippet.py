@@ -10,9 +10,10 @@ import ast
 from collections.abc import Callable, Sequence
 
 from minires.device import Array
+from minires.testing.literals import compiles, literal
 from minires.testing.pair import Pair
 from minires.testing.report import Finding
-from minires.testing.source import definitions, literal
+from minires.testing.source import definitions
 
 _OUTPUTS = """\
 def outputs(t):
@@ -89,7 +90,11 @@ def of_integers(pair: Pair, finding: Finding, d: Array, gy: Array) -> str:
 
 def extrapolated(slope: Callable[[float], float], h: float) -> float:
     """Richardson's extrapolation, twice, of central differences with steps h, 2h and 4h: wrong by O(h⁶)."""
-    fine, middle, coarse = slope(h), slope(2 * h), slope(4 * h)
+    return extrapolate(slope(h), slope(2 * h), slope(4 * h))
+
+
+def extrapolate(fine: float, middle: float, coarse: float) -> float:
+    """`extrapolated`, of the three differences."""
     fine, middle = fine + (fine - middle) / 3, middle + (middle - coarse) / 3
     return fine + (fine - middle) / 15
 
@@ -103,6 +108,31 @@ def _snippet(
     imports: str = "",
     moved: str = "x + t * d",
     kept: str = "x",
+) -> str:
+    """The program, if it compiles; with ``...`` for the functions if they are what cannot be written down."""
+    for functions in (_functions, lambda pair: _LEFT_OUT):
+        try:
+            text = _program(pair, functions(pair), finding, d, gy, comparison, imports, moved, kept)
+        except Exception:  # whatever somebody's objects do when they are looked at; the verdict must not be lost
+            continue
+        if compiles(text):
+            return text
+    return ""
+
+
+_LEFT_OUT = ["function = ...  # put here what was checked", "vjp = ...  # and its gradient"]
+
+
+def _program(
+    pair: Pair,
+    functions: Sequence[str],
+    finding: Finding,
+    d: Array,
+    gy: Array,
+    comparison: str,
+    imports: str,
+    moved: str,
+    kept: str,
 ) -> str:
     number = finding.argument
     hand = "tuple(gy)" if pair.is_tuple else "gy[0]"
@@ -126,7 +156,7 @@ def _snippet(
             f"arrays = [None] * {len(pair.arrays)}",
             *(f"arrays[{place}] = {literal(x)}" for place, x in enumerate(pair.arrays)),
             "",
-            *_functions(pair),
+            *functions,
             "",
             "def reproduce(arrays, function, vjp):",
             *(f"    {line}".rstrip() for line in body),

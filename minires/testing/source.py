@@ -6,7 +6,7 @@ modules, constants and further functions that it names, whether global or enclos
 
 from __future__ import annotations
 
-import base64
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -14,41 +14,17 @@ import re
 import subprocess
 import sys
 import types
-import zlib
 from collections.abc import Sequence
 from importlib.machinery import PathFinder
 from typing import Any
 
 import numpy as np
 
-from minires.device import Array
 from minires.testing.found_source import needs_of, source_of
+from minires.testing.literals import compiles, is_plain, literal, one_line, plain
 
-_PRINTED = 60  # elements; larger arrays are compressed
-_CARRIED = 20_000  # elements; larger arrays are left to the reader
 RESERVED = ("arrays", "reproduce", "pair", "bound", "of_tensors", "TensorPair", "SecondOrder", "Bound")  # by snippets
 _SNIPPETS_OWN = object()  # what a reserved name stands for: something of the snippet itself
-
-
-def literal(array: Array) -> str:
-    """Python source that makes ``array`` again, bit for bit."""
-    shape, dtype = tuple(map(int, array.shape)), array.dtype.name
-    if array.size > _CARRIED:
-        return f"...  # the array of shape {shape} that was checked"
-    if array.size <= _PRINTED:
-        values = ", ".join(_number(value) for value in array.ravel().tolist())
-        return f"np.array([{values}], np.{_name(dtype)}).reshape({shape})"
-    packed = base64.b85encode(zlib.compress(np.ascontiguousarray(array).tobytes(), 9)).decode()
-    unpacked = f"__import__('zlib').decompress(__import__('base64').b85decode({packed!r}))"
-    return f"np.frombuffer({unpacked}, np.{_name(dtype)}).reshape({shape}).copy()"
-
-
-def _number(value: Any) -> str:
-    return repr(value) if np.isfinite(value) else f"float('{value}')"
-
-
-def _name(dtype: str) -> str:
-    return "bool_" if dtype == "bool" else dtype
 
 
 def definitions(**values: Any) -> list[str]:
@@ -73,7 +49,26 @@ class _Writer:
         self.can_be_scoped = bool(reserved)
 
     def define(self, name: str, value: Any) -> list[str]:
-        """Lines after which ``name`` is ``value``."""
+        """Lines after which ``name`` is ``value``, or ``...`` if they cannot be written down."""
+        before = dict(self.written), set(self.unknown), dict(self.instances)
+        try:
+            lines = self._lines(name, value)
+            if compiles("\n".join(lines)):
+                return lines
+        except Exception:  # whatever somebody's objects do when they are looked at
+            pass
+        self.written, self.unknown, self.instances = before
+        return self._left_out(name, value)
+
+    def _left_out(self, name: str, value: Any) -> list[str]:
+        self.written[name] = value
+        self.unknown.add(name)
+        called = getattr(type(value), "__name__", "")
+        with contextlib.suppress(Exception):
+            called = one_line(getattr(value, "__qualname__", called))
+        return [f"{name} = ...  # {called}: put here what was checked"]
+
+    def _lines(self, name: str, value: Any) -> list[str]:
         if self._clashes(name, value):
             return [f"...  # {name} stands for two things here: give one of them another name"]
         if name in self.written:
@@ -81,15 +76,15 @@ class _Writer:
         self.written[name] = value
         if isinstance(value, types.ModuleType):
             return [f"import {value.__name__} as {name}"]
-        if _is_plain(value):
-            return [f"{name} = {value!r}"]
-        if isinstance(value, np.ndarray):
-            return [f"{name} = {literal(value)}"]
+        if is_plain(value):
+            return [f"{name} = {plain(value)}"]
+        if type(value) is np.ndarray or isinstance(value, np.generic):
+            return [f"{name} = {literal(np.asarray(value))}" + ("[()]" if isinstance(value, np.generic) else "")]
         if isinstance(value, functools.partial):
             return self._partial(name, value)
         if _is_record(value):
             return [*self.define(type(value).__name__, type(value)), f"{name} = {value!r}"]
-        if type(value) in (dict, list, tuple):
+        if type(value) in (dict, list, tuple, set, frozenset):
             return self._container(name, value)
         reproduction = getattr(getattr(value, "__self__", None), "reproduction", None)
         if reproduction and value.__name__ == "forward":  # it knows best how to make itself again
@@ -97,12 +92,12 @@ class _Writer:
         found = (
             self._method(name, value)
             if isinstance(value, types.MethodType)
-            else _import(name, value) or self._written_out(name, value) or self._instance(name, value)
+            else _import(name, value)
+            or _as_it_calls_itself(name, value)
+            or self._written_out(name, value)
+            or self._instance(name, value)
         )
-        if found:
-            return found
-        self.unknown.add(name)
-        return [f"{name} = ...  # {getattr(value, '__qualname__', type(value).__name__)}: put here what was checked"]
+        return found or self._left_out(name, value)
 
     def _partial(self, name: str, value: functools.partial[Any]) -> list[str]:
         lines, inner = ["import functools"], f"{name}_whole"
@@ -118,19 +113,20 @@ class _Writer:
         text = source_of(value)
         if text is None:
             return []
-        unnamed = value.__name__ == "<lambda>"
+        own = value.__name__ if isinstance(value, type) else value.__code__.co_name  # not that of what it wraps
+        unnamed = own == "<lambda>"
         needs = [(inner, found) for inner, found in needs_of(value) if found is not value]
-        named = needs if unnamed else [(value.__name__, value), *needs]
+        named = needs if unnamed else [(own, value), *needs]
         if self.can_be_scoped and any(self._clashes(inner, found) for inner, found in named):
             return self._in_scope(name, value)
         if not unnamed:
-            self.written[value.__name__] = value
+            self.written[own] = value
         lines = [line for inner, found in needs for line in self.define(inner, found)]
         for base in getattr(value, "__bases__", ()):
             lines += self._base(text, base)
         if unnamed:
             return [*lines, f"{name} = {text}"]
-        return [*lines, text, *([] if name == value.__name__ else [f"{name} = {value.__name__}"])]
+        return [*lines, text, *([] if name == own else [f"{name} = {own}"])]
 
     def _method(self, name: str, value: types.MethodType) -> list[str]:
         """A method of a class or of an instance, after its owner."""
@@ -162,21 +158,24 @@ class _Writer:
         return [*lines, f"{name} = {known}"] if known else []
 
     def _container(self, name: str, value: Any) -> list[str]:
-        """A dict, list or tuple of what may be defined."""
-        keys = list(value) if isinstance(value, dict) else range(len(value))
-        lines = [line for place, key in enumerate(keys) for line in self.define(f"{name}_{place}", value[key])]
-        parts = [f"{name}_{place}" for place in range(len(keys))]
-        if isinstance(value, dict):
-            made = "{" + ", ".join(f"{key!r}: {part}" for key, part in zip(keys, parts, strict=True)) + "}"
-        else:
-            made = f"{type(value).__name__}([{', '.join(parts)}])"
-        return [*lines, f"{name} = {made}"]
+        """A dict, list, tuple or set of what may be defined."""
+        parts = [f"{name}_{place}" for place in range(len(value))]
+        held = value.values() if isinstance(value, dict) else value
+        lines = [line for part, inner in zip(parts, held, strict=True) for line in self.define(part, inner)]
+        if not isinstance(value, dict):
+            return [*lines, f"{name} = {type(value).__name__}([{', '.join(parts)}])"]
+        keys = []
+        for part, key in zip(parts, value, strict=True):
+            keys.append(plain(key) if is_plain(key) else f"{part}_key")
+            lines += [] if is_plain(key) else self.define(f"{part}_key", key)
+        pairs = ", ".join(f"{key}: {part}" for key, part in zip(keys, parts, strict=True))
+        return [*lines, f"{name} = {{{pairs}}}"]
 
     def _clashes(self, name: str, value: Any) -> bool:
         """Whether the name stands for something else already."""
         if name not in self.written or self.written[name] is value:
             return False
-        return not _is_plain(value) or repr(self.written[name]) != repr(value)
+        return not is_plain(value) or plain(self.written[name]) != plain(value)
 
     def _in_scope(self, name: str, value: Any) -> list[str]:
         """The definition inside a function of its own, where all names are free again."""
@@ -197,22 +196,13 @@ class _Writer:
         return self.define(root, sys.modules[package])
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether ``repr`` of a value makes it again."""
-    if isinstance(value, tuple | list):
-        return all(map(_is_plain, value))
-    return (
-        value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and bool(np.isfinite(value)))
-    )
-
-
 def _is_record(value: Any) -> bool:
     """Whether it is a dataclass or named tuple of plain values, whose ``repr`` is the call that makes it."""
     if isinstance(value, type) or not (dataclasses.is_dataclass(value) or hasattr(value, "_fields")):
         return False
     names = [field.name for field in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else value._fields
     known = f"{type(value).__name__}({', '.join(f'{name}={getattr(value, name)!r}' for name in names)})"
-    return repr(value) == known and all(_is_plain(getattr(value, name)) for name in names)
+    return repr(value) == known and all(is_plain(getattr(value, name)) for name in names)
 
 
 def _import(name: str, value: Any) -> list[str]:
@@ -231,6 +221,18 @@ def _import(name: str, value: Any) -> list[str]:
     if not rest:
         return [f"from {module} import {root}" + ("" if root == name else f" as {name}")]
     return [f"from {module} import {root}", f"{name} = {'.'.join([root, *rest])}"]
+
+
+def _as_it_calls_itself(name: str, value: Any) -> list[str]:
+    """``name = package.thing`` for what is shown like this and is found there, such as ``torch.float64``."""
+    shown = repr(value)
+    root, *rest = shown.split(".")
+    if not rest or not all(part.isidentifier() for part in (root, *rest)) or root not in sys.modules:
+        return []
+    found: Any = sys.modules[root]
+    for part in rest:
+        found = getattr(found, part, None)
+    return [f"{name} = __import__({root!r}).{'.'.join(rest)}"] if found is value and _can_be_imported(root) else []
 
 
 def _can_be_imported(module: str) -> bool:

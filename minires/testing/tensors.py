@@ -14,6 +14,7 @@ from minires.functional.creation import tensor
 from minires.testing.arguments import choose_arguments, seed_of, type_name
 from minires.testing.branches import fingerprint
 from minires.testing.complex_step import check_complex_step
+from minires.testing.names import labels_of
 from minires.testing.report import GradientReport, errors_end_here
 from minires.testing.source import definitions
 from minires.testing.vjp import check_vjp
@@ -69,10 +70,10 @@ def check_gradient(
         options: dict[str, Any] = {"at_kinks": at_kinks, "deterministic": deterministic}
         return check_vjp(pair.forward, pair.vjp, *arrays, argnums=numbers, rng=seed, **options)
 
-    for number, value in enumerate(tensors):
+    for label, value in zip(labels_of(function, len(tensors)), tensors, strict=True):
         if not isinstance(value, Tensor):
             raise TypeError(
-                f"input {number} is a {type_name(value)}, expected a Tensor of minires: give minires.tensor(…), or "
+                f"{label} is a {type_name(value)}, expected a Tensor of minires: give minires.tensor(…), or "
                 "check a function of plain arrays with check_vjp"
             )
     arrays = [tensor.numpy() for tensor in tensors]
@@ -155,6 +156,10 @@ class TensorPair(_Branching):
         pairs = [(y, g) for y, g in zip(self.outputs(tensors), gy, strict=True) if g is not None]
         return _grad([y for y, _ in pairs], tensors, [g for _, g in pairs])
 
+    def input_labels(self, count: int) -> list[str]:
+        """What the inputs are called."""
+        return labels_of(self.function, count)
+
     def reproduction(self) -> list[str]:
         """Source that defines ``function`` and ``vjp`` of arrays again."""
         return [
@@ -201,6 +206,12 @@ class SecondOrder(_Branching):
         """What the first derivatives owe to the inputs and to gy."""
         tensors, gradients = self._gradients(arrays)
         return _grad(self._present(gradients), tensors, ggx)
+
+    def input_labels(self, count: int) -> list[str]:
+        """What the inputs and the gradients of the outputs are called."""
+        inputs = self.first.input_labels(len(self.first.devices))
+        gys = count - len(inputs)
+        return inputs + (["`gy`"] if gys == 1 else [f"`gy[{n}]`" for n in range(gys)])
 
     def reproduction(self) -> list[str]:
         """Source that defines ``function`` and ``vjp`` again, of ``arrays``."""

@@ -28,20 +28,21 @@ _INFINITE = 64  # elements with infinite gradients that are looked at one by one
 _RESOLUTION, _KINK, _NOT_FINITE = map(CAUSES.index, (RESOLUTION, KINK, NOT_FINITE))
 
 
-def check_input(probe: Probe, number: int, at_kinks: str) -> InputReport:
-    """Check the gradient of one input along several directions.
+def check_input(probe: Probe, number: int, at_kinks: str, locate: bool = True) -> InputReport:
+    """Check the gradient of one input along several directions; ``locate`` the elements where it is wrong.
 
     Raises
     ------
     GradientError, Inconclusive : as `check_vjp` says.
     """
     with np.errstate(all="ignore"):
-        return _Verdict(probe, number).reach(at_kinks)
+        return _Verdict(probe, number, locate).reach(at_kinks)
 
 
 class _Verdict:
-    def __init__(self, probe: Probe, number: int) -> None:
-        self.probe, self.number = probe, number
+    def __init__(self, probe: Probe, number: int, locate: bool) -> None:
+        self.locate = locate
+        self.probe, self.number, self.label = probe, number, probe.pair.labels[number]
         self.x = probe.pair.arrays[number]
         # Of the elements: which ones directions leave out, and how far the others may go.
         self.left_out = np.zeros(self.x.shape, bool)
@@ -84,11 +85,11 @@ class _Verdict:
         causes = count_causes(self.cause[self.unseen])
         if not self.resolved:
             cause = max(causes, key=lambda name: causes[name]) if causes else RESOLUTION
-            raise inconclusive(self.number, cause, self.unseen.size, best_resolution=self.resolution)
+            raise inconclusive(self.label, cause, self.unseen.size, best_resolution=self.resolution)
         if at_kinks == "raise" and (KINK in causes or self.left_out.any()):
-            raise inconclusive(self.number, KINK, self.unseen.size)
+            raise inconclusive(self.label, KINK, self.unseen.size)
         elements = tuple(tuple(map(int, index)) for index in np.argwhere(self.left_out))
-        return InputReport(self.number, self.x.shape, self.directions, self.resolution, causes, elements)
+        return InputReport(self.number, self.x.shape, self.directions, self.resolution, causes, elements, self.label)
 
     @property
     def resolved(self) -> bool:
@@ -115,11 +116,13 @@ class _Verdict:
         if kind != "tied" and self._has_kinks(d, slopes, wrong):
             self._try(kind)  # without them
         elif confirmed:
+            if not self.locate:
+                raise GradientError(f"the gradient of {self.label} is wrong")
             finding = localise(self.probe, self.number, d, slopes, wrong)
             raise GradientError(str(finding), finding)
         else:
             self.doubt = inconclusive(  # other directions may still prove it wrong
-                self.number,
+                self.label,
                 DISAGREEMENT,
                 self.unseen.size,
                 claimed=wrong.claimed,
@@ -243,11 +246,11 @@ class _Verdict:
             if (slopes.sharp & (slopes.variation > 8 * slopes.noise)).any():
                 self._refuse(g, int(np.flatnonzero(self.left_out)[0]), "the function is smooth")
         if self.left_out.all():
-            raise inconclusive(self.number, NOT_FINITE, self.unseen.size)
+            raise inconclusive(self.label, NOT_FINITE, self.unseen.size)
 
     def _refuse(self, g: Array, place: int, where: str) -> None:
         index = index_of(place, g)
-        raise not_finite(self.number, index, g[index], where)
+        raise not_finite(self.label, index, g[index], where)
 
     def _leave_out_kinks(self) -> None:
         if not (self.cause[self.unseen] == _KINK).any():
@@ -269,6 +272,6 @@ class _Verdict:
         g = self.probe.contract.gradients[self.number]
         if g is not None and g.any():
             raise GradientError(
-                f"the gradient of input {self.number} is not zero, but the output is empty: no loss can depend on it"
+                f"the gradient of {self.label} is not zero, but the output is empty: no loss can depend on it"
             )
-        return InputReport(self.number, self.x.shape, 0, 0.0)
+        return InputReport(self.number, self.x.shape, 0, 0.0, label=self.label)

@@ -21,9 +21,9 @@ from minires.testing.arguments import as_arrays, seed_of
 from minires.testing.compare import Probe
 from minires.testing.contract import check_contract
 from minires.testing.directions import snap
+from minires.testing.inputs import check_inputs
 from minires.testing.pair import Pair, need_float64
 from minires.testing.report import GradientReport, errors_end_here
-from minires.testing.verdict import check_input
 
 __tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
 
@@ -74,11 +74,11 @@ def check_vjp(
         raise ValueError(f"at_kinks must be 'skip' or 'raise', got {at_kinks!r}")
     seed = seed_of(rng)
     generator = np.random.default_rng(seed)
-    pair = Pair(function, vjp, as_arrays(arrays), has_cache=has_cache, argnums=argnums)
+    pair = Pair(function, vjp, as_arrays(arrays, function), has_cache=has_cache, argnums=argnums)
     need_float64(pair)
     for array in pair.arrays:
         snap(array)
     contract = check_contract(pair, generator, deterministic)
     probe = Probe(pair, contract, generator, seed)
-    inputs = tuple(check_input(probe, number, at_kinks) for number in pair.varied)
+    inputs = check_inputs(probe, at_kinks)
     return GradientReport(inputs, pair.evaluations, pair.gradients, seed, contract.nonrepeatability)

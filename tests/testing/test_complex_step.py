@@ -27,7 +27,7 @@ def test_an_elementwise_gradient_is_confirmed_to_the_last_digits(shape, seed):
 def test_batch_norm_is_confirmed_and_an_error_of_one_in_a_hundred_million_is_found(seed):
     x, gamma, beta = (strategies.array(shape, seed, stream=n) for n, shape in enumerate([(3, 2, 4, 4), (2,), (2,)]))
     testing.check_complex_step(batch_norm, ops.batch_norm_vjp, x, gamma, beta, rng=seed)
-    with pytest.raises(testing.GradientError, match="input 0") as caught:
+    with pytest.raises(testing.GradientError, match="`x`") as caught:
         testing.check_complex_step(
             batch_norm, lambda gy, *a: ops.batch_norm_vjp(gy, *a, var_term=1 + 1e-8), x, gamma, beta, rng=seed
         )
@@ -102,7 +102,7 @@ def test_a_function_that_is_zero_everywhere_passes():
 
     report = testing.check_complex_step(log_softmax_of_one, lambda gy, x: (0 * gy,), np.array([0.3]))
     assert report.resolution < 1e-6
-    with pytest.raises(testing.GradientError, match="input 0 is wrong"):
+    with pytest.raises(testing.GradientError, match=r"(input 0|`x`|`a`) is wrong"):
         testing.check_complex_step(log_softmax_of_one, lambda gy, x: (1e-6 * gy,), np.array([0.3]))
 
 
@@ -141,12 +141,12 @@ def test_a_gradient_computed_in_float32_is_found():
     def cosine_in_float32(gy, x):
         return ((gy.astype(np.float32) * np.cos(x.astype(np.float32))).astype(np.float64),)
 
-    with pytest.raises(testing.GradientError, match="input 0 is wrong"):
+    with pytest.raises(testing.GradientError, match=r"(input 0|`x`|`a`) is wrong"):
         testing.check_complex_step(np.sin, cosine_in_float32, np.linspace(0.1, 1, 9))
 
 
 def test_outputs_rounded_to_float32_inside_of_vjp_are_found():
-    with pytest.raises(testing.GradientError, match="input 0 is wrong"):
+    with pytest.raises(testing.GradientError, match=r"(input 0|`x`|`a`) is wrong"):
         testing.check_complex_step(np.sin, lambda gy, x: (gy.astype("f") * np.cos(x),), np.linspace(0.1, 1, 9))
 
 
@@ -164,7 +164,7 @@ def test_a_slope_that_overflows_is_inconclusive():
 
 
 def test_a_slope_too_small_for_a_plain_difference_is_found_missing():
-    with pytest.raises(testing.GradientError, match="input 0 is wrong") as caught:
+    with pytest.raises(testing.GradientError, match=r"(input 0|`x`|`a`) is wrong") as caught:
         testing.check_complex_step(lambda x: 1 + 1e-12 * x, lambda gy, x: (0 * gy,), np.array([0.3, 1.0]))
     assert not isinstance(caught.value, testing.Inconclusive)
 
@@ -176,5 +176,5 @@ def test_points_outside_the_domain_tell_nothing_of_rounding():
 
     for seed in range(5):
         a = np.random.default_rng(seed).standard_normal((3, 3)) + 3 * np.eye(3)
-        with pytest.raises(testing.GradientError, match="input 0 is wrong"):
+        with pytest.raises(testing.GradientError, match=r"(input 0|`x`|`a`) is wrong"):
             testing.check_complex_step(np.linalg.inv, vjp, a, rng=seed)

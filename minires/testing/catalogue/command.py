@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 import math
 import re
@@ -11,15 +12,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from minires.device import available, canonical
-from minires.errors import SettingsError
+from minires.device import available, canonical, cuda_device
+from minires.errors import DeviceError, SettingsError
 from minires.testing.catalogue import ENTRIES, Entry
 from minires.testing.catalogue.check import Setting
 from minires.testing.catalogue.complete import public_functions
-from minires.testing.catalogue.own import check_own, find
+from minires.testing.catalogue.own import find
+from minires.testing.catalogue.own_check import check_own
 from minires.testing.catalogue.table import HEADER, Row, Survey, all_settings, as_json, line_of, survey
 
-EXAMPLES, OWN_EXAMPLES = 3, 20
+EXAMPLES, OWN_EXAMPLES, LAYER_EXAMPLES = 3, 20, 3  # a layer has many parameters
 STDOUT = "-"
 
 
@@ -49,16 +51,19 @@ def run(options: Options, version: str) -> bool:
     """
     if options.examples is not None and options.examples < 1:
         raise SettingsError(f"--examples must be at least 1, got {options.examples}")
-    own = [name for name in options.operations if ":" in name]
+    own = [name for name in options.operations if ":" in name or name.endswith(".py")]
     if own and len(own) < len(options.operations):
-        raise SettingsError("check operations of minires and operations of your own one after the other")
-    if options.shapes and not own:
-        raise SettingsError("--shapes is for an operation of your own, module:name")
-    if not available(_device(options)):
+        theirs = [name for name in options.operations if name not in own]
         raise SettingsError(
-            f"device {_device(options)} is not available here, so nothing would be checked on it: it needs "
-            "minires[cuda12], a driver and a GPU"
+            f"check operations of minires ({', '.join(theirs)}) and of your own ({', '.join(own)}) one after the other"
         )
+    if options.shapes and not own:
+        raise SettingsError(f"--shapes {' '.join(options.shapes)} is for an operation of your own, module:name")
+    if options.order == 2 and not own:
+        raise SettingsError("--order 2 is for an operation of your own: those of minires are checked in both orders")
+    device = _device(options)
+    if not available(device):
+        raise SettingsError(f"device {device} is not available here, so nothing would be checked on it{_why(device)}")
     with _writer(options.json) as write:
         found = _check_own(own, options) if own else _check_catalogue(options)
         print(_summary(found))
@@ -78,7 +83,10 @@ def _writer(place: str | None) -> Iterator[Callable[[str], object]]:
     else:
         path = Path(place)
         made = not path.exists()
-        path.open("a").close()
+        try:
+            path.open("a").close()
+        except OSError as error:
+            raise SettingsError(f"--json {place} cannot be written: {error.strerror}") from error
         try:
             yield path.write_text
         except BaseException:
@@ -95,28 +103,31 @@ def _check_catalogue(options: Options) -> Survey:
 
 def _check_own(names: Sequence[str], options: Options) -> Survey:
     if options.dtype not in (None, "float64"):
-        raise SettingsError("an operation of your own is checked by finite differences, which need float64")
+        raise SettingsError(
+            f"--dtype {options.dtype}: an operation of your own is checked by finite differences, which need float64"
+        )
     device = canonical(_device(options))
     kernels = options.kernels or ("fast" if device == "cpu" else "cuda")
     (setting,) = _settings(options._replace(device=device, kernels=kernels, dtype="float64"))
     shapes = None if options.shapes is None else [shape_of(text) for text in options.shapes]
     if shapes and not any(map(math.prod, shapes)):
         raise SettingsError("--shapes has no input with an element, so nothing would be checked: give longer ones")
-    operations = [find(name) for name in names]
+    operations = [find(name, device) for name in names]
     for operation in operations:
         if operation.vjp and (options.kernels or device != "cpu"):
             raise SettingsError(
                 f"{operation.name} has a vjp of arrays, which is checked with NumPy's: leave --device and --kernels out"
             )
-    examples = options.examples or OWN_EXAMPLES
     rows = []
     for operation in operations:
+        examples = options.examples or (LAYER_EXAMPLES if operation.layer else OWN_EXAMPLES)
         its = setting._replace(kernels="-") if operation.vjp else setting
         rows.append(check_own(operation, shapes, its, options.order, examples, options.seed))
         if len(rows) == 1:
             print(HEADER)
         _tell(rows[-1])
-    return Survey(rows, [], [], examples, options.seed)
+        print(f"  checked {rows[-1].checked['function']} with the gradient {rows[-1].checked['gradient']}")
+    return Survey(rows, [], [], options.examples or OWN_EXAMPLES, options.seed)
 
 
 def shape_of(text: str) -> tuple[int, ...]:
@@ -129,7 +140,7 @@ def shape_of(text: str) -> tuple[int, ...]:
     if text == "()":
         return ()
     if not re.fullmatch(r"\d+([x×]\d+)*", text):
-        raise SettingsError(f"{text!r} is not a shape; expected lengths as in 2x3, or () for a number")
+        raise SettingsError(f"--shapes: {text!r} is not a shape; expected lengths as in 2x3, or () for a number")
     return tuple(map(int, re.split("[x×]", text)))
 
 
@@ -145,8 +156,13 @@ def _entries(names: Sequence[str]) -> Sequence[Entry]:
             or (name in functions and functions[name] is functions.get(entry.operation))
         }
         if not matching:
-            known = ", ".join(dict.fromkeys(entry.operation for entry in ENTRIES))
-            raise SettingsError(f"operation {name!r} is not one of {known}; one of your own is module:name")
+            known = list(dict.fromkeys(entry.operation for entry in ENTRIES))
+            own = ":".join(name.rsplit(".", 1)) if "." in name else "module:name"
+            near = difflib.get_close_matches(name, [*known, *functions], 1)
+            raise SettingsError(
+                f"operation {name!r} is not one of {', '.join(known)}"
+                + (f"; did you mean {near[0]!r}?" if near and "." not in name else f"; one of your own is {own}")
+            )
         chosen |= matching
     return [entry for entry in ENTRIES if entry.name in chosen] if names else ENTRIES
 
@@ -154,6 +170,14 @@ def _entries(names: Sequence[str]) -> Sequence[Entry]:
 def _device(options: Options) -> str:
     """The device that is asked for, be it by its kernels; the CPU where nobody asks."""
     return options.device or ("cuda" if options.kernels == "cuda" else "cpu")
+
+
+def _why(device: str) -> str:
+    try:
+        cuda_device(device)
+    except DeviceError as error:
+        return f": {error}"
+    return ""
 
 
 def _settings(options: Options) -> list[Setting]:
@@ -166,7 +190,9 @@ def _settings(options: Options) -> list[Setting]:
         and options.dtype in (None, setting.dtype)
     ]
     if not found:
-        raise SettingsError(f"there are no {options.kernels} kernels on {options.device}")
+        raise SettingsError(
+            f"there are no {options.kernels} kernels on {options.device}: leave --kernels or --device out"
+        )
     return found
 
 
@@ -180,12 +206,12 @@ def _summary(found: Survey) -> str:
         if row.failure:
             lines += ["", f"FAILED: {row.name} ({row.setting})", row.failure]
     lines += [f"no check: {name}" for name in found.unchecked]
-    checks = sum(sum(tiers.values()) for row in found.rows for tiers in row.cases.values())
+    checks = sum(row.checks for row in found.rows)
     bad = [f"{n} {what}" for what, n in _counts(found).items() if n]
     lines += [
         "",
         f"{len(found.rows)} rows, {checks} checks: "
-        + (", ".join(bad) if bad else "all passed" if found.rows else "nothing to do"),
+        + (", ".join(bad) if bad else "all passed" if found.passed else "nothing was checked"),
     ]
     return "\n".join(lines)
 

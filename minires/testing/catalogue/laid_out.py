@@ -15,6 +15,7 @@ from minires.autograd.op import Op
 from minires.autograd.tensor import Tensor
 from minires.device import Array
 from minires.testing.layouts import lay_out
+from minires.testing.names import labels_of
 
 
 class LaidOut(Op):
@@ -38,4 +39,6 @@ def laid_out(function: Callable[..., Any], order: str, kernel_set: str, *tensors
 
 def in_order(function: Callable[..., Any], order: str, kernel_set: str) -> Callable[..., Any]:
     """`laid_out` as a function of Tensors alone."""
-    return functools.partial(laid_out, function, order, kernel_set)
+    made = functools.partial(laid_out, function, order, kernel_set)
+    made.input_labels = functools.partial(labels_of, function)  # type: ignore[attr-defined]
+    return made

@@ -1,47 +1,47 @@
-"""Operations of a user's own: ``mymodule:my_op`` as something to check, with inputs that Hypothesis draws."""
+"""Operations of a user's own: ``mymodule:my_op`` as something to check, with its gradient."""
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from hypothesis import reject
-from hypothesis import strategies as st
-
 from minires.autograd.op import Op
-from minires.autograd.tensor import Tensor
-from minires.device import Array
 from minires.errors import SettingsError
-from minires.testing import strategies
-from minires.testing.catalogue.check import DIFFERENCES, Setting
-from minires.testing.catalogue.laid_out import in_order
-from minires.testing.catalogue.table import Row, explore
-from minires.testing.layouts import MEMORY_ORDERS, lay_out
-from minires.testing.report import KINK, NOT_FINITE, GradientError, GradientReport, Inconclusive
-from minires.testing.tensors import TensorPair
-from minires.testing.tensors import check_gradient as check_tensors
-from minires.testing.vjp import check_vjp
+from minires.nn.module import Module
+from minires.testing.catalogue.own_layer import Layer
+from minires.testing.catalogue.own_module import found_in, place_of
 
-Shape = tuple[int, ...]
-
-_OF_ARRAYS = "a function of arrays needs its gradient beside it, named …_vjp, or as a tuple (forward, vjp)"
-_KINDS = ("smooth", "positive", "near_kinks", "apart")
+SUFFIXES = ("_vjp", "_grad", "_backward", "_bwd")
+_FORWARD = ("_forward", "_fwd")  # what a function may end in beside one of these
+OF_ARRAYS = (
+    "a function of arrays needs its gradient beside it, under its own name and _vjp, _grad, _backward or _bwd, or as a "
+    "tuple (forward, vjp)"
+)
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 @dataclass(frozen=True)
 class OwnOperation:
-    """A function of Tensors, or (with ``vjp``) a function of arrays and its gradient."""
+    """A function of Tensors, or (with ``vjp``) a function of arrays and its gradient.
+
+    ``place`` and ``gradient_place`` say where both are defined; of a function of Tensors the latter is known when it
+    has been called. With ``has_cache`` the function returns (y, cache), and vjp takes (gy, cache).
+    """
 
     name: str
     function: Callable[..., Any]
     vjp: Callable[..., Any] | None
     signature: inspect.Signature
+    place: str
+    gradient_place: str = ""
+    has_cache: bool = False
+
+    @property
+    def layer(self) -> Layer | None:
+        """The module whose parameters are checked, too."""
+        return self.function if isinstance(self.function, Layer) else None
 
     def inputs(self) -> int:
         """How many inputs it needs.
@@ -50,162 +50,116 @@ class OwnOperation:
         ------
         SettingsError : if its signature does not tell.
         """
-        positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        parameters = self.signature.parameters.values()
-        needed = [p for p in parameters if p.kind in positional and p.default is p.empty]
+        needed = _needed(self.signature)
         if not needed:
             raise SettingsError(f"{self.name} does not tell how many inputs it has: give --shapes, one for each")
-        return len(needed)
+        return needed
 
 
-def find(target: str) -> OwnOperation:
-    """The operation that ``module:name`` means; the current directory's modules are found, too.
+def _needed(signature: inspect.Signature) -> int:
+    return sum(p.kind in _POSITIONAL and p.default is p.empty for p in signature.parameters.values())
 
-    It may be a subclass of Op, a function of Tensors, a tuple (forward, vjp), or a function ``name`` of arrays with
-    its gradient beside it as ``name_vjp``.
+
+def find(target: str, device: str = "cpu") -> OwnOperation:
+    """The operation that ``module:name`` or ``file.py:name`` means.
+
+    It may be a subclass of Op, a Module, a function of Tensors, a tuple (forward, vjp), or a function of arrays with
+    its gradient beside it: ``name_vjp``, ``name_grad``, ``name_backward`` or ``name_bwd``.
 
     Raises
     ------
-    SettingsError : if there is no such thing, or it is none of these.
+    SettingsError : if there is no such thing, it is none of these, or has several gradients.
     """
-    module, _, path = target.partition(":")
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        holder: Any = importlib.import_module(module)
-        found: Any = holder
-        for part in path.split("."):
-            holder, found = found, getattr(found, part)
-    except Exception as error:  # whatever somebody's module raises when it is imported
-        raise SettingsError(f"{target} cannot be imported: {type(error).__name__}: {error}") from error
-    vjp = getattr(holder, f"{path.rpartition('.')[2]}_vjp", None)
+    found, holder, name = found_in(target)
     if isinstance(found, type) and issubclass(found, Op):
         _, *parameters = inspect.signature(found.forward).parameters.values()
-        return OwnOperation(target, found.apply, None, inspect.Signature(parameters))
+        return OwnOperation(target, found.apply, None, inspect.Signature(parameters), place_of(found.forward))
+    if isinstance(found, type) and issubclass(found, Module):
+        found = _made(target, found)
+    if isinstance(found, Module):
+        return OwnOperation(target, Layer(found, device), None, inspect.signature(found.forward), place_of(found))
     if isinstance(found, tuple | list) and len(found) == 2 and all(map(callable, found)):
         found, vjp = found
+    else:
+        vjp = _beside(target, holder, name)
     kind = _unlike_an_operation(found)
     if kind:
-        raise SettingsError(f"{target} is {kind}; expected an Op, a function of Tensors, or (forward, vjp)")
+        raise SettingsError(f"{target} is {kind}; expected an Op, a Module, a function of Tensors, or (forward, vjp)")
     try:
-        return OwnOperation(target, found, vjp, inspect.signature(found))
+        signature = inspect.signature(found)
     except ValueError as error:  # some functions written in C do not tell
         raise SettingsError(f"{target} does not tell what inputs it takes: put it into a function of yours") from error
+    if vjp is None:
+        return OwnOperation(target, found, None, signature, place_of(found))
+    has_cache = _takes_a_cache(target, signature, vjp)
+    return OwnOperation(target, found, vjp, signature, place_of(found), place_of(vjp), has_cache)
+
+
+def _made(target: str, kind: type[Module]) -> Module:
+    try:
+        return kind()
+    except TypeError as error:
+        raise SettingsError(
+            f"{target} is a class of modules that needs arguments ({error}): name a module, as in net = "
+            f"{kind.__name__}(…)"
+        ) from error
+
+
+def _beside(target: str, holder: Any, name: str) -> Callable[..., Any] | None:
+    """The gradient that stands beside a function, if there is one."""
+    stems = [name, *(name.removesuffix(end) for end in _FORWARD if name.endswith(end))]
+    names = [stem + suffix for stem in stems for suffix in SUFFIXES]
+    found = {name: value for name in names if callable(value := getattr(holder, name, None))}
+    if len({id(value) for value in found.values()}) > 1:
+        raise SettingsError(
+            f"{target} has several gradients beside it: {', '.join(found)}; choose one by a tuple in the module, "
+            f"as in checked = ({name}, {next(iter(found))})"
+        )
+    return next(iter(found.values()), None)
+
+
+def _takes_a_cache(target: str, signature: inspect.Signature, vjp: Callable[..., Any]) -> bool:
+    """Whether the gradient takes (gy, cache).
+
+    Raises
+    ------
+    SettingsError : if it takes neither that nor gy and what the function takes.
+    """
+    try:
+        taken = inspect.signature(vjp)
+    except ValueError:
+        return False
+    names = [p.name for p in taken.parameters.values() if p.kind in _POSITIONAL]
+    if len(names) == 2 and names[1] in ("cache", "saved", "ctx"):
+        return True
+    needed = _needed(signature)
+    try:
+        taken.bind(None, *[None] * needed)
+    except TypeError as error:
+        name = getattr(vjp, "__name__", "the gradient")
+        inputs = ", ".join(p.name for p in signature.parameters.values())
+        raise SettingsError(
+            f"{target}: its gradient is called as {name}(gy, {inputs}), gy being the gradient of the output, or as "
+            f"{name}(gy, cache) if the function returns (y, cache), but it takes {taken}: {error}"
+        ) from error
+    return False
 
 
 def _unlike_an_operation(found: Any) -> str:
     """What it is, if it is no operation."""
     if isinstance(found, type):
-        return "a class, but no subclass of minires.Op"
+        return "a class, but no subclass of minires.Op or minires.nn.Module"
     if inspect.iscoroutinefunction(found) or inspect.isasyncgenfunction(found):
         return "asynchronous"
     return "" if callable(found) else f"a {type(found).__name__}"
 
 
-def check_own(
-    operation: OwnOperation, shapes: Sequence[Shape] | None, setting: Setting, order: int, examples: int, seed: int
-) -> Row:
-    """Check ``examples`` points, each one in every memory order; ``shapes`` are those of the inputs, or drawn.
-
-    Points where the function is not defined (it raises, or is not finite) or has a corner are left out.
-
-    Raises
-    ------
-    SettingsError : if no point could be checked; the text says why not.
-    """
-    row, left_out = Row(operation.name, setting), [""]
-    if operation.vjp is not None and order == 2:
-        raise SettingsError(f"{operation.name} has a vjp of arrays, which has no gradient itself: leave --order out")
-    hint = ""
-    if shapes is None:
-        count = operation.inputs()
-        if count > 1:
-            hint = "\nInputs of one shape were drawn; if theirs must differ, give --shapes, as in --shapes 2x3 3x4"
-        drawn = strategies.shapes(max_side=4).map(lambda shape: (shape,) * count)
-    else:
-        _must_fit(operation, len(shapes))
-        drawn = st.just(tuple(shapes))
-
-    def run(point: tuple[tuple[Shape, ...], str, int]) -> None:
-        chosen, kind, number = point
-        arrays = [strategies.array(shape, number, kind, stream=stream) for stream, shape in enumerate(chosen)]
-        for memory in MEMORY_ORDERS:
-            try:
-                report = _check(operation, arrays, setting, memory, order, number)
-            except Inconclusive as error:
-                if error.cause not in (KINK, NOT_FINITE):
-                    raise _described(error, chosen, kind, memory, number, hint) from error
-                left_out[0] = left_out[0] or str(error)
-                reject()
-            except GradientError as error:
-                raise _described(error, chosen, kind, memory, number, hint) from error
-            except _Refused as error:
-                left_out[0] = left_out[0] or str(error)
-                reject()
-            except (SettingsError, AssertionError):
-                raise
-            except Exception as error:  # whatever a vjp raises for inputs that its function takes
-                failure = GradientError(f"the gradient cannot be computed: {type(error).__name__}: {error}")
-                raise _described(failure, chosen, kind, memory, number, hint) from error
-            row.count(memory, DIFFERENCES, report.resolution)
-
-    points = st.tuples(drawn, st.sampled_from(_KINDS), strategies.seeds())
-    row.failure = explore(points, run, examples, seed)
-    if not row.failure and not any(row.cases.values()):
-        raise SettingsError(f"{operation.name} could not be checked at any point: {left_out[0]}{hint}")
-    return row
-
-
-class _Refused(Exception):
-    """The function does not take these inputs."""
-
-
-def _must_fit(operation: OwnOperation, count: int) -> None:
+def must_fit(operation: OwnOperation, shapes: Sequence[object]) -> None:
+    """Raise SettingsError if an operation does not take so many inputs."""
     try:
-        operation.signature.bind(*range(count))
+        operation.signature.bind(*shapes)
     except TypeError as error:
-        raise SettingsError(f"{operation.name} does not take {count} inputs: {error}") from error
-
-
-def _check(
-    operation: OwnOperation, arrays: Sequence[Array], setting: Setting, memory: str, order: int, seed: int
-) -> GradientReport:
-    if operation.vjp is not None:
-        laid = [lay_out(array, memory) for array in arrays]
-        _must_be_somewhere_finite(_try(lambda: operation.function(*laid)))
-        return check_vjp(operation.function, operation.vjp, *laid, rng=seed)
-    function = in_order(operation.function, memory, setting.kernels)
-    pair = TensorPair(function, range(len(arrays)), [setting.device] * len(arrays))
-    returned = _try(lambda: operation.function(*pair.tensors(arrays)), f" ({_OF_ARRAYS})")
-    if isinstance(returned, tuple | list) and all(isinstance(output, Tensor) for output in returned):
-        raise SettingsError(f"{operation.name} returns {len(returned)} Tensors: check a function that returns one")
-    if not isinstance(returned, Tensor):
-        raise SettingsError(f"{operation.name} returns a {type(returned).__name__}, not a Tensor; {_OF_ARRAYS}")
-    _must_be_somewhere_finite(returned.numpy())
-    return check_tensors(function, *pair.tensors(arrays), order=order, rng=seed)
-
-
-def _try(call: Callable[[], Any], hint: str = "") -> Any:
-    try:
-        with np.errstate(all="ignore"):
-            return call()
-    except Exception as error:  # whatever a function raises for inputs that are not for it
-        raise _Refused(f"it raises {type(error).__name__}: {error}{hint}") from error
-
-
-def _must_be_somewhere_finite(values: Any) -> None:
-    found = [np.asarray(array) for array in (values if isinstance(values, tuple | list) else (values,))]
-    floats = [array for array in found if array.dtype.kind == "f"]
-    if not floats:
-        raise _Refused(f"its values are {found[0].dtype if found else 'none'}, and only floats have a gradient")
-    if not any(np.isfinite(array).any() or not array.size for array in floats):
-        raise _Refused("its values are not finite")
-
-
-def _described(
-    error: GradientError, shapes: Sequence[Shape], kind: str, memory: str, seed: int, hint: str
-) -> GradientError:
-    inputs = ", ".join(f"x{n} {shape}" for n, shape in enumerate(shapes))
-    text = f"{inputs}, {kind} values of seed {seed}, memory order {memory}\n{error}"
-    return GradientError(text + ("" if error.finding else hint), error.finding)
+        given = f"{len(shapes)} input" + "s" * (len(shapes) != 1)
+        raise SettingsError(
+            f"{operation.name} does not take {given}, one for each of --shapes: {error}; it is {operation.place}"
+        ) from error

@@ -34,6 +34,7 @@ class Row:
     cases : for each memory order, how many checks in each tier
     resolutions : for each tier and check, the relative error that would have been noticed; 0 where numbers are exact
     failure : the text of the smallest case that failed, if one did
+    checked : of a user's own operation: which function and which gradient, and where they are defined
     """
 
     name: str
@@ -41,6 +42,12 @@ class Row:
     cases: dict[str, Counter[str]] = field(default_factory=lambda: {order: Counter() for order in MEMORY_ORDERS})
     resolutions: dict[str, list[float]] = field(default_factory=dict)
     failure: str = ""
+    checked: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def checks(self) -> int:
+        """How many checks passed, in all memory orders and tiers."""
+        return sum(sum(tiers.values()) for tiers in self.cases.values())
 
     @property
     def verdict(self) -> str:
@@ -72,8 +79,8 @@ class Survey:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed and nothing lacks a check."""
-        return not self.unchecked and all(row.verdict == "ok" for row in self.rows)
+        """Whether something was checked, nothing failed, and nothing lacks a check."""
+        return bool(self.rows) and not self.unchecked and all(row.verdict == "ok" for row in self.rows)
 
 
 def explore(strategy: st.SearchStrategy[Any], run: Callable[[Any], None], examples: int, seed: int) -> str:
@@ -161,17 +168,17 @@ def all_settings() -> list[Setting]:
 # As text and as JSON
 
 _COLUMNS = "".join(f"{order:>10}" for order in MEMORY_ORDERS)
-HEADER = f"{'operation':26}{'dtype':9}{'device':8}{'kernels':10}{_COLUMNS}  {'excluded':>9}  tiers"
+HEADER = f"{'operation':26}{'dtype':9}{'device':8}{'kernels':10}{_COLUMNS}  {'detects':>9}  tiers"
 
 
 def line_of(row: Row) -> str:
-    """A row of the table: checks in each memory order, the relative error that all of them exclude, and the tiers."""
+    """A row of the table: checks in each memory order, the relative error that each would have detected, the tiers."""
     counts = "".join(f"{sum(row.cases[order].values()):>10}" for order in MEMORY_ORDERS)
     worst = max(row.sharpness.values(), default=0.0)
-    excluded = "all" if row.sharpness and not worst else f"{worst:.0e}" if row.sharpness else "-"
+    detects = "any error" if row.sharpness and not worst else f"> {worst:.0e}" if row.sharpness else "-"
     tiers = ", ".join(row.sharpness) if row.verdict == "ok" else row.verdict
     dtype, device, kernels = row.setting
-    return f"{row.name:25} {dtype:9}{device:8}{kernels:10}{counts}  {excluded:>9}  {tiers}"
+    return f"{row.name:25} {dtype:9}{device:8}{kernels:10}{counts}  {detects:>9}  {tiers}"
 
 
 def as_json(found: Survey, version: str) -> dict[str, Any]:
@@ -190,6 +197,7 @@ def as_json(found: Survey, version: str) -> dict[str, Any]:
             over all memory orders, of the relative error that would have been noticed (0: any); and the verdict:
             "ok", "FAILED" or "no check"
         failures : operation, dtype, device, kernels, and the text for the smallest case
+        checked : of each operation of the user's own, the function and its gradient, with file and line
     """
     return {
         "minires": version,
@@ -205,6 +213,7 @@ def as_json(found: Survey, version: str) -> dict[str, Any]:
         "failures": [
             {"operation": row.name, **row.setting._asdict(), "text": row.failure} for row in found.rows if row.failure
         ],
+        "checked": [{"operation": row.name, **row.checked} for row in found.rows if row.checked],
     }
 
 

@@ -49,7 +49,7 @@ def test_a_planted_error_fails_with_its_smallest_case_below_the_table(plant, tmp
     assert failure.startswith(
         "FAILED: relu (float64, cpu, fast kernels)\nrelu(x0) with x0 (); float64, cpu, fast kernels"
     )
-    assert "the gradient of input 0 is wrong at index ()" in failure
+    assert "the gradient of `x` is wrong at index ()" in failure
     assert out.splitlines()[-1].endswith(" checks: 2 failed")
     failures = json.loads(path.read_text())["failures"]
     assert [(found["operation"], found["kernels"]) for found in failures] == [
@@ -90,9 +90,15 @@ def test_a_file_is_left_as_it_was_where_nothing_could_be_checked(tmp_path, told)
         (["relu", "--examples", "0"], "--examples must be at least 1, got 0"),
         (["relu", "--device", "tpu"], "device 'tpu' is not one of"),
         (["relu", "--device", "cpu", "--kernels", "cuda"], "there are no cuda kernels on cpu"),
-        (["relu", "--shapes", "2"], "--shapes is for an operation of your own"),
+        (["relu", "--shapes", "2"], "--shapes 2 is for an operation of your own"),
+        (["relu", "--order", "2"], "--order 2 is for an operation of your own"),
+        (["konv2d"], "; did you mean 'conv2d'?"),
+        (["relu", "--device", "cuda:99"], "device cuda:99 is not available here, so nothing would be checked on it: "),
         (["relu", "own:thing"], "one after the other"),
-        (["relu", "--json", "/no/such/directory/table.json"], "No such file or directory"),
+        (
+            ["relu", "--json", "/no/such/directory/table.json"],
+            "table.json cannot be written: No such",
+        ),
     ],
 )
 def test_mistakes_are_told_in_one_line(told, arguments, text):

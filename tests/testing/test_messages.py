@@ -1,0 +1,73 @@
+"""What a check says to arguments, functions and gradients that are not what it needs."""
+
+import numpy as np
+import pytest
+
+from minires import testing
+from minires.errors import DtypeError
+
+X, W = np.array([0.5, 1.0]), np.array([[1.0, 2.0], [3.0, 4.0]])
+
+
+def product(x, w):
+    return x @ w
+
+
+def vjp_that_returns(*values):
+    return lambda gy, x, w: values[0] if len(values) == 1 else values
+
+
+WRONG = {
+    "nothing": (vjp_that_returns(None), r"2 gradients, one for each of `x` and `w`.*NoneType: does it lack a return"),
+    "one of two": (vjp_that_returns((W @ X,)), r"one for each of `x` and `w` \(None for one that is zero\), got 1"),
+    "an array for two": (vjp_that_returns(X), r"one for each of `x` and `w` .*, got a numpy.ndarray"),
+    "a dictionary": (vjp_that_returns({"x": X}), "got a dict"),
+    "a number": (vjp_that_returns(2.0), "got a float"),
+    "a scalar": (vjp_that_returns(1.0, W), r"the gradient of `x` has shape \(\), expected \(2,\)"),
+    "a batch": (vjp_that_returns(W, W), r"`x` has shape \(2, 2\), expected \(2,\): sum over the axes along which"),
+    "another shape": (vjp_that_returns(X, W.ravel()), r"`w` has shape \(4,\), expected \(2, 2\): reshape it"),
+    "float32": (vjp_that_returns(X.astype("f"), W), "`x` has dtype float32, expected float64: cast it"),
+    "an object": (vjp_that_returns("gx", W), "the gradient of `x` is a str, expected an array of float64"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_gradient_that_is_none_is_told_with_what_it_should_be(name):
+    vjp, text = WRONG[name]
+    with pytest.raises(testing.GradientError, match=text):
+        testing.check_vjp(product, vjp, X, W)
+
+
+FUNCTIONS = {
+    "nothing": (lambda x: None, {}, DtypeError, "function returns None: does it lack a return statement"),
+    "integers": (lambda x: (x > 0).astype(int), {}, DtypeError, "function returns no float array: are they integers"),
+    "a dictionary": (lambda x: {"y": x}, {}, DtypeError, r"returns a dict, expected an array .* has_cache=True"),
+    "a cache": (lambda x: (x, {"x": x}), {}, DtypeError, r"returns a tuple with a dict, expected an array of floats"),
+    "float32": (lambda x: x.astype("f"), {}, DtypeError, "function returns float32 for float64 inputs"),
+    "no cache": (np.sin, {"has_cache": True}, testing.GradientError, r"must return \(y, cache\), got a numpy.ndarray"),
+    "two caches": (lambda x: (x, x, x), {"has_cache": True}, testing.GradientError, "got a tuple of 3: return both"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_whose_value_has_no_gradient_is_told_with_its_value(name):
+    function, options, error, text = FUNCTIONS[name]
+    with pytest.raises(error, match=text):
+        testing.check_vjp(function, lambda gy, x: gy, X, **options)
+
+
+@pytest.mark.parametrize("check", [testing.check_vjp, testing.check_exact, testing.check_complex_step])
+def test_what_cannot_be_called_is_told(check):
+    with pytest.raises(TypeError, match=r"function must be callable, got a numpy\.ndarray: give function, vjp, then"):
+        check(X, np.sin, lambda gy, x: gy)
+    with pytest.raises(TypeError, match=r"vjp must be callable, got a numpy.ndarray"):
+        check(np.sin, X, X)
+
+
+@pytest.mark.parametrize("check", [testing.check_vjp, testing.check_exact, testing.check_complex_step])
+@pytest.mark.parametrize(("x", "function"), [(np.zeros((0, 3)), lambda x: 2 * x), (X, lambda x: 2 * x[:0])])
+def test_a_report_on_empty_arrays_says_that_nothing_was_compared(check, x, function):
+    report = check(function, lambda gy, x: 2 * gy if gy.shape == x.shape else 0 * x, x)
+    assert report.compared == 0
+    assert str(report).startswith("nothing was compared: the inputs or the outputs have no element")
+    assert check(lambda x: 2 * x, lambda gy, x: 2 * gy, np.ones(3)).compared == 3
