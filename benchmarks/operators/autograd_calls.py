@@ -66,6 +66,8 @@ CALLS: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
     "numpy.linalg.norm, 3": (lambda x: anp.linalg.norm(x, 3, axis=1), (_x,)),
     "numpy.linalg.svd, values": (lambda x: anp.linalg.svd(x, compute_uv=False), (_x,)),
     "numpy.linalg.svd": (lambda x: anp.abs(anp.linalg.svd(x, full_matrices=False)[0]), (_x,)),
+    "numpy.linalg.cholesky": (lambda x: anp.linalg.cholesky(x + x.T), (_spd,)),  # a gradient for symmetric matrices
+    "numpy.linalg.eig": (lambda x: anp.abs(anp.linalg.eig(x)[0]), (_square,)),
     "numpy.linalg.eigh, U": (lambda x: anp.linalg.eigh(x, UPLO="U")[0], (_spd,)),
     "scipy.integrate.odeint": (
         lambda y, t, a: integrate.odeint(

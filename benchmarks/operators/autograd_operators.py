@@ -56,6 +56,8 @@ def _table() -> dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...] | Non
     for function in primitive_vjps:
         plain = getattr(function, "fun", function)
         module = (getattr(plain, "__module__", None) or type(plain).__module__).removeprefix("autograd.")
+        if module in ("builtins", "core"):  # of containers and of autograd's own vectors, not of arrays
+            continue
         owner = getattr(getattr(plain, "__self__", None), "name", "")  # a distribution
         name = ".".join(part for part in (module, owner, getattr(function, "__name__", repr(function))) if part)
         table[name] = table.get(name, (function, None))
