@@ -75,6 +75,7 @@ CALLS: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
         ),
         (_row[:2], np.array([0.0, 0.4, 1.0]), np.array(0.8)),
     ),
+    "scipy.linalg._matfuncs.sqrtm": (lambda x: anp.real(linalg.sqrtm(x)), (_spd,)),
     "scipy.linalg.solve_banded": (
         lambda a, b: linalg.solve_banded((1, 1), a, b),
         (_rng.normal(size=(3, 5)) + np.array([[0.0], [5.0], [0.0]]), _row),
@@ -84,6 +85,7 @@ CALLS: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
         lambda a, b: linalg.solve_triangular(a, b, trans="T", lower=True),
         (_square + 3 * np.eye(3), _square),
     ),
+    "numpy.yn": (lambda x: special.yn(2, x), (_more,)),  # the order is an integer
     "scipy.special.polygamma": (lambda x: special.polygamma(2, x), (_more,)),
     "scipy.special.multigammaln": (lambda a: special.multigammaln(a, 3), (np.array(2.7),)),
     "scipy.special.logsumexp, axis": (lambda x: special.logsumexp(x, axis=1), (_x,)),
@@ -91,9 +93,19 @@ CALLS: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
     "scipy.stats.chi2.pdf": (lambda x: stats.chi2.pdf(x, 4.5), (_more,)),
     "scipy.stats.poisson.logpmf": (lambda m: stats.poisson.logpmf(_counts, m), (_more,)),
     "scipy.stats.poisson.pmf": (lambda m: stats.poisson.pmf(_counts, m), (_more,)),
-    "scipy.stats.multivariate_normal.logpdf": (stats.multivariate_normal.logpdf, (_row[:3], _row[2:], _spd)),
-    "scipy.stats.multivariate_normal.pdf": (stats.multivariate_normal.pdf, (_row[:3], _row[2:], _spd)),
-    "scipy.stats.multivariate_normal.entropy": (lambda c: stats.multivariate_normal.entropy(_row[:3], c), (_spd,)),
+    # As that of cholesky, the gradient by a covariance is one for symmetric matrices.
+    "scipy.stats.multivariate_normal.logpdf": (
+        lambda x, m, c: stats.multivariate_normal.logpdf(x, m, c + c.T),
+        (_row[:3], _row[2:], _spd),
+    ),
+    "scipy.stats.multivariate_normal.pdf": (
+        lambda x, m, c: stats.multivariate_normal.pdf(x, m, c + c.T),
+        (_row[:3], _row[2:], _spd),
+    ),
+    "scipy.stats.multivariate_normal.entropy": (
+        lambda c: stats.multivariate_normal.entropy(_row[:3], c + c.T),
+        (_spd,),
+    ),
     "scipy.stats.dirichlet.logpdf": (lambda a: stats.dirichlet.logpdf(_unit, a), (_more,)),
     "scipy.stats.dirichlet.pdf": (lambda a: stats.dirichlet.pdf(_unit, a), (_more,)),
 }

@@ -52,7 +52,11 @@ def names() -> list[str]:
 def cases(name: str, number: int) -> Iterator[Case | Skipped]:
     """Return up to ``number`` cases for a function, or why there is none."""
     function, arguments = _table()[name]
-    found = [Fit(function, arguments)] if arguments is not None else fitting(function, _gradients, number)
+    if arguments is not None:
+        _gradients(function, arguments)  # raises where there is no derivative
+        found = [Fit(function, arguments)]
+    else:
+        found = fitting(function, _gradients, number)
     if not found:
         yield "takes none of the arguments tried, or has no derivative there"
     for index, fit in enumerate(found):
