@@ -82,11 +82,11 @@ ROW = X[None]
 @pytest.mark.parametrize("name", SUBCLASSES)
 def test_what_is_more_than_an_array_is_refused_not_stripped(check, name):
     dressed = SUBCLASSES[name]
-    with pytest.raises(TypeError, match=r"input 0 is a .*, expected"):
+    with pytest.raises(TypeError, match=r"`x` is a .*, expected"):
         check(lambda x: 2 * x, lambda gy, x: (2 * gy,), dressed(ROW))
     with pytest.raises(TypeError, match=r"an output of function is a .*, expected a plain array"):
         check(lambda x: dressed(2 * x), lambda gy, x: (2 * gy,), ROW)
-    with pytest.raises(TypeError, match=r"the gradient of input 0 is a .*, expected a plain array"):
+    with pytest.raises(TypeError, match=r"the gradient of `x` is a .*, expected a plain array"):
         check(lambda x: 2 * x, lambda gy, x: (dressed(2 * gy),), ROW)
 
 
@@ -113,5 +113,5 @@ class FromTorch(FromJax):
 
 
 def test_tensors_of_pytorch_are_told_how_to_become_arrays():
-    with pytest.raises(TypeError, match=r"input 0 is a torch.FromTorch, .* with .detach\(\).cpu\(\).numpy\(\)"):
+    with pytest.raises(TypeError, match=r"`x` is a torch.FromTorch, .* with .detach\(\).cpu\(\).numpy\(\)"):
         testing.check_vjp(np.sin, lambda gy, x: (gy * np.cos(x),), FromTorch(X))

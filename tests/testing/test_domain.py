@@ -26,9 +26,7 @@ def refusing(function, inside, error):
 )
 def test_a_function_that_raises_at_moved_points_is_inconclusive_and_says_why(error):
     function = refusing(lambda x: x**1.5, lambda x: x >= 0, error)
-    with pytest.raises(
-        testing.Inconclusive, match=rf"raises {type(error).__name__}: .* input 0 are moved by \S*\.$"
-    ) as c:
+    with pytest.raises(testing.Inconclusive, match=rf"raises {type(error).__name__}: .* `x` are moved by \S*\.$") as c:
         testing.check_vjp(function, lambda gy, x: (1.5 * gy * np.sqrt(x),), np.array([0.0, 2.0]))
     assert c.value.cause == "not finite"
     assert c.value.__cause__ is error

@@ -1,0 +1,133 @@
+"""Arguments for functions of which nothing is known but that they can be called.
+
+`fitting` tries arrays of several numbers, shapes and domains in turn, simple ones first, and keeps those that a
+function accepts: outputs and gradient must be finite, and the gradient must not be zero everywhere. Arguments
+without a gradient are fixed.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Arrays = tuple[np.ndarray, ...]
+GradientsOf = Callable[[Callable[..., Any], Arrays], tuple[Sequence[np.ndarray], Sequence[np.ndarray]]]
+
+_DOMAINS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # of numbers in (0, 1)
+    "any": lambda u: 4 * u - 2,
+    "positive": lambda u: 0.5 + 2 * u,
+    "between 0 and 1": lambda u: 0.1 + 0.8 * u,
+    "above 1": lambda u: 1.2 + 2 * u,
+}
+_SHAPES: tuple[tuple[tuple[int, ...], ...], ...] = (
+    ((3, 4),),
+    ((3, 3),),
+    ((5,),),
+    ((2, 3, 3),),
+    ((3, 4), (3, 4)),
+    ((3, 4), (4,)),
+    ((3, 4), (4, 2)),
+    ((3, 3), (3,)),
+    ((4,), (4,)),
+    ((7,), (3,)),
+    ((2, 6, 5), (3, 4)),
+    ((3, 4), (3, 4), (3, 4)),
+    ((4,), (4,), (4, 4)),
+    ((4,), (4,), ()),
+    ((3, 4), (), ()),
+    ((3, 4), (3, 4), (3, 4), (3, 4)),
+    ((3, 4), (), (), ()),
+)
+_FLAT = 3  # signatures without a slope, before a function is given up
+
+
+def signatures() -> Iterator[Arrays]:
+    """Return what to try, in this order."""
+    for shapes in _SHAPES:
+        for domain in _DOMAINS.values():
+            rng = np.random.default_rng(0)
+            yield tuple(domain(rng.random(shape)) for shape in shapes)
+        if all(len(shape) == 2 and shape[0] == shape[1] for shape in shapes):
+            yield tuple(x @ x.T + np.eye(len(x)) for x in _plain(shapes))
+    for shapes in (((5,), (5,)), ((5,), (5,), (5,))):  # x before or between others
+        yield tuple(np.sort(x) + 3 * n for n, x in enumerate(_plain(shapes)))
+        first, *others = _plain(shapes)
+        yield (first, *(2.5 * (-1) ** n + x / 8 for n, x in enumerate(others, 1)))
+
+
+class Fit(NamedTuple):
+    """A function of those arguments alone that have a gradient, and these arguments."""
+
+    function: Callable[..., Any]
+    arrays: Arrays
+
+
+def fitting(function: Callable[..., Any], gradients_of: GradientsOf, number: int) -> list[Fit]:
+    """Return up to ``number`` ways to call a function, with arguments of different shapes.
+
+    Parameters
+    ----------
+    gradients_of : gradients_of(function, arrays) -> outputs and gradients at the arrays, or an exception
+    """
+    found: dict[tuple[tuple[int, ...], ...], Fit] = {}
+    least, most = _arity(function)
+    flat = 0
+    for arrays in signatures():
+        shapes = tuple(x.shape for x in arrays)
+        if not least <= len(arrays) <= most or shapes in found:
+            continue
+        slope = _slope(function, gradients_of, arrays)
+        if slope > 0:
+            found[shapes] = Fit(function, arrays)
+        elif slope == 0:  # rounding and comparisons are flat everywhere
+            flat += 1
+        elif len(arrays) > 1:
+            some = [n for n, x in enumerate(arrays) if _slope(_fixed(function, arrays, [n]), gradients_of, (x,)) > 0]
+            if some:
+                found[shapes] = Fit(_fixed(function, arrays, some), tuple(arrays[n] for n in some))
+        if len(found) == number or (flat == _FLAT and not found):
+            break
+    return list(found.values())
+
+
+def _fixed(function: Callable[..., Any], arrays: Arrays, places: list[int]) -> Callable[..., Any]:
+    def of_some(*some: Any) -> Any:
+        full: list[Any] = [x.copy() for x in arrays]
+        for place, x in zip(places, some, strict=True):
+            full[place] = x
+        return function(*full)
+
+    return of_some
+
+
+def _slope(function: Callable[..., Any], gradients_of: GradientsOf, arrays: Arrays) -> float:
+    """Return the gradients' largest element; NaN if outputs and gradients are not all finite float64, or fail."""
+    try:
+        outputs, gradients = gradients_of(function, arrays)
+    except Exception:
+        return np.nan
+    if not outputs or any(y.dtype != np.float64 or not y.size for y in outputs):
+        return np.nan
+    if not all(np.isfinite(x).all() for x in (*outputs, *gradients)):
+        return np.nan
+    return max(float(np.max(np.abs(g))) for g in gradients)
+
+
+def _plain(shapes: tuple[tuple[int, ...], ...]) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [4 * rng.random(shape) - 2 for shape in shapes]
+
+
+def _arity(function: Callable[..., Any]) -> tuple[int, float]:
+    """How many positional arguments a function needs, and how many it takes."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return 0, np.inf
+    if any(p.kind == p.VAR_POSITIONAL for p in parameters):
+        return 0, np.inf
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return sum(p.default is p.empty for p in positional), len(positional)
