@@ -122,7 +122,8 @@ class Probe:
 
     def closer(self, number: int, d: Array, slopes: Derivatives, gy: Array) -> Derivatives:
         """``slopes`` after a second look at the outputs of which gy tells."""
-        return look_again(self.line(number, d), self.contract.base, slopes, gy, d)
+        unit = float(usual_size(self.pair.arrays[number]))
+        return look_again(self.line(number, d), self.contract.base, slopes, gy, d, unit)
 
     def comparisons(self, number: int, d: Array, slopes: Derivatives, tied: bool = False) -> Iterator[Comparison]:
         """Claimed against numerical for every choice of gy that these derivatives are sharp enough for.

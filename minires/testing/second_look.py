@@ -2,7 +2,8 @@
 
 *Plateaus.* 1 − cos x stands still near 0: cos x is 1 to the last digit, all differences are 0, and so is the noise that
 they show. Farther away the output moves, in steps g of that rounding. To stand still up to a step h then proves no more
-than a slope below g / h. How large g is shows where the plateau ends.
+than a slope below g / h, and of a sum of such terms, below g / h for each. How large g is shows where the plateau ends.
+A plateau need not be level: exp(x) − 1 − x falls by x alone until exp(x) takes its next step.
 
 *A second derivative that jumps.* Between two jumps a function is smooth, but over many of them (in a mean of Huber
 losses) C(h) converges with h, not h², and extrapolation does not help. The differences between extrapolated quotients
@@ -16,6 +17,7 @@ Both cost evaluations, and only a disagreement is worth them.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -27,8 +29,8 @@ from minires.testing.noise import EPS
 
 _COARSE = 2.0**-30  # steps of an output above this part of 1, and of the output itself, are no rounding
 _FAR = 2.0**30  # how far to go, in units of 1 or of the direction, for an output to move
-_MEASURED = 16  # outputs whose plateaus are measured; the others' are taken to be alike
-_HALVINGS = 20  # from a plateau to its end: what leaves it gradually, as a rectifier does, has hardly moved there
+_MEASURED = 8  # outputs whose plateaus are measured; the others' are taken to be alike
+_HALVINGS = 40  # from a plateau to its end: what leaves it gradually, as a rectifier does, has hardly moved there
 _AFTER = 3  # levels at which differences must grow, from where they emerge
 
 
@@ -42,7 +44,7 @@ class _Steps(NamedTuple):
     noise: Array
 
 
-def look_again(line: Line, base: Array, slopes: Derivatives, gy: Array, d: Array) -> Derivatives:
+def look_again(line: Line, base: Array, slopes: Derivatives, gy: Array, d: Array, unit: float = 0.0) -> Derivatives:
     """``slopes`` with other values and bars for the outputs of which gy tells, where the first look was too sure.
 
     Parameters
@@ -51,6 +53,7 @@ def look_again(line: Line, base: Array, slopes: Derivatives, gy: Array, d: Array
     base, slopes : the outputs at 0, and their derivatives so far
     gy : not 0 for the outputs that matter
     d : the direction of ``line``
+    unit : the size of the inputs, which are rounded when they are moved
     """
     used = np.flatnonzero(gy)
 
@@ -63,7 +66,13 @@ def look_again(line: Line, base: Array, slopes: Derivatives, gy: Array, d: Array
         steps = _Steps(h, right, left, base[used], slopes.noise[used])
         value, bar = slopes.value.copy(), slopes.bar.copy()
         value[used], bar[used] = _slow(steps, value[used], bar[used])
-        bar[used] = np.fmax(bar[used], _hidden(change, steps, _FAR * max(1.0, 1 / float(np.max(np.abs(d))))))
+        reach = float(np.max(np.abs(d)))
+        blur = 64 * EPS * np.abs(slopes.value[used]) * unit / reach
+        terms = max(1.0, np.count_nonzero(d) / base.size)
+        bar[used] = np.fmax(
+            bar[used],
+            terms * _hidden(change, steps, slopes.value[used], slopes.bar[used], blur, _FAR * max(1.0, 1 / reach)),
+        )
     return dataclasses.replace(slopes, value=value, bar=bar)
 
 
@@ -91,41 +100,67 @@ def _smooth(steps: _Steps) -> Array:
     return ~np.logical_or.accumulate(kinked | ~np.isfinite(even[1:]), axis=0)[1:]
 
 
-def _hidden(change: Callable[[float], Array], steps: _Steps, farthest: float) -> Array:
-    """How large a slope each output may hide on a plateau; 0 for those that are on none."""
-    still = ~np.logical_or.accumulate((steps.right != 0) | (steps.left != 0), axis=0)
-    flat, found = still[1], np.zeros(steps.base.size)
+def _hidden(
+    change: Callable[[float], Array], steps: _Steps, value: Array, bar: Array, blur: Array, farthest: float
+) -> Array:
+    """How large a slope each output may hide on a plateau; 0 for those that are on none.
+
+    A plateau is straight: on it, an output changes by t (value ± bar) ± blur.
+    """
+
+    def leaves(t: float, right: Array, left: Array) -> Array:
+        off = np.maximum(np.abs(right - t * value), np.abs(left + t * value))
+        return ~(off <= 8 * steps.noise + 4 * t * bar + blur)
+
+    left_at = np.array([leaves(*step) for step in zip(steps.h, steps.right, steps.left, strict=True)])
+    still = ~np.logical_or.accumulate(left_at, axis=0)
+    flat, found = still[1], np.zeros(value.size)
     if not flat.any():
         return found
-    # Up to which step it stands still, and from which on it moves.
+    # Up to which step it goes straight on, and from which on it does not.
     until = steps.h[np.maximum(np.sum(still, axis=0) - 1, 0)]
     moved = np.where(still[-1], np.inf, 2 * until)
     size = np.abs(steps.base)
     t = float(steps.h[-1])
     while np.isinf(moved[flat]).any() and t < farthest:
         t *= 4
-        sides = np.abs([change(t), change(-t)])
-        leaves, waits = np.any(sides != 0, axis=0), np.isinf(moved)
-        size = np.where(waits & leaves, np.fmax(size, np.fmax(*sides)), size)
-        until[waits & ~leaves] = t
-        moved[waits & leaves] = t
-    grid = np.full(found.size, np.nan)
-    (leaving,) = np.nonzero(flat & np.isfinite(moved))
-    for place in leaving[np.argsort(until[leaving])][:_MEASURED]:
-        grid[place] = _first_jump(change, int(place), float(until[place]), float(moved[place]))
-    grid[flat & np.isnan(grid)] = np.max(grid, where=np.isfinite(grid), initial=0.0)
-    rounded = flat & (grid <= _COARSE * np.fmax(1.0, size))
-    unknown = steps.noise < grid / 4  # else the bar holds it
-    return np.where(rounded & unknown, grid / until, found)
+        right, left = change(t), change(-t)
+        ends, waits = leaves(t, right, left), np.isinf(moved)
+        size = np.where(waits & ends, np.fmax(size, np.fmax(np.abs(right), np.abs(left))), size)
+        until[waits & ~ends] = t
+        moved[waits & ends] = t
+    step = np.full(found.size, np.nan)
+    (ending,) = np.nonzero(flat & np.isfinite(moved))
+    for place in ending[np.argsort(until[ending])][:_MEASURED]:
+        noise = float((8 * steps.noise + blur)[place])
+        off = functools.partial(_off, change, value, int(place))
+        step[place] = _first_step(off, float(until[place]), float(moved[place]), noise, float(4 * bar[place]))
+    step[flat & np.isnan(step)] = np.max(step, where=np.isfinite(step), initial=0.0)
+    rounded = flat & (step <= _COARSE * np.fmax(1.0, size))
+    return np.where(rounded, step / until, found)
 
 
-def _first_jump(change: Callable[[float], Array], place: int, still: float, moved: float) -> float:
-    """By how much an output moves where it leaves its plateau, somewhere between two steps."""
-    side = 1.0 if change(moved)[place] != 0 else -1.0
+def _off(change: Callable[[float], Array], value: Array, place: int, t: float) -> float:
+    return float((change(t) - t * value)[place])
+
+
+def _first_step(off: Callable[[float], float], still: float, moved: float, noise: float, bar: float) -> float:
+    """By how much an output steps off its plateau, somewhere between two steps; 0 if it leaves gradually.
+
+    A step within twice the noise is one that the bar holds.
+    """
+
+    def sides(t: float) -> Array:
+        return np.array([off(t), off(-t)])
+
+    inside, outside = sides(still), sides(moved)
     for _ in range(_HALVINGS):
+        if not np.max(np.abs(outside - inside)) > 2 * noise:
+            return 0.0
         middle = (still + moved) / 2
-        if change(side * middle)[place] != 0:
-            moved = middle
+        found = sides(middle)
+        if np.max(np.abs(found)) <= noise + middle * bar:
+            still, inside = middle, found
         else:
-            still = middle
-    return abs(float(change(side * moved)[place]))
+            moved, outside = middle, found
+    return float(np.max(np.abs(outside - inside)))
