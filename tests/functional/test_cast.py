@@ -31,7 +31,7 @@ def test_what_is_no_device_and_no_dtype_is_named():
     x = mr.tensor([1.0])
     with pytest.raises(DtypeError, match="'gpu' is not a dtype such as"):
         x.to("gpu")
-    with pytest.raises(DeviceError, match="device 'cuda:x' is not one of"):
+    with pytest.raises(DeviceError, match="`device` 'cuda:x' is not one of"):
         x.to("cuda:x")
     with pytest.raises(DtypeError, match="cannot convert a complex128 tensor to float64"):
         mr.tensor([1j], dtype=np.complex128).to("float64")
