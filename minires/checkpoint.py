@@ -213,7 +213,7 @@ def _what_it_is(path: str, error: Exception) -> str:
         return f"cannot be read: {getattr(unreadable, 'strerror', None) or unreadable}"
     if not size:
         return "is empty: whatever wrote it did not finish; write or download it again"
-    if told := _what_is_missing(path, head, size):
+    if told := (size <= 8 and _what_text_it_is(head)) or _what_is_missing(path, head, size):
         return told
     if head.startswith((b"PK\3\4", b"PK\5\6")):
         return _what_zip_it_is(path)

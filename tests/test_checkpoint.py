@@ -236,6 +236,7 @@ FOREIGN = {
     "a pointer of Git LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7\n",
     "a web page, which a download gave": b"<!DOCTYPE html>\n<html><title>404</title>",
     "a text file, which begins with 'Größenordnung'": "Größenordnung".encode(),
+    "a text file, which begins with 'hello'": b"hello",
     "not a checkpoint in the safetensors format, or damaged": bytes(100),
     "safetensors format, or damaged": (2**62).to_bytes(8, "little") + b"{}",
     "the safetensors format, or damaged": (2).to_bytes(8, "little") + b"{]",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,10 +67,16 @@ def class_names(classes: Any) -> tuple[str, ...]:
     Raises
     ------
     TypeError : if they are not a sequence of names.
+    DataError : if two are the same, or differ only in how accents are encoded.
     """
     if isinstance(classes, str) or not isinstance(classes, Iterable):
         raise TypeError(f"classes must be a list of names, as ['cat', 'dog'], got {classes!r}")
-    return tuple(classes)
+    names = tuple(classes)
+    alike = [unicodedata.normalize("NFC", name) if isinstance(name, str) else name for name in names]
+    for label, name in enumerate(alike):
+        if (first_label := alike.index(name)) < label:
+            raise DataError(f"classes name {name!r} twice, as labels {first_label} and {label}: give each class once")
+    return names
 
 
 def first(names: Sequence[str]) -> str:

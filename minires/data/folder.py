@@ -116,7 +116,9 @@ def _check_known(root: Path, folders: dict[str, list[Path]], names: Sequence[str
     if not unknown:
         return
     alike = [name for name in names if composed(name).casefold().strip() == unknown[0].casefold().strip()]
-    hint = f"did you mean {alike[0]!r}?" if alike else "rename it, remove it, or add it to the training images too"
+    hint = f"did you mean {alike[0]!r}?" if alike else "rename it, or add it to the training images too"
+    if len(folders) == len(unknown) and not alike:  # as readers that need a folder have unlabelled images
+        hint += "; if its images have no labels, move them elsewhere: they can be predicted, not tested with"
     more = f" (nor are {first(unknown[1:])})" if unknown[1:] else ""
     raise DataError(f"{root / unknown[0]} is not one of the classes {', '.join(names)}{more}; {hint}")
 

@@ -83,8 +83,9 @@ class Conv2d(Module):
 
     def extra_repr(self) -> str:
         """The sizes, and what is not the default."""
-        usual = {"padding": (0, 0), "dilation": (1, 1), "groups": 1}
-        others = [f"{name}={getattr(self, name)}" for name in usual if getattr(self, name) != usual[name]]
+        usual = {"padding": 0, "dilation": 1, "groups": 1}
+        given = {name: getattr(self, name) for name in usual}
+        others = [f"{name}={value}" for name, value in given.items() if np.any(np.asarray(value) != usual[name])]
         others += ["bias=False"] if self.bias is None else []
         window = f"kernel_size={self.kernel_size}, stride={self.stride}"
         return ", ".join([f"{self.in_channels}, {self.out_channels}, {window}", *others])

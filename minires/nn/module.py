@@ -296,7 +296,7 @@ class Module:
 
         Raises
         ------
-        TypeError : if ``state_dict`` is no mapping.
+        TypeError : if ``state_dict`` is no mapping, or a path is no string.
         CheckpointError : if paths are missing or unexpected (when strict), a value is neither a tensor nor an
             array, a shape or kind of dtype differs, or a number is out of range for the module's dtype. The text lists
             all of that at once.
@@ -308,6 +308,8 @@ class Module:
         if not isinstance(state_dict, Mapping):
             found = type(state_dict).__name__
             raise TypeError(f"a state is a dictionary of tensors by path, such as model.state_dict(), not a {found}")
+        if (stray := next((name for name in state_dict if not isinstance(name, str)), None)) is not None:
+            raise TypeError(f"the paths of a state are strings, got {stray!r}: is this the state of an optimizer?")
         own, optional = self.state_dict(), set(self._optional_paths())
         new, keys = fitting_state(type(self).__name__, own, optional, state_dict, strict)
         if told := nothing_fits(state_dict, keys):

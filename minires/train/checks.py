@@ -93,7 +93,8 @@ def number(name: str, value: Any, positive: bool = False, below: float = math.in
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not 0 <= value < below or (positive and value == 0):
         least = "greater than 0" if positive else "at least 0"
-        raise SettingsError(f"`{name}` must be a number {least} and less than {below}, got {value!r}")
+        limit = "finite" if math.isinf(below) else f"less than {below}"
+        raise SettingsError(f"`{name}` must be a number {least} and {limit}, got {value!r}")
     if value > _FLOAT32_MAX:
         raise SettingsError(f"`{name}` must fit into float32, that is, be at most {_FLOAT32_MAX:.3g}; got {value!r}")
 

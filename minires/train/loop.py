@@ -21,7 +21,7 @@ from minires.data import DataLoader, Dataset
 from minires.device import synchronize
 from minires.errors import install_command
 from minires.train import curve, report, sources, start
-from minires.train.directory import BEST, CURVE, LAST, METRICS, claimed, halves, last_of
+from minires.train.directory import BEST, CURVE, LAST, METRICS, TEST, claimed, halves, last_of
 from minires.train.evaluation import Evaluation, check_root, measure, right_answers, test_best
 from minires.train.finite import check_finite
 from minires.train.interrupt import DeferredInterrupt, Interrupted
@@ -111,7 +111,7 @@ def train(settings: Settings, resume: StrPath | bool = False) -> Result:
         test = test_best(run, _held_out_loader(run, parts[last_word[0]])) if last_word else None
     best = run.position.best
     assert best is not None  # there is at least one epoch
-    if gap := report.gap(run.position.history[-1], settings.epochs * len(loader)):
+    if gap := report.gap(run.position.history[-1], settings.epochs * len(loader), len(run.description.classes)):
         report.say(settings, gap)
     return Result(directory, tuple(run.position.history), best, test)
 
@@ -178,6 +178,7 @@ def _close_epoch(run: Run, found: Evaluation, lr: float) -> None:
     }
     position.next_epoch(metrics)
     if position.best is metrics:
+        (directory / TEST).unlink(missing_ok=True)  # it is about another network
         run.save_best(directory, metrics)
     run.save_last(directory)
     _record(run)

@@ -78,7 +78,7 @@ def _pixels(image: Any, shape: tuple[int, ...]) -> list[npt.NDArray[np.uint8]]:
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.shape[-3:] != shape or image.ndim > 4:
             raise DataError(
-                f"an array of images must be uint8, pixels from 0 to 255, of shape {shape} or {('N', *shape)}: "
+                f"an array of images must be uint8, pixels from 0 to 255, of shape {shape} or (N, {C}, {H}, {W}): "
                 f"channels, height, width; got {image.dtype} of shape {image.shape}"
             )
         return list(image.reshape(-1, *shape))

@@ -110,20 +110,26 @@ def epoch_line(metrics: Metrics) -> str:
     )
 
 
-def gap(last: Metrics, steps: int) -> str:
+def gap(last: Metrics, steps: int, classes: int) -> str:
     """Return how to read a test (or validation) loss that is far above the training loss; "" if it is not.
 
     Parameters
     ----------
     last : the metrics of the last epoch
     steps : of the whole run, after which (1 − momentum) ** steps of the initial running statistics are left
+    classes : how many there are; guessing has the loss log(classes)
     """
     split = split_of(last)
     train, test = last["train_loss"], last[f"{split}_loss"]
     if not math.isfinite(test) or test <= _FAR * train:
         return ""
     left = (1 - _MOMENTUM) ** steps
-    if left > _UNSETTLED:
+    if train > _FAR * math.log(classes):
+        cause = (
+            f"The training loss itself is far above log({classes}) = {math.log(classes):.2f}, that of guessing: the "
+            "weights have run away; begin again with a lower learning rate"
+        )
+    elif left > _UNSETTLED:
         cause = (
             f"After only {steps} steps {100 * left:.0f} % of the running statistics of batch norm, with which the test "
             "is made, are still the initial ones: train longer, or in smaller batches"

@@ -102,3 +102,10 @@ def test_statistics_are_finite_numbers_one_a_channel(statistics):
 def test_statistics_of_another_number_of_channels_are_an_error():
     with pytest.raises(ShapeError, match="2 channels"):
         Dataset(IMAGES, LABELS, NAMES, mean=(0.5,), std=(0.5,))
+
+
+@pytest.mark.parametrize("names", [["cat", "dog", "cat"], ["caf\u00e9", "dog", "cafe\u0301"]])
+def test_a_class_that_is_named_twice_is_an_error(names):
+    images = np.zeros((3, 3, 2, 2), np.uint8)
+    with pytest.raises(DataError, match="twice, as labels 0 and 2: give each class once"):
+        Dataset(images, np.arange(3), names, (0, 0, 0), (1, 1, 1))

@@ -374,3 +374,12 @@ def test_what_is_no_tensor_is_refused_by_the_layers_name(layer):
     for x, advice in ((np.zeros((1, 3, 3, 3)), r": make one with mr\.tensor\(x\)"), ([1.0], ": make one"), (None, "$")):
         with pytest.raises(TypeError, match=f"^{layer} takes a tensor, not a {type(x).__name__}{advice}"):
             LAYERS[layer]()(x)
+
+
+@pytest.mark.parametrize("padding", [1, (1, 1), np.array(1), np.array([1, 1])])
+def test_a_padding_of_any_kind_that_was_set_later_is_shown(padding):
+    conv = nn.Conv2d(3, 6, 3)
+    conv.padding = padding
+    assert f"padding={padding}" in repr(conv)
+    conv.padding = 0
+    assert "padding" not in repr(conv)

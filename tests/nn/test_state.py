@@ -258,3 +258,9 @@ def test_values_that_are_this_modules_own_can_be_exchanged():
     net.load_state_dict({"0.weight": net[1].weight, "1.weight": net[0].weight}, strict=False)
     assert np.array_equal(net[0].weight.numpy(), b)
     assert np.array_equal(net[1].weight.numpy(), a)
+
+
+@pytest.mark.parametrize("state", [{0: np.ones(2)}, {b"fc.bias": np.ones(3)}])
+def test_a_state_whose_paths_are_no_strings_is_refused_in_words(state):
+    with pytest.raises(TypeError, match=r"the paths of a state are strings, got .*: is this the state of an optimizer"):
+        Net().load_state_dict(state)

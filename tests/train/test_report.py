@@ -13,11 +13,16 @@ from minires.train.report import changes, gap, how_to_go_on
         ({"train_loss": 0.1, "val_loss": 0.9, "train_accuracy": 0.9, "val_accuracy": 0.8}, 500, "the val loss is far"),
         # 0.9 ** 10 = 0.35
         ({"train_loss": 0.1, "test_loss": 9.0, "train_accuracy": 0.9, "test_accuracy": 0.1}, 10, "35 % of the running"),
+        (
+            {"train_loss": 9e9, "test_loss": 1e36, "train_accuracy": 0.1, "test_accuracy": 0.1},
+            10,
+            "lower learning",
+        ),
         ({"train_loss": 0.1, "test_loss": float("nan"), "train_accuracy": 0.9, "test_accuracy": 0.1}, 10, ""),
     ],
 )
 def test_a_test_loss_far_above_the_training_loss_is_explained(last, steps, message):
-    found = gap(last, steps)
+    found = gap(last, steps, 10)
     assert message in found
     assert bool(found) == bool(message)
 

@@ -106,7 +106,7 @@ def test_settings_of_somebody_else_are_an_error(text):
         ({"batch_size": True}, "batch_size must be an integer of at least 1, got True"),
         ({"lr": 0}, "lr must be a number greater than 0 .* got 0"),
         ({"lr": float("nan")}, "lr must be a number greater than 0 .* got nan"),
-        ({"lr": float("inf")}, "lr must be a number greater than 0 and less than inf, got inf"),
+        ({"lr": float("inf")}, "lr must be a number greater than 0 and finite, got inf"),
         ({"lr": "0.1"}, r"lr must be a number .* got '0\.1'"),
         ({"weight_decay": -1e-4}, "weight_decay must be a number at least 0"),
         ({"momentum": 1.0}, r"momentum must be a number at least 0 and less than 1, got 1\.0"),

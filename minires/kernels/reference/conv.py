@@ -190,7 +190,7 @@ def _filters(w: Array, G: int) -> Array:
 def _mix(matrix: Array, x: Array) -> Array:
     """Apply a matrix (G, K, C) to the channels of every pixel of x (N, G, C, H, W)."""
     N, G, C, H, W = x.shape
-    return (matrix @ x.reshape(N, G, C, H * W)).reshape(N, G, matrix.shape[1], H, W)
+    return product(matrix, x.reshape(N, G, C, H * W)).reshape(N, G, matrix.shape[1], H, W)
 
 
 def _pixels_last(x: Array) -> Array:
