@@ -42,6 +42,7 @@ CALLS: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
     "lax.pad": (lambda x, y: lax.pad(x, y, ((1, -1, 0), (0, 2, 1))), (_x, np.array(0.5))),
     "lax.rev": (lambda x: lax.rev(x, (1,)), (_x,)),
     "lax.transpose": (lambda x: lax.transpose(x, (1, 0)), (_x,)),
+    "lax.clamp": (lax.clamp, (_x / 8 - 0.5, _x, _x[::-1] / 8 + 0.5)),
     "lax.reshape": (lambda x: lax.reshape(x, (2, 6)), (_x,)),
     "lax.cumsum": (lambda x: lax.cumsum(x, axis=1, reverse=True), (_x,)),
     "lax.cumprod": (lambda x: lax.cumprod(x, axis=1), (_x,)),
