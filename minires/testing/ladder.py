@@ -10,7 +10,7 @@ For every output at once, with C(h) = (f(h) − f(−h)) / 2h:
 
        A = C(h) + (C(h) − C(qh)) / (q² − 1),   T = A(h) + (A(h) − A(qh)) / (q⁴ − 1),
 
-   are sharper: bar 2·1.7·ν / h + |T − A|. One is accepted only while it lies inside the bar of the best one
+   are sharper: bar 2·1.7·ν / h + |T − A(qh)|. One is accepted only while it lies inside the bar of the best one
    before. A kink, a fast oscillation or an overflow ends the walk of the outputs it touches and spoils
    nothing that was accepted. A kink at the very point shows in E, which then doubles instead of quadrupling.
 3. *A second ladder* at other steps must lead to the same derivative within the two bars.
