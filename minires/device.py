@@ -220,7 +220,8 @@ def thawed(array: Array) -> Array:
 
 def repeats(array: Array) -> bool:
     """Whether several elements are one number in memory, as broadcasting makes them."""
-    return any(n > 1 and not stride for n, stride in zip(array.shape, array.strides, strict=True))
+    axes = zip(array.shape, array.strides, strict=True)
+    return array.size > 0 and any(n > 1 and not stride for n, stride in axes)
 
 
 @contextlib.contextmanager

@@ -214,3 +214,10 @@ def test_memory_of_another_library_is_taken_where_it_is(cupy):
         device.from_dlpack(foreign)
     with pytest.raises(TypeError, match="__dlpack__, got a list"):
         device.from_dlpack([1.0])
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (1,), ()])
+def test_an_array_without_two_elements_of_one_number_does_not_repeat(shape):
+    one = np.lib.stride_tricks.as_strided(np.zeros(1), shape, (0,) * len(shape))
+    assert not device.repeats(one)
+    assert device.repeats(np.broadcast_to(np.zeros(1), (2,)))

@@ -33,7 +33,7 @@ def test_the_first_layer_to_blame_is_named_by_its_path(images, bad):
     model = nn.Sequential(Scale(1.0), nn.Sequential(Scale(2.0), Scale(bad)), Scale(bad))
     message = (
         r"the loss is nan in epoch 3, batch 7 of 9: the first layer whose output is not finite is 1\.1 \(Scale\)\. "
-        r"Nothing was updated with it, .*; lower lr \(now 0\.5\), "
+        r"Nothing was updated with it, .*; lower `lr` \(now 0\.5\), "
     )
     with pytest.raises(TrainingError, match=message):
         check(model, images)

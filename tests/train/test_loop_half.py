@@ -85,7 +85,7 @@ def test_a_run_interrupted_anywhere_goes_on_bit_for_bit(half, settings, outcome,
 def test_the_dtype_of_a_run_stays(half, whole, outcome):
     for (settings, *_), dtype, was in ((half, "float32", "float16"), (whole, "float16", "float32")):
         before = outcome(settings.directory)
-        with pytest.raises(SettingsError, match=rf"cannot resume with dtype '{dtype}' \(the run has '{was}'\)"):
+        with pytest.raises(SettingsError, match=rf"cannot resume with `dtype` '{dtype}' \(the run has '{was}'\)"):
             train(replace(settings, dtype=dtype), resume=True)
         assert outcome(settings.directory) == before
 
@@ -129,6 +129,6 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_layer(settings, m
     message = r"the loss is \w+ in epoch 1, batch 2 of 3: the first layer whose output is not finite is [\w.]+ \(\w+\)"
     with pytest.raises(TrainingError, match=message) as told:
         train(replace(settings, lr=1e30, schedule="constant"))
-    assert re.search(r"lower lr \(now 1e\+30\)", str(told.value))
+    assert re.search(r"lower `lr` \(now 1e\+30\)", str(told.value))
     kept = load(settings.directory / "last.safetensors")
     assert all(np.isfinite(value.array).all() for value in kept.values())
