@@ -162,6 +162,8 @@ class Probe:
             if not self.contract.base.any():
                 rounding += 64 * EPS * unit  # as the gradient may be what is left of gy
         bound = bar + rounding
+        if self.leniency > 1 and numerical:  # a sum that cancels shows little of a factor, and this bound is not tiny
+            scale = min(scale, abs(numerical))
         resolution = bound / scale if scale else (0.0 if claim.value == numerical == 0 else math.inf)
         return Comparison(gy, claim.value, numerical, bar, rounding, max(resolution, _ROUNDING))
 

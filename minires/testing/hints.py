@@ -63,7 +63,8 @@ def _ratio(found: Elements, g: Array, holds_everywhere: Callable[[Array], bool])
     digits = min(_DIGITS, max(2, int(-math.log10(blur)))) if blur else _DIGITS
     if abs(ratio + 1) <= 2 * blur:
         return f"the sign is flipped {where}"
-    return f"claimed = {ratio:.{digits}g} × numerical {where}: a constant factor is wrong"
+    factor = f"{ratio:.{digits}g}"
+    return f"claimed = {factor} × numerical {where}: a constant factor is wrong" if float(factor) != 1 else ""
 
 
 def _border(found: Elements) -> str:
