@@ -156,7 +156,7 @@ def test_a_finished_run_says_so_again(trained, capsys):
         ("summary resnet20 --input 3x0x32", "--input '3x0x32' is not a shape"),
         ("summary resnet20 --num-classes -3", "--num-classes must be an integer of at least 1, got -3"),
         ("summary resnet20 --num-classes 0", "--num-classes must be an integer of at least 1, got 0"),
-        ("summary resnet20 --input 1048576x1048576x1048576", "is too large for this machine"),
+        ("summary resnet20 --input 3x1048576x1048576", "is too large for this machine"),
         ("profile vgg16", "model 'vgg16' is not one of"),
         ("profile resnet20 --batch-size 0", "--batch-size must be an integer of at least 1, got 0"),
         ("profile resnet20 --fold", "--fold is for --inference"),
