@@ -78,7 +78,7 @@ def test_one_path_is_one_image_and_arrays_are_images_too(checkpoint, picture):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (np.zeros((1, 28, 28)), r"must be uint8, .* of shape \(1, 28, 28\) or \('N', 1, 28, 28\): .* got float64"),
+        (np.zeros((1, 28, 28)), r"must be uint8, .* of shape \(1, 28, 28\) or \(N, 1, 28, 28\): .* got float64"),
         (np.zeros((28, 28), np.uint8), r"got uint8 of shape \(28, 28\)"),
         ([np.zeros((3, 28, 28), np.uint8)], r"got uint8 of shape \(3, 28, 28\)"),
         ([3], "an image must be the path of a file or a NumPy array, got a int"),
