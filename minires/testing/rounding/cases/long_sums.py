@@ -145,8 +145,7 @@ LONG_SUMS: dict[str, Callable[[], list[LongSum]]] = {
         [
             LongSum((_full(1, 2, 65, 65), _full(2, 2 // g, 64, 64), Geometry((64, 64), groups=g)), allowed=_PRODUCT)
             for g in (1, 2)
-        ]
-        + [LongSum((_full(1, 32768, 2, 2), _full(1, 32768, 1, 1), Geometry((1, 1))), allowed=_PRODUCT)]
+        ],
     ),
     "conv2d_act": lambda: [
         LongSum(
