@@ -41,7 +41,7 @@ def avg_pool2d(x: Array, geometry: Geometry) -> Array:
     check_has_mean(x)
     y: Array = xp_of(x).empty((C, N, P, Q), x.dtype)
     if y.size:
-        _means()(cnhw(x), _share(geometry), *window_numbers(geometry, (x.shape[2], x.shape[3]), (P, Q)), y)
+        _means()(cnhw(x), *window_numbers(geometry, (x.shape[2], x.shape[3]), (P, Q)), y)
     return nchw_view(y)
 
 
@@ -69,7 +69,7 @@ def avg_pool2d_grad(gy: Array, geometry: Geometry, size: Size) -> Array:
     N, C, P, Q = gy.shape
     gx: Array = xp_of(gy).empty((C, N, *size), gy.dtype)
     if gx.size:
-        _shares()(cnhw(gy), _share(geometry), *window_numbers(geometry, size, (P, Q)), gx)
+        _shares()(cnhw(gy), *window_numbers(geometry, size, (P, Q)), gx)
     return nchw_view(gx)
 
 
@@ -127,16 +127,11 @@ def adaptive_avg_pool2d_grad(gy: Array, size: Size) -> Array:
     return nchw_view(gx)
 
 
-def _share(geometry: Geometry) -> Any:
-    """What each element of a window contributes to its mean."""
-    return np.float64(1 / (geometry.kernel[0] * geometry.kernel[1]))
-
-
 @functools.cache
 def _means() -> Any:
     """The mean of each window."""
     return window_kernel(
-        "raw T x, float64 share",
+        "raw T x",
         "T y",
         """
         const int q = i % Q, p = i / Q % P;
@@ -144,7 +139,7 @@ def _means() -> Any:
         double sum = 0;
         """
         + each_tap("sum += x[image + h * W + w];")
-        + "y = sum * share;",
+        + "y = sum / (R * S);",
         "minires_avg_pool",
     )
 
@@ -153,7 +148,7 @@ def _means() -> Any:
 def _shares() -> Any:
     """The sum of what the windows hand to each pixel."""
     return window_kernel(
-        "raw T gy, float64 share",
+        "raw T gy",
         "T gx",
         """
         const int w = i % W, h = i / W % H;
@@ -161,7 +156,7 @@ def _shares() -> Any:
         double sum = 0;
         """
         + each_window("sum += gy[image + p * Q + q];")
-        + "gx = sum * share;",
+        + "gx = sum / (R * S);",
         "minires_avg_pool_grad",
     )
 

@@ -160,7 +160,6 @@ def test_the_gradient_of_adaptive_pooling_is_its_exact_adjoint(frozen, size, gri
     assert np.sum(wide[2]) == np.sum(wide[0])
 
 
-@pytest.mark.numpy_only
 @given(size=sides, times=sides, seed=ms.seeds(), dtype=ms.dtypes())
 def test_adaptive_pooling_on_a_grid_that_divides_the_image_is_average_pooling(frozen, size, times, seed, dtype):
     x = frozen((2, 3, size[0] * times[0], size[1] * times[1]), seed, "integers", dtype)
