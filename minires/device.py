@@ -26,6 +26,7 @@ Size: TypeAlias = tuple[int, int]
 
 
 _MISSING = f"CUDA not available: it needs a driver and CuPy ({install_command('cuda12')})"
+_OF_NUMPY = np.ndarray | np.generic  # made once: an operation asks many times
 _ANYWHERE: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
 
 
@@ -72,12 +73,12 @@ def canonical(device: str) -> str:
 
 def xp_of(array: Any) -> Any:
     """The array module, NumPy or CuPy, that ``array`` belongs to."""
-    return np if isinstance(array, np.ndarray | np.generic) else _cupy()
+    return np if isinstance(array, _OF_NUMPY) else _cupy()
 
 
 def device_of(array: Any) -> str:
     """The device that holds ``array``: "cpu" or "cuda:<index>"."""
-    return "cpu" if isinstance(array, np.ndarray | np.generic) else f"cuda:{array.device.id}"
+    return "cpu" if isinstance(array, _OF_NUMPY) else f"cuda:{array.device.id}"
 
 
 def is_array(value: Any) -> bool:
@@ -198,11 +199,12 @@ def frozen(array: Any) -> Array:
     ------
     TypeError : if it is neither.
     """
-    array = np.asarray(array) if isinstance(array, np.generic) else array
-    if not is_array(array):
-        raise TypeError(f"a tensor holds an array, not a {type(array).__name__}")
+    if isinstance(array, np.generic):
+        array = np.asarray(array)
     if isinstance(array, np.ndarray):
         array.setflags(write=False)
+    elif not is_array(array):
+        raise TypeError(f"a tensor holds an array, not a {type(array).__name__}")
     return array  # type: ignore[no-any-return]
 
 
@@ -307,10 +309,10 @@ def same_device(*arrays: Any) -> str:
     ------
     DeviceError : if they are on different devices.
     """
-    devices = [device_of(array) for array in arrays]
-    if len(set(devices)) > 1:
+    devices = dict.fromkeys(map(device_of, arrays))
+    if len(devices) > 1:
         raise DeviceError(f"operands are on different devices: {', '.join(devices)}; move one with .to(device)")
-    return devices[0]
+    return next(iter(devices))
 
 
 def wide_dtype(dtype: Any) -> np.dtype[Any]:
@@ -331,10 +333,12 @@ def same_dtype(*arrays: Any) -> np.dtype[Any]:
     ------
     DtypeError : if they differ.
     """
-    dtypes: list[np.dtype[Any]] = [array.dtype for array in arrays]
-    if len(set(dtypes)) > 1:
-        raise DtypeError(f"operands have different dtypes: {', '.join(map(str, dtypes))}; convert one with .to(dtype)")
-    return dtypes[0]
+    dtype: np.dtype[Any] = arrays[0].dtype
+    for array in arrays:
+        if array.dtype != dtype:
+            dtypes = ", ".join(str(other.dtype) for other in arrays)
+            raise DtypeError(f"operands have different dtypes: {dtypes}; convert one with .to(dtype)")
+    return dtype
 
 
 def together(*arrays: Any) -> contextlib.AbstractContextManager[Any]:
@@ -346,9 +350,9 @@ def together(*arrays: Any) -> contextlib.AbstractContextManager[Any]:
     DtypeError : if dtypes of floating-point numbers among them differ.
     """
     given = [array for array in arrays if array is not None]
-    floats = [array for array in given if array.dtype.kind in "fc"]
-    if given:
+    if len(given) > 1:
         same_device(*given)
-    if floats:
-        same_dtype(*floats)
+        floats = [array for array in given if array.dtype.kind in "fc"]
+        if floats:
+            same_dtype(*floats)
     return on_device_of(*given)

@@ -147,8 +147,8 @@ class Op:
             if x is not None and not isinstance(x, Tensor):
                 raise TypeError(f"input {n} of {cls.__name__} is a {type(x).__name__}, not a Tensor: use mr.tensor(…)")
         given = [None if t is None else t.array for t in inputs]  # views: tensors that share an array stay apart
-        op = cls()
-        op.needs_grad = tuple(recording() and t is not None and t.requires_grad for t in inputs)
+        op, records = cls(), recording()
+        op.needs_grad = tuple([records and t is not None and t._node is not None for t in inputs])
         with together(*given):
             results = op.run_forward(*given, **options)
         outputs = op._wrapped(inputs, given, results if isinstance(results, tuple) else (results,))
@@ -156,10 +156,10 @@ class Op:
 
     def _wrapped(self, inputs: Tensors, given: Sequence[Any], arrays: Sequence[Any]) -> tuple[Tensor | None, ...]:
         """The outputs as tensors; if an input requires a gradient, as tensors of the graph."""
-        outputs = tuple(None if array is None else Tensor(array, _version_of(array, inputs)) for array in arrays)
+        outputs = tuple([None if array is None else Tensor(array, _version_of(array, inputs)) for array in arrays])
         if any(self.needs_grad):
-            self.inputs = tuple((None, None) if t is None else (t._op, t._node) for t in inputs)
-            self.outputs = tuple(Node(a) if a is not None and a.dtype.kind in "fc" else None for a in arrays)
+            self.inputs = tuple([(None, None) if t is None else (t._op, t._node) for t in inputs])
+            self.outputs = tuple([Node(a) if a is not None and a.dtype.kind in "fc" else None for a in arrays])
             self._kept, self._to_save = [self._keep(a, inputs, given, outputs, arrays) for a in self._to_save], ()
             for t, node in zip(outputs, self.outputs, strict=True):
                 if t is not None and node is not None:
@@ -167,10 +167,12 @@ class Op:
         return outputs
 
     def _keep(self, array: Any, inputs: Tensors, given: Sequence[Any], outputs: Tensors, arrays: Sequence[Any]) -> Kept:
-        places = (*[None] * len(inputs), *range(len(outputs)))
-        for t, known, place in zip((*inputs, *outputs), (*given, *arrays), places, strict=True):
-            if known is array and t is not None:  # an output goes without its history, which holds this operation
-                return t if place is None else t.detach(), place, t._version.count
+        for t, known in zip(inputs, given, strict=True):
+            if known is array and t is not None:
+                return t, None, t._version.count
+        for place, (t, known) in enumerate(zip(outputs, arrays, strict=True)):
+            if known is array and t is not None:  # without its history, which holds this operation
+                return t.detach(), place, t._version.count
         what = f"{type(self).__name__}.save got an array of shape {array.shape}, neither an input nor an output"
         raise GraphError(f"{what}: compute it in backward, or use save_constant for what is never differentiable")
 
@@ -178,7 +180,10 @@ class Op:
 def _version_of(array: Array, inputs: Tensors) -> Version | None:
     """The version of the input whose memory ``array`` views."""
     owner = _owner(array)
-    return next((t._version for t in inputs if t is not None and _owner(t._array) is owner), None)
+    for t in inputs:
+        if t is not None and _owner(t._array) is owner:
+            return t._version
+    return None
 
 
 def _owner(array: Any) -> Any:

@@ -134,7 +134,7 @@ def _combined(apply: Callable[..., Any], a: Any, b: Any) -> Tensor:
     """``apply`` to both as tensors. A half meets a number that is none in float32, and what comes of it is rounded."""
     a, b = (value[()] if isinstance(value, np.ndarray) and not value.ndim else value for value in (a, b))
     like, other = (a, b) if isinstance(a, Tensor) else (b, a)
-    if isinstance(like, Tensor) and like.dtype == np.float16 and _is_no_half(other):
+    if isinstance(like, Tensor) and like.dtype.char == "e" and _is_no_half(other):
         result: Tensor = apply(*_operands(*(t.to(np.float32) if t is like else t for t in (a, b))))
         return result.to(np.float16) if result.dtype == np.float32 else result
     return apply(*_operands(a, b))  # type: ignore[no-any-return]

@@ -127,8 +127,9 @@ def lengths(caller: str, given: tuple[Any, ...]) -> tuple[int, ...]:
 
 def sum_to(a: Tensor, shape: Sequence[int]) -> Tensor:
     """Sum ``a`` over the axes along which ``shape`` would be broadcast to it."""
-    shape = lengths("sum_to", (shape,))
-    return a if a.shape == shape else SumTo.apply(a, shape=shape)
+    if isinstance(shape, tuple) and a.shape == shape:  # as in most backward passes
+        return a
+    return SumTo.apply(a, shape=lengths("sum_to", (shape,)))  # type: ignore[no-any-return]
 
 
 def broadcast_to(a: Tensor, shape: Sequence[int]) -> Tensor:

@@ -17,8 +17,8 @@ from minires.device import Array, device_of
 from minires.errors import DeviceError
 
 NAMES = ("reference", "fast", "cuda")
-# What the sets for a device compute themselves.
-_OWN_DTYPES = {"fast": ("float32", "float64"), "cuda": ("float16", "float32", "float64")}
+# What the sets for a device compute themselves, as NumPy's letters of dtypes: half, single and double precision.
+_OWN_DTYPES = {"fast": frozenset("fd"), "cuda": frozenset("efd")}
 _chosen: contextvars.ContextVar[str | KernelSet | None] = contextvars.ContextVar("minires_kernels", default=None)
 
 
@@ -89,9 +89,8 @@ def choose(*arrays: Array) -> KernelSet:
     home = "fast" if device_of(arrays[0]) == "cpu" else "cuda"
     if wanted not in (None, "reference", home):
         raise DeviceError(f"using({wanted!r}) met an array on {device_of(arrays[0])}, which needs {home!r}")
-    floats = [array.dtype for array in arrays if array.dtype.kind in "fc"]
-    slow = not floats or any(dtype.name not in _OWN_DTYPES[home] for dtype in floats)
-    if wanted == "reference" or slow:
+    floats = {array.dtype.char for array in arrays if array.dtype.kind in "fc"}
+    if wanted == "reference" or not floats or not floats <= _OWN_DTYPES[home]:
         return _load("reference")
     return _load(home)
 

@@ -26,6 +26,7 @@ from minires.kernels.checks import check_alike
 from minires.kernels.reference.shape import result_shape
 
 Operand: TypeAlias = Array | complex  # complex stands for Python's numbers, as usual in type annotations
+_SCALARS = complex | float | int | np.generic
 
 
 def add(a: Operand, b: Operand) -> Array:
@@ -281,7 +282,7 @@ def _arrays(name: str, *operands: Any) -> list[Any]:
 
 
 def _is_scalar(x: Any) -> bool:
-    return isinstance(x, complex | float | int | np.generic)
+    return isinstance(x, _SCALARS)
 
 
 def _plain(x: Any) -> Any:

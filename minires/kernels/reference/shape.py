@@ -11,6 +11,7 @@ change an input through a result; CuPy has no such flag. Where elements move, `p
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from minires.errors import IndexingError, ShapeError
 Shape = tuple[int, ...]
 
 
+@functools.lru_cache
 def result_shape(operation: str, *shapes: Shape) -> Shape:
     """The shape that ``shapes`` broadcast to, by NumPy's rules.
 
