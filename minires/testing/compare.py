@@ -138,12 +138,15 @@ class Probe:
                 continue
             closer = self.closer(number, d, slopes, gy)
             parts = [gy] if _spread(gy) <= _LIKE else _of_like_size(gy)
-            yield from (self.compare(number, d, closer, part, tied) for part in parts)
+            yield from (self.compare(number, d, closer, part, tied, doubted=True) for part in parts)
 
-    def compare(self, number: int, d: Array, slopes: Derivatives, gy: Array, tied: bool = False) -> Comparison:
+    def compare(
+        self, number: int, d: Array, slopes: Derivatives, gy: Array, tied: bool = False, doubted: bool = False
+    ) -> Comparison:
         """Claimed against numerical for one gy, which must be 0 where ``slopes`` is blunt.
 
-        With ``tied``, ties stay ties where the rounding of vjp is measured.
+        With ``tied``, ties stay ties where the rounding of vjp is measured. With ``doubted``, the bars hold what a
+        second look could not exclude, and to be small beside the outputs is no excuse for them.
         """
         used = gy != 0
         weights, value, bars = gy[used], slopes.value[used], slopes.bar[used]
@@ -154,7 +157,7 @@ class Probe:
         rounding = self._rounding(number, d, gy, claim, tied, abs(claim.value - numerical) - bar)
         reach = exact_dot(np.abs(weights), np.maximum(np.abs(self.contract.base), slopes.variation)[used])
         scale = max(_norm(weights * value), _norm(products))
-        if claim.size <= VANISHING * reach:  # too small to be resolved beside the outputs: measure against them
+        if claim.size <= VANISHING * reach and not doubted:  # too small beside the outputs: measured against them
             scale = max(scale, reach)
         unit = min(float(usual_size(self.pair.arrays[number])), float(np.max(np.abs(d)))) * _norm(weights)
         if max(claim.size, reach) <= 64 * EPS * unit:  # outputs that are zero, to the last digit of the inputs

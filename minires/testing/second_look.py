@@ -3,7 +3,9 @@
 *Plateaus.* 1 − cos x stands still near 0: cos x is 1 to the last digit, all differences are 0, and so is the noise that
 they show. Farther away the output moves, in steps g of that rounding. To stand still up to a step h then proves no more
 than a slope below g / h, and of a sum of such terms, below g / h for each. How large g is shows where the plateau ends.
-A plateau need not be level: exp(x) − 1 − x falls by x alone until exp(x) takes its next step.
+A plateau need not be level: exp(x) − 1 − x falls by x alone until exp(x) takes its next step. A g of a billionth is a
+rounding; a larger one is a step of the function itself, unless there are stairs of such steps farther away, as where a
+difference is divided, (exp(x) − 1) / x, or float16 computes.
 
 *A second derivative that jumps.* Between two jumps a function is smooth, but over many of them (in a mean of Huber
 losses) C(h) converges with h, not h², and extrapolation does not help. The differences between extrapolated quotients
@@ -28,6 +30,8 @@ from minires.testing.ladder import LADDERS, Derivatives, Line
 from minires.testing.noise import EPS
 
 _COARSE = 2.0**-30  # steps of an output above this part of 1, and of the output itself, are no rounding
+_STAIRS = 2.0**-10  # nor are steps above this part, with others behind them: float16's are the coarsest
+_FLIGHTS, _FOUND = 12, 4  # places, four times farther each, where stairs are looked for; and how many must have them
 _FAR = 2.0**30  # how far to go, in units of 1 or of the direction, for an output to move
 _MEASURED = 8  # outputs whose plateaus are measured; the others' are taken to be alike
 _HALVINGS = 40  # from a plateau to its end: what leaves it gradually, as a rectifier does, has hardly moved there
@@ -137,11 +141,35 @@ def _hidden(
         step[place] = _first_step(off, float(until[place]), float(moved[place]), noise, float(4 * bar[place]))
     step[flat & np.isnan(step)] = np.max(step, where=np.isfinite(step), initial=0.0)
     rounded = flat & (step <= _COARSE * np.fmax(1.0, size))
+    coarse = flat & ~rounded & (step > 0)
+    if coarse.any():
+        for t in {1.0, farthest / _FAR}:
+            size = np.fmax(size, np.fmax(np.abs(change(t)), np.abs(change(-t))))
+        coarse &= step <= _STAIRS * np.fmax(1.0, size)
+        for place in np.flatnonzero(coarse)[:1]:
+            noise = float((8 * steps.noise + blur)[place])
+            off = functools.partial(_off, change, value, int(place))
+            if _on_stairs(off, float(until[place]), float(step[place]), noise, float(4 * bar[place])):
+                rounded |= coarse
     return np.where(rounded, step / until, found)
 
 
 def _off(change: Callable[[float], Array], value: Array, place: int, t: float) -> float:
     return float((change(t) - t * value)[place])
+
+
+def _on_stairs(off: Callable[[float], float], plateau: float, step: float, noise: float, bar: float) -> bool:
+    """Whether there are steps like that at the end of the plateau in many places behind it."""
+    found = 0
+    for flight in range(1, _FLIGHTS + 1):
+        start = 4.0**flight * plateau
+        foot = off(start), off(-start)
+
+        def climbed(t: float, start: float = start, foot: tuple[float, float] = foot) -> float:
+            return off(start + t) - foot[0] if t >= 0 else off(t - start) - foot[1]
+
+        found += step / 4 <= _first_step(climbed, 0.0, start, noise, bar) <= 4 * step
+    return found >= _FOUND
 
 
 def _first_step(off: Callable[[float], float], still: float, moved: float, noise: float, bar: float) -> float:

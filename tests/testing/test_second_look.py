@@ -59,6 +59,28 @@ def test_neither_is_that_of_a_sum_on_a_plateau(name, x, reduce):
         testing.check_vjp(lambda x: reduce(function(x)), lambda gy, x: (gy * derivative(x) * share,), x)
 
 
+AMPLIFIED = {  # whose steps are no rounding by their size
+    "1e7 (1 - cos x)": (lambda x: 1e7 * (1 - np.cos(x)), lambda x: 1e7 * np.sin(x), 1e-9),
+    "(x + 1e8)² - 1e16": (lambda x: (x + 1e8) ** 2 - 1e16, lambda x: 2 * (x + 1e8), 1e-7),
+}
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("name", AMPLIFIED)
+def test_stairs_of_amplified_rounding_are_not_called_wrong(name, seed):
+    function, derivative, size = AMPLIFIED[name]
+    x = np.random.default_rng(seed).uniform(0.5, 1.5, (2, 3)) * size
+    with contextlib.suppress(testing.Inconclusive):
+        testing.check_vjp(function, lambda gy, x: (gy * derivative(x),), x, rng=seed)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_wrong_gradient_on_stairs_does_not_pass(seed):
+    x = np.random.default_rng(seed).uniform(0.5e-8, 1.5e-8, 3)
+    with pytest.raises(testing.GradientError):  # Inconclusive, most of the time
+        testing.check_vjp(lambda x: (np.exp(x) - 1) / x, lambda gy, x: (gy,), x, rng=seed)
+
+
 def test_a_plateau_of_the_functions_own_hides_nothing():
     x = np.array([-1.0, -1e-3, -1e-6, 2.0])
     with pytest.raises(testing.GradientError) as caught:
