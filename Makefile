@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --editable
 PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 .DEFAULT_GOAL := test
 
-.PHONY: train test test-cupy parity lint docs bench mutation thorough test-gpu bench-gpu clean
+.PHONY: train test test-long test-cupy parity lint docs bench mutation thorough test-gpu bench-gpu clean
 
 .venv/made:
 	@echo "== A virtual environment in $(CURDIR)/.venv =="
@@ -42,7 +42,7 @@ train: .venv/trains
 
 test: .venv/tested
 	@echo "== make test: ruff, mypy and the import contracts (half a minute), then the tests in $(WORKERS) processes"
-	@echo "== (4 to 5 minutes on 2 cores). Apart: make test-cupy (the CUDA path), make parity (beside PyTorch) =="
+	@echo "== (4 to 5 minutes on 2 cores). Apart: make test-long, test-cupy (the CUDA path), parity (beside PyTorch) =="
 	@$(MAKE) --no-print-directory lint
 	$(PYTEST) --ignore tests/parity
 
@@ -61,6 +61,11 @@ test-cupy: .venv/tested .venv/cupy
 .venv/parity: .venv/tested .venv/compared
 	$(BIN)/python -m pip install --no-deps torchvision
 	touch $@
+
+# What shorter tests show, at more points: every operation in every setting, deeper networks, more interrupted runs.
+test-long: .venv/tested
+	@echo "== The longer tests: 2 to 4 minutes on 2 cores =="
+	$(PYTEST) -m "long and not gpu"
 
 parity: .venv/parity
 	@echo "== Beside PyTorch and torchvision: values, gradients, states, and the golden files made again =="

@@ -1,5 +1,6 @@
 """The pages: their Python blocks run and print what they say, and what they point to exists."""
 
+import os
 import pathlib
 import re
 import runpy
@@ -34,7 +35,8 @@ SCRIPTS = {str(page.relative_to(ROOT)): script_of(page.read_text(encoding="utf-8
 def run(tmp_path, *arguments):
     """Run Python in a process of its own: a page may change the package that it talks about."""
     command = [sys.executable, "-X", "utf8", "-W", "error", *arguments]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8")
+    quick = os.environ | {"HYPOTHESIS_PROFILE": "dev"}
+    done = subprocess.run(command, cwd=tmp_path, env=quick, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -46,6 +48,7 @@ def test_the_python_blocks_of_a_page_run_and_print_what_they_say(page, tmp_path)
     assert printed == re.findall(r"print\(.*\)  # (.*)", SCRIPTS[page])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", [page for page, script in SCRIPTS.items() if "\ndef test_" in script])
 def test_the_tests_of_a_page_pass(page, tmp_path):
     (tmp_path / "test_page.py").write_text(SCRIPTS[page], encoding="utf-8")

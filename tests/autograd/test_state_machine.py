@@ -433,5 +433,5 @@ class RandomGraphs(RuleBasedStateMachine):
 def test_random_graphs_agree_with_a_naive_engine_at_every_step(naive):
     run_state_machine_as_test(
         lambda: RandomGraphs(naive),
-        settings=settings(max_examples=5 * settings.default.max_examples, stateful_step_count=30),
+        settings=settings(max_examples=2 * settings.default.max_examples, stateful_step_count=30),
     )

@@ -10,6 +10,7 @@ from minires import kernels, models
 from minires.kernels.fast import layout
 
 NAMES = [name for name in models.__all__ if name.startswith(("resnet", "plain"))]
+DEEPER = ("resnet101", "resnet110", "resnet152", "resnet200", "resnet1202")  # more of the same blocks
 
 
 class Walk(kernels.KernelSet):
@@ -51,7 +52,9 @@ def conversions(monkeypatch):
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name in DEEPER else name for name in NAMES]
+)
 def test_only_the_images_are_converted(conversions, name, training):
     model = getattr(models, name)(num_classes=10).train(training)
     for module in model.modules():

@@ -130,12 +130,14 @@ def test_quick_sets_the_examples_of_gradient_tests_alone(run):
         assert re.search(rf"^test_user\.py::{name} PASSED", output, flags=re.MULTILINE)  # and in no other file
 
 
+@pytest.mark.long
 def test_without_the_option_nothing_is_said_and_the_profile_decides(run):
     output = run(GRADIENTS, "--hypothesis-show-statistics", "-k", "right or settled")
     assert "minires: gradients" not in output
     assert drawn(output) == {"test_right": 25, "test_settled": 3}
 
 
+@pytest.mark.long
 def test_gradient_tests_run_where_the_plugin_is_not_loaded(run):
     output = run(GRADIENTS, "-p", "no:minires", "-k", "right or line or method")
     assert "3 passed" in output
@@ -171,19 +173,20 @@ import numpy as np
 from minires import testing
 from minires.testing import strategies as ms
 
-@testing.gradients(ms.arrays(), vjp=lambda gy, x: gy)
+@testing.gradients(ms.arrays((2,)), vjp=lambda gy, x: gy)
 def test_nowhere(x):
     return np.log(-1 - x * x)
 
 class TestNowhere:
-    @testing.gradients(ms.arrays(kinds="integers"), vjp=lambda gy, x: 0 * gy)
+    @testing.gradients(ms.arrays((2,), kinds="integers"), vjp=lambda gy, x: 0 * gy)
     def test_on_a_kink(self, x):
         return np.floor(x)
 """
 
 
+@pytest.mark.long
 def test_where_no_point_can_be_checked_the_test_fails_and_tells_why(run):
-    output = run(NOWHERE)
+    output = run(NOWHERE, "--minires-gradients=quick")
     assert "2 failed" in output
     nowhere, _, kink = output.partition("_ test_nowhere _")[2].partition("_ TestNowhere.test_on_a_kink _")
     assert "A point was set aside: the gradient of `x` could be neither confirmed nor refuted: the fun" in nowhere

@@ -11,7 +11,7 @@ from minires import testing
 SEEDS = 100 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 3
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, SEEDS))])
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_gradient_is_caught(name, seed):
     case = WRONG[name]

@@ -1,4 +1,5 @@
 import json
+import re
 import signal
 from dataclasses import replace
 
@@ -6,7 +7,7 @@ import pytest
 from idx_files import write_set
 
 from minires.checkpoint import load, load_metadata
-from minires.train import Settings, train
+from minires.train import Settings, loop, train
 
 TIMES = ("seconds", "images_per_second")
 
@@ -17,6 +18,15 @@ def ctrl_c():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
+def no_drawing(request, monkeypatch):
+    """An empty curve.png, except in tests of the curve: to draw it takes longer than the rest of a run."""
+    if not {"curve", "matplotlib"} & set(re.split(r"\W|_", request.node.name)):
+        monkeypatch.setattr(
+            loop, "_draw_curve", lambda run: run.position.best and (run.settings.directory / loop.CURVE).touch()
+        )
 
 
 @pytest.fixture(scope="session")

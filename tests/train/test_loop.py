@@ -53,7 +53,13 @@ def test_another_seed_gives_other_bits(whole, settings, outcome):
     assert outcome(settings.directory) != outcome(whole[0].directory)
 
 
-@pytest.mark.parametrize("number", range(1, 2 * BATCHES + 1))
+@pytest.mark.parametrize(
+    "number",  # a first step, the last, a test batch, and the same of the second epoch; then all the others
+    [
+        number if number in (1, BATCHES - 2, BATCHES, BATCHES + 2) else pytest.param(number, marks=pytest.mark.long)
+        for number in range(1, 2 * BATCHES + 1)
+    ],
+)
 def test_a_run_interrupted_anywhere_goes_on_bit_for_bit(whole, settings, outcome, monkeypatch, number):
     with monkeypatch.context() as patch:
         call_at(patch, number, interrupt)

@@ -64,13 +64,15 @@ def test_checkpoints_hold_weights_in_float16_and_masters_and_statistics_in_float
         assert value.dtype == last[f"model.{name}"].dtype == wanted, name
 
 
+@pytest.mark.long  # emulated halves are slow
 def test_the_network_learns(settings):
     result = train(replace(settings, epochs=8, augment="none"))
     assert result.history[-1]["train_loss"] < result.history[0]["train_loss"]
     assert result.best["test_accuracy"] >= 0.5  # by chance two of twenty would be right
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 5, 6, 8])  # steps 1 to 3, a test batch, steps 4 and 6
+# The second of three steps, and the first after two test batches; then others.
+@pytest.mark.parametrize("number", [2, 6, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 3, 5, 8))])
 def test_a_run_interrupted_anywhere_goes_on_bit_for_bit(half, settings, outcome, monkeypatch, number):
     with monkeypatch.context() as patch:
         scales = scaling(patch)

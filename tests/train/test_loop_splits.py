@@ -11,17 +11,9 @@ from PIL import Image
 
 from minires.cli import main
 from minires.errors import DataError
-from minires.train import Interrupted, Settings, evaluate, loop, train
+from minires.train import Interrupted, Settings, evaluate, train
 
 EPOCH = 2 + 1  # batches: to train, then to choose by
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_curve():
-    """Curves take longer than these runs; test_curve.py draws them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.curve, "draw", lambda *_: True)
-        yield
 
 
 @pytest.fixture(scope="module")

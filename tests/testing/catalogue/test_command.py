@@ -11,6 +11,7 @@ from minires.testing.catalogue import ENTRIES, command
 from minires.testing.catalogue.command import Options, run, shape_of
 
 
+@pytest.mark.long  # test_entries.py checks each at drawn settings
 def test_every_operation_passes_in_every_setting_and_memory_order_and_nothing_lacks_a_check(tmp_path, told):
     path = tmp_path / "table.json"
     out = told(0, "--device", "cpu", "--examples", "1", "--json", str(path))

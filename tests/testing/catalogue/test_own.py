@@ -205,6 +205,7 @@ def test_a_wrong_operation_of_ones_own_fails_with_a_snippet_that_fails_too(modul
     assert "AssertionError" in done.stderr
 
 
+@pytest.mark.long
 def test_second_derivatives_of_ones_own_are_checked_where_asked_for(module, told):
     told(0, f"{module}:Square", f"{module}:First", "--examples", "2")
     told(0, f"{module}:Square", "--examples", "2", "--order", "2")

@@ -56,11 +56,13 @@ def test_the_network_as_a_function_of_its_parameters_is_the_network(model):
         model.at(x)
 
 
+@settings(max_examples=max(3, settings.default.max_examples // 8))
 @given(ms.networks(max_depth=3, max_side=4))
 def test_networks_have_right_gradients(model):
     testing.check_gradient(model.of_vector, model.vector())
 
 
+@pytest.mark.long
 def test_each_parameter_of_a_network_can_be_checked_by_itself():
     nodes = [ms.Node(norm=True, relu=True), ms.Node(width=2, kernel=(3, 3), skip=(0, "projection"))]
     model = ms.ResidualGraph((4, 1, 2, 3), nodes)
@@ -123,17 +125,20 @@ CORNERS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("corner", CORNERS)
 def test_every_pattern_is_reached(corner):
     find(ms.networks(), CORNERS[corner], settings=REACH)
 
 
+@pytest.mark.long
 def test_the_smallest_network_is_a_linear_layer_on_one_pixel():
     assert repr(find(ms.networks(), lambda model: True, settings=SEARCH)) == (
         "ResidualGraph((1, 1, 1, 1), [], classes=1, seed=0)"
     )
 
 
+@pytest.mark.long
 def test_the_smallest_network_with_a_long_shortcut_has_nothing_else():
     model = find(ms.networks(), skips(2, "identity"), settings=SEARCH)
     assert (model.shape, model.classes, model.seed) == ((1, 1, 1, 1), 1, 0)

@@ -46,6 +46,7 @@ def test_every_pair_broadcasts(pair):
     np.broadcast_shapes(*pair)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "corner",
     [

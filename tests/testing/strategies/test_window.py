@@ -62,6 +62,7 @@ CONV_CORNERS = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("corner", CONV_CORNERS)
 def test_every_corner_of_convolution_is_reached(corner):
     find(ms.conv_cases(), lambda case: CONV_CORNERS[corner](case, case.geometry), settings=REACH)
@@ -94,6 +95,7 @@ ADAPTIVE_CORNERS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("corner", ADAPTIVE_CORNERS)
 def test_every_corner_of_adaptive_pooling_is_reached(corner):
     find(ms.adaptive_cases(), ADAPTIVE_CORNERS[corner], settings=REACH)
