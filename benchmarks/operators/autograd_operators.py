@@ -20,8 +20,8 @@ from autograd.extend import defvjp, primitive
 from autograd.tracer import isbox
 
 from operators.autograd_calls import CALLS
-from operators.case import Case, Plant
-from operators.signatures import Fit, fitting
+from operators.case import Case, Plant, with_plant
+from operators.signatures import cases_of
 
 VERSION = importlib.metadata.version("autograd")
 _MODULES = (
@@ -42,16 +42,7 @@ def names() -> list[str]:
 
 def cases(name: str, number: int) -> Iterator[Case | Skipped]:
     """Return up to ``number`` cases for a primitive, or why there is none."""
-    function, arguments = _table()[name]
-    if arguments is not None:
-        _gradients(function, arguments)  # raises where there is no derivative
-        found = [Fit(function, arguments)]
-    else:
-        found = fitting(function, _gradients, number)
-    if not found:
-        yield "takes none of the arguments tried, or has no derivative there"
-    for index, fit in enumerate(found):
-        yield _case(name, index, *fit)
+    return cases_of(*_table()[name], _gradients, number, functools.partial(_case, name))
 
 
 @functools.cache
@@ -105,13 +96,7 @@ def _case(name: str, index: int, function: Callable[..., Any], arrays: tuple[np.
         return tuple(np.asarray(g) for g in pull(gy))
 
     def own_check(plant: Plant | None) -> None:
-        def checked(*inputs: Any) -> Any:
-            given = list(inputs)
-            if plant is not None:
-                factors = plant.factors(arrays[plant.argument].shape)
-                given[plant.argument] = _with_wrong_gradient(factors)(given[plant.argument])
-            return outputs_of(*given)
-
+        checked = with_plant(outputs_of, plant, arrays, _with_wrong_gradient)
         np.random.seed(0)  # noqa: NPY002 (the checker draws from the global generator)
         test_util.check_grads(checked, modes=["rev"], order=1)(*(x.copy() for x in arrays))
 

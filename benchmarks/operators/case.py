@@ -61,6 +61,28 @@ class Case:
         return vjp
 
 
+def with_plant(
+    function: Callable[..., Any],
+    plant: Plant | None,
+    arrays: Sequence[np.ndarray],
+    with_wrong_gradient: Callable[[np.ndarray], Callable[[Any], Any]],
+) -> Callable[..., Any]:
+    """Return ``function``, with the error of ``plant`` in the gradient that its library computes.
+
+    Parameters
+    ----------
+    with_wrong_gradient : factors -> the identity, whose gradient is multiplied by the factors
+    """
+    if plant is None:
+        return function
+    identity, place = with_wrong_gradient(plant.factors(arrays[plant.argument].shape)), plant.argument
+
+    def planted(*inputs: Any) -> Any:
+        return function(*inputs[:place], identity(inputs[place]), *inputs[place + 1 :])
+
+    return planted
+
+
 def choose_plant(case: Case, rng: np.random.Generator) -> Plant | str:
     """Choose the element of one gradient that will be wrong; or say in words why there is none.
 

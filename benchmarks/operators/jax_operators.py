@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import test_util
 
-from operators.case import Case, Plant
+from operators.case import Case, Plant, with_plant
 from operators.jax_calls import CALLS
-from operators.signatures import Fit, fitting
+from operators.signatures import cases_of
 
 jax.config.update("jax_enable_x64", True)
 VERSION = jax.__version__
@@ -51,16 +51,7 @@ def names() -> list[str]:
 
 def cases(name: str, number: int) -> Iterator[Case | Skipped]:
     """Return up to ``number`` cases for a function, or why there is none."""
-    function, arguments = _table()[name]
-    if arguments is not None:
-        _gradients(function, arguments)  # raises where there is no derivative
-        found = [Fit(function, arguments)]
-    else:
-        found = fitting(function, _gradients, number)
-    if not found:
-        yield "takes none of the arguments tried, or has no derivative there"
-    for index, fit in enumerate(found):
-        yield _case(name, index, *fit)
+    return cases_of(*_table()[name], _gradients, number, functools.partial(_case, name))
 
 
 @functools.cache
@@ -119,13 +110,7 @@ def _case(name: str, index: int, function: Callable[..., Any], arrays: tuple[np.
         return tuple(np.array(g) for g in gradients_of(incoming, *map(jnp.array, inputs)))
 
     def own_check(plant: Plant | None) -> None:
-        def checked(*inputs: jax.Array) -> Any:
-            given = list(inputs)
-            if plant is not None:
-                factors = plant.factors(arrays[plant.argument].shape)
-                given[plant.argument] = _with_wrong_gradient(factors)(given[plant.argument])
-            return outputs_of(*given)
-
+        checked = with_plant(outputs_of, plant, arrays, _with_wrong_gradient)
         test_util.check_grads(jax.jit(checked), tuple(map(jnp.asarray, arrays)), order=1, modes=("rev",))
 
     return Case("jax", name, index, forward, vjp, arrays, own_check)

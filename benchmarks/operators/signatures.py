@@ -1,6 +1,6 @@
 """Arguments for functions of which nothing is known but that they can be called.
 
-`fitting` tries arrays of several numbers, shapes and domains in turn, simple ones first, and keeps those that a
+`cases_of` tries arrays of several numbers, shapes and domains in turn, simple ones first, and keeps those that a
 function accepts: outputs and gradient must be finite, and the gradient must not be zero everywhere. Arguments
 without a gradient are fixed.
 """
@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from operators.case import Case
 
 Arrays = tuple[np.ndarray, ...]
 GradientsOf = Callable[[Callable[..., Any], Arrays], tuple[Sequence[np.ndarray], Sequence[np.ndarray]]]
@@ -65,13 +67,34 @@ class Fit(NamedTuple):
     arrays: Arrays
 
 
-def fitting(function: Callable[..., Any], gradients_of: GradientsOf, number: int) -> list[Fit]:
-    """Return up to ``number`` ways to call a function, with arguments of different shapes.
+def cases_of(
+    function: Callable[..., Any],
+    arguments: Arrays | None,
+    gradients_of: GradientsOf,
+    number: int,
+    case: Callable[[int, Callable[..., Any], Arrays], Case],
+) -> Iterator[Case | str]:
+    """Return up to ``number`` cases for a function, or why there is none.
 
     Parameters
     ----------
+    arguments : what it is called with; None if that is to be found
     gradients_of : gradients_of(function, arrays) -> outputs and gradients at the arrays, or an exception
+    case : makes a case of its number, a function and its arguments
     """
+    if arguments is not None:
+        gradients_of(function, arguments)  # raises where there is no derivative
+        found = [Fit(function, arguments)]
+    else:
+        found = _fitting(function, gradients_of, number)
+    if not found:
+        yield "takes none of the arguments tried, or has no derivative there"
+    for index, fit in enumerate(found):
+        yield case(index, *fit)
+
+
+def _fitting(function: Callable[..., Any], gradients_of: GradientsOf, number: int) -> list[Fit]:
+    """Return up to ``number`` ways to call a function, with arguments of different shapes."""
     found: dict[tuple[tuple[int, ...], ...], Fit] = {}
     least, most = _arity(function)
     flat = 0

@@ -141,16 +141,17 @@ def _hidden(
         step[place] = _first_step(off, float(until[place]), float(moved[place]), noise, float(4 * bar[place]))
     step[flat & np.isnan(step)] = np.max(step, where=np.isfinite(step), initial=0.0)
     rounded = flat & (step <= _COARSE * np.fmax(1.0, size))
-    coarse = flat & ~rounded & (step > 0)
-    if coarse.any():
-        for t in {1.0, farthest / _FAR}:
+    larger = flat & ~rounded & (step > 0)
+    if larger.any():
+        for t in (1.0, farthest / _FAR):  # what is small beside all that the output does is small
             size = np.fmax(size, np.fmax(np.abs(change(t)), np.abs(change(-t))))
-        coarse &= step <= _STAIRS * np.fmax(1.0, size)
-        for place in np.flatnonzero(coarse)[:1]:
-            noise = float((8 * steps.noise + blur)[place])
-            off = functools.partial(_off, change, value, int(place))
-            if _on_stairs(off, float(until[place]), float(step[place]), noise, float(4 * bar[place])):
-                rounded |= coarse
+        larger &= step <= _STAIRS * np.fmax(1.0, size)
+    if larger.any():
+        first = int(np.argmax(larger))  # the others are taken to be alike
+        noise = float((8 * steps.noise + blur)[first])
+        off = functools.partial(_off, change, value, first)
+        if _on_stairs(off, float(until[first]), float(step[first]), noise, float(4 * bar[first])):
+            rounded |= larger
     return np.where(rounded, step / until, found)
 
 

@@ -12,7 +12,7 @@ from minires.train.lock import locked
 
 LAST, BEST, METRICS, CURVE = "last.safetensors", "best.safetensors", "metrics.jsonl", "curve.png"
 TEST = "test.json"
-_LOCK = ".lock"
+LOCK = ".lock"
 
 
 @contextlib.contextmanager
@@ -35,7 +35,7 @@ def claimed(directory: Path) -> Iterator[bool]:
         stack.callback(_remove_empty, made)
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            locks = stack.enter_context(locked(directory / _LOCK))
+            locks = stack.enter_context(locked(directory / LOCK))
         except BlockingIOError as error:
             raise SettingsError(
                 f"{directory} is in use: {error.strerror} trains there; wait for its end, or choose another (`out`)"
@@ -57,7 +57,7 @@ def contents(directory: Path) -> set[str]:
     """Return the names in a directory, apart from those that a killed run may have left; empty if it is missing."""
     if not directory.exists():
         return set()
-    return {path.name for path in directory.iterdir()} - {path.name for path in halves(directory)} - {_LOCK}
+    return {path.name for path in directory.iterdir()} - {path.name for path in halves(directory)} - {LOCK}
 
 
 def halves(directory: Path) -> list[Path]:

@@ -21,7 +21,7 @@ from minires.data import DataLoader, Dataset
 from minires.device import synchronize
 from minires.errors import install_command
 from minires.train import curve, report, sources, start
-from minires.train.directory import BEST, CURVE, LAST, METRICS, TEST, claimed, halves, last_of
+from minires.train.directory import BEST, CURVE, LAST, LOCK, METRICS, TEST, claimed, halves, last_of
 from minires.train.evaluation import Evaluation, check_root, measure, right_answers, test_best
 from minires.train.finite import check_finite
 from minires.train.interrupt import DeferredInterrupt, Interrupted
@@ -84,7 +84,8 @@ def train(settings: Settings, resume: StrPath | bool = False) -> Result:
     """
     directory = settings.directory
     file = last_of(directory if resume is True else resume) if resume else None
-    start.check_free(directory, file)
+    if not (directory / LOCK).exists():  # that it is in use is to be told first
+        start.check_free(directory, file)
     # What overflows is found by the loss, and told with the layer's name: NumPy's own warnings say less.
     with (
         claimed(directory) as locks,

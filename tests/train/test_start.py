@@ -57,8 +57,9 @@ def test_a_directory_in_use_is_refused_and_can_still_be_read(whole, outcome):
     settings, result = whole
     before = outcome(settings.directory)
     with claimed(settings.directory):
-        with pytest.raises(SettingsError, match=rf"run is in use: process {os.getpid()} on .* trains there"):
-            train(settings, resume=True)
+        for resume in (True, False):
+            with pytest.raises(SettingsError, match=rf"run is in use: process {os.getpid()} on .* trains there"):
+                train(settings, resume=resume)
         assert evaluate(settings.directory).accuracy == result.best["test_accuracy"]
     assert outcome(settings.directory) == before
     train(settings, resume=True)

@@ -49,7 +49,7 @@ def check_own(
         return _Check(operation, setting, order).points(shapes, examples, seed)
     except SystemExit as stop:
         raise SettingsError(
-            f"{operation.name} calls sys.exit({'' if stop.code is None else repr(stop.code)}) when it is called, so it "
+            f"{operation.name}, or its gradient, calls sys.exit({'' if stop.code is None else repr(stop.code)}), so it "
             f"was not checked; it is {operation.place}"
         ) from stop
 

@@ -242,7 +242,7 @@ def test_points_outside_the_domain_are_left_out_and_no_point_at_all_is_an_error(
         (["torn"], "has several gradients beside it: torn_vjp, torn_bwd; choose one by a tuple"),
         (["derivative"], "its gradient is called as derivative_grad(gy, x), gy being the gradient of the output"),
         (["empty", "--examples", "1"], "all of its inputs, or all of its outputs, are empty"),
-        (["quits"], "calls sys.exit(0) when it is called, so it was not checked"),
+        (["quits"], "or its gradient, calls sys.exit(0), so it was not checked"),
         (["product", "--examples", "1"], "is made of operations of minires alone, so no gradient of yours was checked"),
         (
             ["layer", "--shapes", "2x3", "--examples", "1"],
