@@ -298,8 +298,10 @@ def on_device_of(*arrays: Any) -> contextlib.AbstractContextManager[Any]:
 
     None among the arrays is passed over.
     """
-    first = next((array for array in arrays if array is not None), None)
-    return _ANYWHERE if first is None or isinstance(first, np.ndarray) else first.device
+    for array in arrays:
+        if array is not None:
+            return _ANYWHERE if isinstance(array, np.ndarray) else array.device
+    return _ANYWHERE
 
 
 def same_device(*arrays: Any) -> str:

@@ -304,10 +304,11 @@ class RandomGraphs(RuleBasedStateMachine):
                 raise self.naive.Refused(GraphError)
             value.must_be_writable()
             new = np.array(value.array)
-            try:
-                new[index] = other.array
+            try:  # with numbers, as objects may be arrays themselves
+                np.zeros(new.shape)[index] = other.array.astype(float)
             except ValueError:
                 raise self.naive.Refused(ShapeError) from None
+            new[index] = other.array if np.ndim(new[index]) else other.array.item()
             return None, lambda: value.write(new)
 
         if not value.owner().fixed:
