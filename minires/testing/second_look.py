@@ -10,8 +10,9 @@ difference is divided, (exp(x) − 1) / x, or float16 computes.
 *A second derivative that jumps.* Between two jumps a function is smooth, but over many of them (in a mean of Huber
 losses) C(h) converges with h, not h², and extrapolation does not help. The differences between extrapolated quotients
 of a smooth function grow 16-fold when the steps double; these grow twofold or irregularly, right from where they emerge
-from the noise. The error at a step h is then taken to be up to L h, with L from all coarser steps, and the step is
-chosen for which that and the noise are least.
+from the noise. The error at a step h is then taken to be up to 2 L h, with L from all coarser steps, and the step is
+chosen for which that and the noise are least. Where the third derivative jumps, they grow eightfold in the end and
+irregularly before; then the first bar is kept, and doubled.
 
 Both cost evaluations, and only a disagreement is worth them.
 """
@@ -90,9 +91,10 @@ def _slow(steps: _Steps, value: Array, bar: Array) -> tuple[Array, Array]:
     change[~_smooth(steps)] = np.nan
     emerged = np.logical_or.accumulate(change > 3 * rounding[:-2], axis=0)
     judged = emerged[:-1] & (np.cumsum(emerged[:-1], axis=0) <= _AFTER) & np.isfinite(change[1:])
-    slow = np.any(judged & (change[1:] < 4 * change[:-1]), axis=0)
+    slow, uneven = (np.any(judged & (change[1:] < growth * change[:-1]), axis=0) for growth in (4, 11))
+    bar = np.where(uneven, 2 * bar, bar)
     steepest = np.max(np.where(emerged & np.isfinite(change), change / h[:-2], 0.0), axis=0)
-    bars = 2 * rounding[:-1] + 2 * steepest * h[:-1]
+    bars = 2 * rounding[:-1] + 4 * steepest * h[:-1]
     best = np.argmin(bars, axis=0), np.arange(value.size)
     return np.where(slow, fine[best], value), np.where(slow, np.maximum(bars[best], bar), bar)
 
