@@ -32,9 +32,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     if config.getoption("markexpr").strip("() ") == "gpu" and not config.getoption("--cuda"):
         config.option.cuda = "gpu"
-    elif (
-        config.getoption("--cuda") == "gpu" and config.getoption("markexpr") == "not gpu and not long"
-    ):  # as setup.cfg has it
+    elif (config.getoption("--cuda"), config.getoption("markexpr")) == ("gpu", "not gpu and not long"):  # setup.cfg's
         config.option.markexpr = "gpu"
     if config.getoption("--cuda") == "gpu" and not available("cuda"):
         raise pytest.UsageError("there is no GPU that CuPy can use here; --cuda cpu does without")

@@ -111,14 +111,15 @@ def test_a_part_of_the_backward_pass_can_be_done_after_the_other():
     assert values(x.grad) == [[4.0, 32.0]]
 
 
-def test_a_chain_of_20000_operations_touches_no_recursion_limit_on_any_way():
+@pytest.mark.parametrize("length", [20_000, pytest.param(100_000, marks=pytest.mark.long)])
+def test_a_long_chain_of_operations_touches_no_recursion_limit_on_any_way(length):
     x, limit = leaf(1.0), sys.getrecursionlimit()
     sys.setrecursionlimit(len(inspect.stack()) + 100)
     try:
         y, links = x, []
-        for i in range(20_000):
+        for i in range(length):
             y = y + 1.0 if i % 2 else -y
-            if i % 2_000 == 0:
+            if i % (length // 10) == 0:
                 links.append(weakref.ref(y._op))
         y.backward(retain_graph=True)
         (gx,) = mr.grad(y, x, create_graph=True)  # whose history is as long

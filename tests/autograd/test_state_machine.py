@@ -431,8 +431,9 @@ class RandomGraphs(RuleBasedStateMachine):
             assert [a.tolist() for a in hook.seen] == [a.tolist() for a in hook.expected]
 
 
-def test_random_graphs_agree_with_a_naive_engine_at_every_step(naive):
+@pytest.mark.parametrize("times", [2, pytest.param(5, marks=pytest.mark.long)])
+def test_random_graphs_agree_with_a_naive_engine_at_every_step(naive, times):
     run_state_machine_as_test(
         lambda: RandomGraphs(naive),
-        settings=settings(max_examples=2 * settings.default.max_examples, stateful_step_count=30),
+        settings=settings(max_examples=times * settings.default.max_examples, stateful_step_count=30),
     )

@@ -9,15 +9,7 @@ from minires.autograd.op import no_grad
 from minires.nn.fused import conv_norm_relu
 
 torch = pytest.importorskip("torch")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks as small as these only lose time with several."""
-    count = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(count)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def equip(net, kind):

@@ -8,16 +8,8 @@ import pytest
 from minires.testing import GradientError, Inconclusive, check_vjp
 
 torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("one_thread")
 F = torch.nn.functional
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """In several, which of two writes to one place stays is by chance, and `max_unpool1d` below no function."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def pair_of(operator):

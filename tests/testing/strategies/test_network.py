@@ -56,10 +56,14 @@ def test_the_network_as_a_function_of_its_parameters_is_the_network(model):
         model.at(x)
 
 
-@settings(max_examples=max(3, settings.default.max_examples // 8))
-@given(ms.networks(max_depth=3, max_side=4))
-def test_networks_have_right_gradients(model):
-    testing.check_gradient(model.of_vector, model.vector())
+@pytest.mark.parametrize("part", [8, pytest.param(1, marks=pytest.mark.long)])
+def test_networks_have_right_gradients(part):
+    @settings(max_examples=max(3, settings.default.max_examples // part))
+    @given(ms.networks(max_depth=3, max_side=4))
+    def check(model):
+        testing.check_gradient(model.of_vector, model.vector())
+
+    check()
 
 
 @pytest.mark.long
