@@ -2,7 +2,7 @@
 
     python benchmarks/bench_launches.py [--record] [--nvrtc 90]
 
-The networks run at full size on the device that `minires.testing.cupy_on_cpu` puts under CuPy, which writes down what
+The networks run at full size on the device that `minires.cupy_on_cpu` puts under CuPy, which writes down what
 it is told and computes nothing. The exit status is 1 if a step takes more launches than it may, or waits, or has a
 launch, whatever its name, of few blocks with a large array; which arrays are not seen, watched_launches.py says.
 
@@ -31,9 +31,8 @@ from roofline import Counting, roofline
 from watched_launches import LARGE, LEAST_BLOCKS, Started, need_all, too_few_blocks, watch
 
 import minires as mr
-from minires import kernels
+from minires import cupy_on_cpu, kernels
 from minires.device import is_array, wide_dtype
-from minires.testing import cupy_on_cpu
 
 LAUNCH = 2.5e-6  # seconds from one start of a kernel to the next: assumed, of a program that has no more to do
 BUDGET = {"resnet18": 450, "resnet20": 400}  # launches in a step of these networks, at most

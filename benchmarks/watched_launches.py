@@ -15,7 +15,7 @@ import types
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from minires.testing import cupy_on_cpu
+from minires import cupy_on_cpu
 
 LARGE = 10**5  # numbers in an array, from which on its reduction has to start so many blocks:
 LEAST_BLOCKS = 64

@@ -7,8 +7,8 @@ import numpy as np
 from drawing import plt, save
 
 from minires import testing
-from minires.testing.ladder import LADDERS, Walk
-from minires.testing.noise import EPS, point_at
+from minires.testing.differences.ladder import LADDERS, Walk
+from minires.testing.differences.noise import EPS, point_at
 
 POINT = 0.7
 FUNCTIONS = {

@@ -1,7 +1,7 @@
 """Where arrays live: NumPy's on the CPU, CuPy's on a GPU.
 
 This file and ``kernels/cuda/`` are the only places that compute with CuPy, and they import it when a CUDA array is
-first asked for, never at import. (``testing/cupy_on_cpu/`` puts a device beneath it.)
+first asked for, never at import. (``cupy_on_cpu/`` puts a device beneath it.)
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def asarray(array: Any, device: str = "cpu") -> Array:
     cupy, place = cuda_device(device)
     with place:
         if not is_array(array) or device_of(array) == canonical(device):
-            return cupy.asarray(array)  # type: ignore[no-any-return]
+            return cupy.asarray(array)
         # From GPU to GPU CuPy copies stretches of memory alone.
         return _in_its_order(cupy.asarray, array if is_dense(array) else copied(array))
 
@@ -205,7 +205,7 @@ def frozen(array: Any) -> Array:
         array.setflags(write=False)
     elif not is_array(array):
         raise TypeError(f"a tensor holds an array, not a {type(array).__name__}")
-    return array  # type: ignore[no-any-return]
+    return array
 
 
 def thawed(array: Array) -> Array:

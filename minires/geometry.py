@@ -188,7 +188,7 @@ class Window(NamedTuple):
     @property
     def pixels(self) -> int:
         """How many pixels it covers."""
-        return (self.rows.stop - self.rows.start) * (self.cols.stop - self.cols.start)  # type: ignore[no-any-return]
+        return (self.rows.stop - self.rows.start) * (self.cols.stop - self.cols.start)
 
 
 def adaptive_windows(grid: Any, size: tuple[int, int]) -> list[Window]:

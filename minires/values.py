@@ -173,67 +173,67 @@ class Values:
     # Operators
 
     def __add__(self: T, other: Any) -> T:
-        return METHODS["add"](self, other)  # type: ignore[no-any-return]
+        return METHODS["add"](self, other)
 
     def __radd__(self: T, other: Any) -> T:
-        return METHODS["add"](other, self)  # type: ignore[no-any-return]
+        return METHODS["add"](other, self)
 
     def __sub__(self: T, other: Any) -> T:
-        return METHODS["subtract"](self, other)  # type: ignore[no-any-return]
+        return METHODS["subtract"](self, other)
 
     def __rsub__(self: T, other: Any) -> T:
-        return METHODS["subtract"](other, self)  # type: ignore[no-any-return]
+        return METHODS["subtract"](other, self)
 
     def __mul__(self: T, other: Any) -> T:
-        return METHODS["multiply"](self, other)  # type: ignore[no-any-return]
+        return METHODS["multiply"](self, other)
 
     def __rmul__(self: T, other: Any) -> T:
-        return METHODS["multiply"](other, self)  # type: ignore[no-any-return]
+        return METHODS["multiply"](other, self)
 
     def __truediv__(self: T, other: Any) -> T:
-        return METHODS["divide"](self, other)  # type: ignore[no-any-return]
+        return METHODS["divide"](self, other)
 
     def __rtruediv__(self: T, other: Any) -> T:
-        return METHODS["divide"](other, self)  # type: ignore[no-any-return]
+        return METHODS["divide"](other, self)
 
     def __pow__(self: T, other: Any) -> T:
-        return METHODS["power"](self, other)  # type: ignore[no-any-return]
+        return METHODS["power"](self, other)
 
     def __rpow__(self: T, other: Any) -> T:
-        return METHODS["power"](other, self)  # type: ignore[no-any-return]
+        return METHODS["power"](other, self)
 
     def __matmul__(self: T, other: Any) -> T:
-        return METHODS["matmul"](self, other)  # type: ignore[no-any-return]
+        return METHODS["matmul"](self, other)
 
     def __rmatmul__(self: T, other: Any) -> T:
-        return METHODS["matmul"](other, self)  # type: ignore[no-any-return]
+        return METHODS["matmul"](other, self)
 
     def __lt__(self: T, other: Any) -> T:
-        return METHODS["less"](self, other)  # type: ignore[no-any-return]
+        return METHODS["less"](self, other)
 
     def __le__(self: T, other: Any) -> T:
-        return METHODS["less_equal"](self, other)  # type: ignore[no-any-return]
+        return METHODS["less_equal"](self, other)
 
     def __gt__(self: T, other: Any) -> T:
-        return METHODS["greater"](self, other)  # type: ignore[no-any-return]
+        return METHODS["greater"](self, other)
 
     def __ge__(self: T, other: Any) -> T:
-        return METHODS["greater_equal"](self, other)  # type: ignore[no-any-return]
+        return METHODS["greater_equal"](self, other)
 
     def __eq__(self: T, other: Any) -> T:  # type: ignore[override]
-        return METHODS["equal"](self, other)  # type: ignore[no-any-return]
+        return METHODS["equal"](self, other)
 
     def __ne__(self: T, other: Any) -> T:  # type: ignore[override]
-        return METHODS["not_equal"](self, other)  # type: ignore[no-any-return]
+        return METHODS["not_equal"](self, other)
 
     def __neg__(self: T) -> T:
-        return METHODS["negative"](self)  # type: ignore[no-any-return]
+        return METHODS["negative"](self)
 
     def __abs__(self: T) -> T:
-        return METHODS["abs"](self)  # type: ignore[no-any-return]
+        return METHODS["abs"](self)
 
     def __getitem__(self: T, index: Any) -> T:
-        return METHODS["getitem"](self, index)  # type: ignore[no-any-return]
+        return METHODS["getitem"](self, index)
 
     # In place, where this is a leaf; see functional/in_place.py
 
@@ -241,66 +241,66 @@ class Values:
         METHODS["setitem"](self, index, value)
 
     def __iadd__(self: T, other: Any) -> T:
-        return METHODS["updated"](self, "add", other)  # type: ignore[no-any-return]
+        return METHODS["updated"](self, "add", other)
 
     def __isub__(self: T, other: Any) -> T:
-        return METHODS["updated"](self, "subtract", other)  # type: ignore[no-any-return]
+        return METHODS["updated"](self, "subtract", other)
 
     def __imul__(self: T, other: Any) -> T:
-        return METHODS["updated"](self, "multiply", other)  # type: ignore[no-any-return]
+        return METHODS["updated"](self, "multiply", other)
 
     def __itruediv__(self: T, other: Any) -> T:
-        return METHODS["updated"](self, "divide", other)  # type: ignore[no-any-return]
+        return METHODS["updated"](self, "divide", other)
 
     def __ipow__(self: T, other: Any) -> T:
-        return METHODS["updated"](self, "power", other)  # type: ignore[no-any-return]
+        return METHODS["updated"](self, "power", other)
 
     def __imatmul__(self: T, other: Any) -> T:
-        return METHODS["updated"](self, "matmul", other)  # type: ignore[no-any-return]
+        return METHODS["updated"](self, "matmul", other)
 
     def add_(self: T, other: Any, *, alpha: float = 1) -> T:
         """Add ``alpha · other`` to this leaf in place; gives the tensor back."""
-        return METHODS["update"](self, "add", other, alpha)  # type: ignore[no-any-return]
+        return METHODS["update"](self, "add", other, alpha)
 
     def sub_(self: T, other: Any, *, alpha: float = 1) -> T:
         """Subtract ``alpha · other`` from this leaf in place; gives the tensor back."""
-        return METHODS["update"](self, "subtract", other, alpha)  # type: ignore[no-any-return]
+        return METHODS["update"](self, "subtract", other, alpha)
 
     def mul_(self: T, other: Any) -> T:
         """Multiply this leaf by ``other`` in place; gives the tensor back."""
-        return METHODS["update"](self, "multiply", other)  # type: ignore[no-any-return]
+        return METHODS["update"](self, "multiply", other)
 
     def div_(self: T, other: Any) -> T:
         """Divide this leaf by ``other`` in place; gives the tensor back."""
-        return METHODS["update"](self, "divide", other)  # type: ignore[no-any-return]
+        return METHODS["update"](self, "divide", other)
 
     def copy_(self: T, source: Any) -> T:
         """Overwrite this leaf with ``source``, broadcast to its shape, from any device; gives the tensor back."""
-        return METHODS["copy_"](self, source)  # type: ignore[no-any-return]
+        return METHODS["copy_"](self, source)
 
     def fill_(self: T, value: Any) -> T:
         """Set every element of this leaf to a number; gives the tensor back."""
-        return METHODS["fill_"](self, value)  # type: ignore[no-any-return]
+        return METHODS["fill_"](self, value)
 
     def zero_(self: T) -> T:
         """Set every element of this leaf to 0; gives the tensor back."""
-        return METHODS["fill_"](self, 0)  # type: ignore[no-any-return]
+        return METHODS["fill_"](self, 0)
 
     # Methods
 
     def sum(self: T, dim: Any = None, keepdim: bool = False) -> T:
         """The sum over all elements, one axis, or several; see `functional.reduction.sum`."""
-        return METHODS["sum"](self, dim, keepdim)  # type: ignore[no-any-return]
+        return METHODS["sum"](self, dim, keepdim)
 
     def mean(self: T, dim: Any = None, keepdim: bool = False) -> T:
         """The mean over all elements, one axis, or several; see `functional.reduction.mean`."""
-        return METHODS["mean"](self, dim, keepdim)  # type: ignore[no-any-return]
+        return METHODS["mean"](self, dim, keepdim)
 
     def var(
         self: T, dim: Any = None, *, correction: float = 1, keepdim: bool = False, unbiased: bool | None = None
     ) -> T:
         """The variance over all elements, one axis, or several; see `functional.reduction.var`."""
-        return METHODS["var"](self, dim, correction=correction, keepdim=keepdim, unbiased=unbiased)  # type: ignore[no-any-return]
+        return METHODS["var"](self, dim, correction=correction, keepdim=keepdim, unbiased=unbiased)
 
     def max(self, dim: int | None = None, keepdim: bool = False) -> Any:
         """The largest element, or (values, indices) along one axis; see `functional.reduction.max`."""
@@ -312,64 +312,64 @@ class Values:
 
     def abs(self: T) -> T:
         """The absolute value of each element."""
-        return METHODS["abs"](self)  # type: ignore[no-any-return]
+        return METHODS["abs"](self)
 
     def clip(self: T, min: float | None = None, max: float | None = None) -> T:
         """Each element moved into [min, max]; see `functional.arithmetic.clip`."""
-        return METHODS["clip"](self, min, max)  # type: ignore[no-any-return]
+        return METHODS["clip"](self, min, max)
 
     def exp(self: T) -> T:
         """e to the power of each element."""
-        return METHODS["exp"](self)  # type: ignore[no-any-return]
+        return METHODS["exp"](self)
 
     def log(self: T) -> T:
         """The natural logarithm of each element."""
-        return METHODS["log"](self)  # type: ignore[no-any-return]
+        return METHODS["log"](self)
 
     def sqrt(self: T) -> T:
         """The square root of each element."""
-        return METHODS["sqrt"](self)  # type: ignore[no-any-return]
+        return METHODS["sqrt"](self)
 
     def tanh(self: T) -> T:
         """The hyperbolic tangent of each element."""
-        return METHODS["tanh"](self)  # type: ignore[no-any-return]
+        return METHODS["tanh"](self)
 
     def sigmoid(self: T) -> T:
         """1 / (1 + exp(−x)) of each element."""
-        return METHODS["sigmoid"](self)  # type: ignore[no-any-return]
+        return METHODS["sigmoid"](self)
 
     def reshape(self: T, *shape: Any) -> T:
         """The same elements in another shape; one length may be -1."""
-        return METHODS["reshape"](self, *shape)  # type: ignore[no-any-return]
+        return METHODS["reshape"](self, *shape)
 
     def view(self: T, *shape: Any) -> T:
         """The same as `reshape`, under PyTorch's other name: it copies where the memory order asks for it."""
-        return METHODS["reshape"](self, *shape)  # type: ignore[no-any-return]
+        return METHODS["reshape"](self, *shape)
 
     def flatten(self: T, start_dim: int = 0, end_dim: int = -1) -> T:
         """The axes from ``start_dim`` to ``end_dim``, both included, as one."""
-        return METHODS["flatten"](self, start_dim, end_dim)  # type: ignore[no-any-return]
+        return METHODS["flatten"](self, start_dim, end_dim)
 
     def permute(self: T, *dims: Any) -> T:
         """The axes in another order."""
-        return METHODS["permute"](self, *dims)  # type: ignore[no-any-return]
+        return METHODS["permute"](self, *dims)
 
     def transpose(self: T, dim0: int, dim1: int) -> T:
         """Two axes exchanged."""
-        return METHODS["transpose"](self, dim0, dim1)  # type: ignore[no-any-return]
+        return METHODS["transpose"](self, dim0, dim1)
 
     def clone(self: T, like: Array | None = None) -> T:
         """A copy with memory of its own, in the memory order of ``like`` or this; gradients go through."""
-        return METHODS["clone"](self, like)  # type: ignore[no-any-return]
+        return METHODS["clone"](self, like)
 
     def _accumulate(self: T, other: T) -> T:
         """``self + other``, in this tensor's memory if nobody else holds it."""
-        return METHODS["_accumulate"](self, other)  # type: ignore[no-any-return]
+        return METHODS["_accumulate"](self, other)
 
     def _owned(self: T, like: Array) -> T:
         """This tensor, or a clone if others hold its memory or it lies in another order than ``like``."""
-        return METHODS["_owned"](self, like)  # type: ignore[no-any-return]
+        return METHODS["_owned"](self, like)
 
     def to(self: T, *wanted: Any, device: str | None = None, dtype: Any = None) -> T:
         """The same values on another device or with another dtype; see `functional.cast.to`."""
-        return METHODS["to"](self, *wanted, device=device, dtype=dtype)  # type: ignore[no-any-return]
+        return METHODS["to"](self, *wanted, device=device, dtype=dtype)

@@ -96,14 +96,14 @@ class Tanh(KernelOp):
 
 def relu(x: Tensor) -> Tensor:
     """max(x, 0). The gradient at 0 is 0."""
-    return Relu.apply(x)  # type: ignore[no-any-return]
+    return Relu.apply(x)
 
 
 def sigmoid(x: Tensor) -> Tensor:
     """1 / (1 + exp(−x)), safe for large inputs."""
-    return Sigmoid.apply(x)  # type: ignore[no-any-return]
+    return Sigmoid.apply(x)
 
 
 def tanh(x: Tensor) -> Tensor:
     """The hyperbolic tangent."""
-    return Tanh.apply(x)  # type: ignore[no-any-return]
+    return Tanh.apply(x)

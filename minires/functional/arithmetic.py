@@ -137,7 +137,7 @@ def _combined(apply: Callable[..., Any], a: Any, b: Any) -> Tensor:
     if isinstance(like, Tensor) and like.dtype.char == "e" and _is_no_half(other):
         result: Tensor = apply(*_operands(*(t.to(np.float32) if t is like else t for t in (a, b))))
         return result.to(np.float16) if result.dtype == np.float32 else result
-    return apply(*_operands(a, b))  # type: ignore[no-any-return]
+    return apply(*_operands(a, b))
 
 
 def _is_no_half(value: Any) -> bool:

@@ -227,7 +227,7 @@ def batch_norm_act(
         if running_mean is None or running_var is None:
             raise GraphError("batch norm needs running_mean and running_var when it is not training")
         options = {"mean": running_mean.array, "var": running_var.array, "relu": relu, "eps": eps}
-        return BatchNormActInference.apply(x, gamma, beta, shortcut, **options)  # type: ignore[no-any-return]
+        return BatchNormActInference.apply(x, gamma, beta, shortcut, **options)
 
     def observe(mean: Array, var: Array) -> None:
         M = x.numel() // C
@@ -236,7 +236,7 @@ def batch_norm_act(
                 with running.writable() as array:
                     kernels.choose(array).blend_(array, batch, 1 - momentum, share)
 
-    return BatchNormAct.apply(x, gamma, beta, shortcut, relu=relu, eps=eps, observe=observe)  # type: ignore[no-any-return]
+    return BatchNormAct.apply(x, gamma, beta, shortcut, relu=relu, eps=eps, observe=observe)
 
 
 def _constant(value: float, x: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ class Clone(Op):
 
 def clone(x: Tensor, like: Array | None = None) -> Tensor:
     """A copy of x with memory of its own, in the memory order of the array ``like`` (by default that of x)."""
-    return Clone.apply(x, like=like)  # type: ignore[no-any-return]
+    return Clone.apply(x, like=like)
 
 
 def destination(wanted: Sequence[Any], device: str | None, dtype: Any) -> tuple[str | None, np.dtype[Any] | None]:
@@ -85,4 +85,4 @@ def to(x: Tensor, *wanted: Any, device: str | None = None, dtype: Any = None) ->
         raise DtypeError(f"cannot convert a {x.dtype} tensor to {kind}")
     if (place, kind) == (x.device, x.dtype):
         return x
-    return To.apply(x, device=place, dtype=kind)  # type: ignore[no-any-return]
+    return To.apply(x, device=place, dtype=kind)

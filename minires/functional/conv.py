@@ -125,5 +125,5 @@ def conv2d_act(
             raise ShapeError(f"a {name} of shape {numbers.shape} does not fit {weight.shape[0]} output channels")
     geometry = Geometry((weight.shape[2], weight.shape[3]), stride, padding, dilation, groups)
     if scale is None and bias is None and shortcut is None and not relu:
-        return Conv2d.apply(x, weight, options=(geometry,))  # type: ignore[no-any-return]
-    return Conv2dAct.apply(x, weight, scale, bias, shortcut, relu=relu, geometry=geometry)  # type: ignore[no-any-return]
+        return Conv2d.apply(x, weight, options=(geometry,))
+    return Conv2dAct.apply(x, weight, scale, bias, shortcut, relu=relu, geometry=geometry)

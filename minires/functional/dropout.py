@@ -54,4 +54,4 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: np.random.Gen
     if not training or p == 0:
         return x
     mask = (rng or next_draws("dropout")).random(x.shape, np.float32) >= p
-    return Dropout.apply(x, mask=asarray(mask, x.device), p=p)  # type: ignore[no-any-return]
+    return Dropout.apply(x, mask=asarray(mask, x.device), p=p)

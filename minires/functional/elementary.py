@@ -100,27 +100,27 @@ class Clip(KernelOp):
 
 def negative(a: Tensor) -> Tensor:
     """−a."""
-    return Negative.apply(a)  # type: ignore[no-any-return]
+    return Negative.apply(a)
 
 
 def exp(a: Tensor) -> Tensor:
     """e to the power of a."""
-    return Exp.apply(a)  # type: ignore[no-any-return]
+    return Exp.apply(a)
 
 
 def log(a: Tensor) -> Tensor:
     """The natural logarithm of a."""
-    return Log.apply(a)  # type: ignore[no-any-return]
+    return Log.apply(a)
 
 
 def sqrt(a: Tensor) -> Tensor:
     """The square root of a."""
-    return Sqrt.apply(a)  # type: ignore[no-any-return]
+    return Sqrt.apply(a)
 
 
 def absolute(a: Tensor) -> Tensor:
     """|a|. The gradient at 0 is 0."""
-    return Absolute.apply(a)  # type: ignore[no-any-return]
+    return Absolute.apply(a)
 
 
 def clip(a: Tensor, min: float | None = None, max: float | None = None) -> Tensor:
@@ -135,4 +135,4 @@ def clip(a: Tensor, min: float | None = None, max: float | None = None) -> Tenso
         raise ValueError("clip needs min, max or both")
     low = None if min is None else number(min, "min of clip")
     high = None if max is None else number(max, "max of clip")
-    return Clip.apply(a, low=low, high=high)  # type: ignore[no-any-return]
+    return Clip.apply(a, low=low, high=high)

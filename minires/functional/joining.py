@@ -54,7 +54,7 @@ def concatenate(tensors: Iterable[Tensor], dim: int = 0) -> Tensor:
     ShapeError : if there are none, or their shapes differ on another axis.
     DtypeError, DeviceError : if dtypes or devices differ.
     """
-    return Concatenate.apply(*_some("concatenate", tensors), dim=integer(dim, "dim"))  # type: ignore[no-any-return]
+    return Concatenate.apply(*_some("concatenate", tensors), dim=integer(dim, "dim"))
 
 
 def stack(tensors: Iterable[Tensor], dim: int = 0) -> Tensor:
@@ -65,7 +65,7 @@ def stack(tensors: Iterable[Tensor], dim: int = 0) -> Tensor:
     ShapeError : if there are none, or their shapes differ.
     DtypeError, DeviceError : if dtypes or devices differ.
     """
-    return Stack.apply(*_some("stack", tensors), dim=integer(dim, "dim"))  # type: ignore[no-any-return]
+    return Stack.apply(*_some("stack", tensors), dim=integer(dim, "dim"))
 
 
 def _some(caller: str, tensors: Iterable[Tensor]) -> list[Tensor]:

@@ -42,4 +42,4 @@ def matmul(a: Any, b: Any) -> Tensor:
     ------
     ShapeError : if the shapes do not fit.
     """
-    return Matmul.apply(a, b)  # type: ignore[no-any-return]
+    return Matmul.apply(a, b)

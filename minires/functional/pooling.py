@@ -141,12 +141,12 @@ def max_pool2d(x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0
     ------
     ShapeError : if the window does not fit, or its padding is not smaller than itself.
     """
-    return MaxPool2d.apply(x, geometry=_window(kernel_size, stride, padding))  # type: ignore[no-any-return]
+    return MaxPool2d.apply(x, geometry=_window(kernel_size, stride, padding))
 
 
 def avg_pool2d(x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Tensor:
     """The mean of each window, padding counted as zeros; otherwise as `max_pool2d`."""
-    return AvgPool2d.apply(x, geometry=_window(kernel_size, stride, padding))  # type: ignore[no-any-return]
+    return AvgPool2d.apply(x, geometry=_window(kernel_size, stride, padding))
 
 
 def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
@@ -172,7 +172,7 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
         raise ShapeError(f"adaptive_avg_pool2d expects an input of shape (N, C, H, W), got {x.shape}")
     if (grid := several(output_size)) and len(grid) == 2:
         output_size = [n if wanted is None else wanted for n, wanted in zip(x.shape[2:], grid, strict=True)]
-    return AdaptiveAvgPool2d.apply(x, grid=pair(output_size, "output_size"))  # type: ignore[no-any-return]
+    return AdaptiveAvgPool2d.apply(x, grid=pair(output_size, "output_size"))
 
 
 def _window(kernel_size: Any, stride: Any, padding: Any) -> Geometry:

@@ -114,7 +114,7 @@ def sum(a: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     ------
     ShapeError : if there is no such axis.
     """
-    return Sum.apply(a, dim=_dims(dim), keepdim=bool(keepdim))  # type: ignore[no-any-return]
+    return Sum.apply(a, dim=_dims(dim), keepdim=bool(keepdim))
 
 
 def mean(a: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
@@ -125,7 +125,7 @@ def mean(a: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     ShapeError : if there is no such axis.
     DtypeError : for integers.
     """
-    return Mean.apply(a, dim=_dims(dim), keepdim=bool(keepdim))  # type: ignore[no-any-return]
+    return Mean.apply(a, dim=_dims(dim), keepdim=bool(keepdim))
 
 
 def var(
@@ -144,7 +144,7 @@ def var(
     DtypeError : for integers.
     """
     correction = real(correction, "correction") if unbiased is None else int(unbiased)
-    return Var.apply(a, dim=_dims(dim), correction=correction, keepdim=bool(keepdim))  # type: ignore[no-any-return]
+    return Var.apply(a, dim=_dims(dim), correction=correction, keepdim=bool(keepdim))
 
 
 def max(a: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:

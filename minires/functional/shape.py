@@ -129,7 +129,7 @@ def sum_to(a: Tensor, shape: Sequence[int]) -> Tensor:
     """Sum ``a`` over the axes along which ``shape`` would be broadcast to it."""
     if isinstance(shape, tuple) and a.shape == shape:  # as in most backward passes
         return a
-    return SumTo.apply(a, shape=lengths("sum_to", (shape,)))  # type: ignore[no-any-return]
+    return SumTo.apply(a, shape=lengths("sum_to", (shape,)))
 
 
 def broadcast_to(a: Tensor, shape: Sequence[int]) -> Tensor:
@@ -148,7 +148,7 @@ def reshape(a: Tensor, *shape: Any) -> Tensor:
     sizes = lengths("reshape", shape)
     if any(size < -1 for size in sizes):
         raise ShapeError(f"cannot reshape shape {a.shape} to {sizes}: a length must be at least 0, and one may be -1")
-    return Reshape.apply(a, shape=sizes)  # type: ignore[no-any-return]
+    return Reshape.apply(a, shape=sizes)
 
 
 def permute(a: Tensor, *dims: Any) -> Tensor:
@@ -158,7 +158,7 @@ def permute(a: Tensor, *dims: Any) -> Tensor:
     ------
     ShapeError : if ``dims`` does not name each axis once.
     """
-    return Permute.apply(a, dims=lengths("permute", dims))  # type: ignore[no-any-return]
+    return Permute.apply(a, dims=lengths("permute", dims))
 
 
 def getitem(a: Tensor, index: Any) -> Tensor:
@@ -169,7 +169,7 @@ def getitem(a: Tensor, index: Any) -> Tensor:
     IndexingError : if the index is out of range or does not fit the shape of a.
     DeviceError : if a tensor among the index is on another GPU.
     """
-    return GetItem.apply(a, index=index_of_its_own(index, a))  # type: ignore[no-any-return]
+    return GetItem.apply(a, index=index_of_its_own(index, a))
 
 
 def index_of_its_own(index: Any, a: Tensor) -> tuple[Any, ...]:
@@ -253,7 +253,7 @@ def pad(a: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.
         raise DtypeError(f"a {a.dtype} tensor cannot be padded with {value!r}: convert it with .to(dtype)")
     pairs = list(zip(given[::2], given[1::2], strict=True))
     widths = (*[(0, 0)] * (a.ndim - len(pairs)), *reversed(pairs))
-    return Pad.apply(a, widths=widths, value=value)  # type: ignore[no-any-return]
+    return Pad.apply(a, widths=widths, value=value)
 
 
 def _axis(caller: str, dim: int, ndim: int) -> int:

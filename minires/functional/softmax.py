@@ -110,7 +110,7 @@ def softmax(x: Tensor, dim: int = -1) -> Tensor:
     ------
     ShapeError : if there is no such axis, or it is empty.
     """
-    return Softmax.apply(x, dim=integer(dim, "dim"))  # type: ignore[no-any-return]
+    return Softmax.apply(x, dim=integer(dim, "dim"))
 
 
 def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
@@ -120,7 +120,7 @@ def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
     ------
     ShapeError : if there is no such axis, or it is empty.
     """
-    return LogSoftmax.apply(x, dim=integer(dim, "dim"))  # type: ignore[no-any-return]
+    return LogSoftmax.apply(x, dim=integer(dim, "dim"))
 
 
 def cross_entropy(
@@ -159,4 +159,4 @@ def cross_entropy(
         raise DtypeError(f"labels must be int64, not {labels.dtype}: convert them with .to('int64')")
     smoothing, ignored = real(label_smoothing, "label_smoothing"), integer(ignore_index, "ignore_index")
     options = {"label_smoothing": smoothing, "ignore_index": ignored, "reduction": reduction}
-    return CrossEntropy.apply(logits, labels, **options)  # type: ignore[no-any-return]
+    return CrossEntropy.apply(logits, labels, **options)

@@ -63,4 +63,4 @@ def product(a: Array, b: Array) -> Array:
     for first in range(0, terms, TERMS):
         part = slice(first, first + TERMS)
         total = xp.matmul(a[..., part], b[part] if b.ndim == 1 else b[..., part, :]).astype(wide) + total
-    return xp.asanyarray(total, dtype=a.dtype)  # type: ignore[no-any-return]
+    return xp.asanyarray(total, dtype=a.dtype)

@@ -64,7 +64,7 @@ class ResNet(Module):
         """(N, in_channels, H, W) -> (N, num_classes)."""
         x = self.maxpool(conv_norm_relu(self.conv1, self.bn1, self.relu, x))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.fc(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]
+        return self.fc(self.avgpool(x).flatten(1))
 
 
 class CifarResNet(Module):
@@ -107,7 +107,7 @@ class CifarResNet(Module):
         """(N, in_channels, H, W) -> (N, num_classes)."""
         x = conv_norm_relu(self.conv1, self.bn1, self.relu, x)
         x = self.layer3(self.layer2(self.layer1(x)))
-        return self.fc(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]
+        return self.fc(self.avgpool(x).flatten(1))
 
 
 def _stage(

@@ -27,12 +27,12 @@ def conv_norm_relu(conv: Module, norm: Module, relu: Module, x: Tensor, shortcut
     """
     if _as_written(relu, ReLU) and _as_written(norm, BatchNorm2d):
         if _as_written(conv, Conv2d) and not recording() and _are_one(conv, norm, x):
-            return conv.convolve(x, shortcut, True, norm.scale_and_shift())  # type: ignore[no-any-return]
-        return norm.normalise(conv(x), shortcut, relu=True)  # type: ignore[no-any-return]
+            return conv.convolve(x, shortcut, True, norm.scale_and_shift())
+        return norm.normalise(conv(x), shortcut, relu=True)
     if _as_written(relu, ReLU) and _as_written(norm, FoldedBatchNorm) and _as_written(conv, Conv2d):
-        return conv.convolve(x, shortcut, relu=True)  # type: ignore[no-any-return]
+        return conv.convolve(x, shortcut, relu=True)
     y = norm(conv(x))
-    return relu(y if shortcut is None else y + shortcut)  # type: ignore[no-any-return]
+    return relu(y if shortcut is None else y + shortcut)
 
 
 def _are_one(conv: Any, norm: Any, x: Tensor) -> bool:

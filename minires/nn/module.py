@@ -116,7 +116,7 @@ class Module:
             module = vars(module).get(name)
             if not isinstance(module, Module):
                 raise AttributeError(f"{type(self).__name__} has no module {path!r}: there is none at its {name!r}")
-        return module  # type: ignore[no-any-return]
+        return module
 
     def _check_name(self, name: str, may_be_replaced: bool) -> None:
         if not isinstance(name, str) or not name or "." in name:

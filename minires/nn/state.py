@@ -46,11 +46,11 @@ def as_array(value: Any, widen: bool = False) -> Array | None:
     if all(hasattr(value, method) for method in ("detach", "cpu", "numpy")):
         plain = value.detach().cpu()
         try:
-            return plain.numpy()  # type: ignore[no-any-return]
+            return plain.numpy()
         except TypeError:
             if not widen:
                 raise
-            return plain.float().numpy()  # type: ignore[no-any-return]
+            return plain.float().numpy()
     return np.asarray(value) if hasattr(value, "__array__") else None
 
 

@@ -53,7 +53,7 @@ class Adam(Optimizer):
 
     def stage(self, state: dict[str, Any]) -> int:
         """How many steps there were."""
-        return state.get("step", 0)  # type: ignore[no-any-return]
+        return state.get("step", 0)
 
     def update(self, ps: list[Array], gs: list[Array], group: dict[str, Any], states: list[dict[str, Any]]) -> None:
         """One step of `adam_`."""

@@ -22,13 +22,11 @@ import numpy as np
 
 from minires.device import Array
 from minires.errors import DtypeError, MiniresError
-from minires.testing.arguments import as_arrays, seed_of
-from minires.testing.bisection import index_of, most_wrong, part_of
-from minires.testing.cancellation import cancelled
-from minires.testing.compare import RESOLVED, Comparison, exact_dot, exact_sum
-from minires.testing.directions import USUAL, direction, signed
-from minires.testing.noise import EPS, TINY, largest
-from minires.testing.pair import Gradients, Pair, need_float64
+from minires.testing.differences.bisection import index_of, most_wrong, part_of
+from minires.testing.differences.cancellation import cancelled
+from minires.testing.differences.compare import RESOLVED, Comparison, exact_dot, exact_sum
+from minires.testing.differences.directions import USUAL, direction, signed
+from minires.testing.differences.noise import EPS, TINY, largest
 from minires.testing.report import (
     DISAGREEMENT,
     NOT_FINITE,
@@ -42,7 +40,9 @@ from minires.testing.report import (
     inconclusive,
     not_finite,
 )
-from minires.testing.snippet import of_complex_step
+from minires.testing.reproduce.snippet import of_complex_step
+from minires.testing.subject.arguments import as_arrays, seed_of
+from minires.testing.subject.pair import Gradients, Pair, need_float64
 
 __tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
 STEP = 1e-20

@@ -18,10 +18,8 @@ import numpy as np
 
 from minires.device import Array
 from minires.errors import DtypeError
-from minires.testing.arguments import as_arrays, seed_of
-from minires.testing.bisection import index_of, part_of
+from minires.testing.differences.bisection import index_of, part_of
 from minires.testing.layouts import copy_in_order
-from minires.testing.pair import Gradients, Pair
 from minires.testing.report import (
     KINK,
     RESOLUTION,
@@ -33,7 +31,9 @@ from minires.testing.report import (
     errors_end_here,
     not_finite,
 )
-from minires.testing.snippet import of_integers
+from minires.testing.reproduce.snippet import of_integers
+from minires.testing.subject.arguments import as_arrays, seed_of
+from minires.testing.subject.pair import Gradients, Pair
 
 __tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
 _STEPS = [2.0**-k for k in range(13)]

@@ -15,11 +15,11 @@ from hypothesis.strategies import SearchStrategy
 
 from minires.device import is_array
 from minires.functional.creation import tensor
-from minires.testing.arguments import choose_arguments
-from minires.testing.bound import Bound
 from minires.testing.exact import check_exact
 from minires.testing.pytest_plugin import EXAMPLES
 from minires.testing.report import CAUSES, KINK, Inconclusive, errors_end_here
+from minires.testing.subject.arguments import choose_arguments
+from minires.testing.subject.bound import Bound
 from minires.testing.tensors import check_gradient
 from minires.testing.vjp import check_vjp
 

@@ -11,12 +11,12 @@ from minires.autograd.backward import grad
 from minires.autograd.tensor import Tensor
 from minires.device import Array
 from minires.functional.creation import tensor
-from minires.testing.arguments import accuracy_of, choose_arguments, seed_of, type_name
-from minires.testing.branches import fingerprint
 from minires.testing.complex_step import check_complex_step
-from minires.testing.names import labels_of
+from minires.testing.differences.branches import fingerprint
 from minires.testing.report import GradientReport, errors_end_here
-from minires.testing.source import definitions
+from minires.testing.reproduce.source import definitions
+from minires.testing.subject.arguments import accuracy_of, choose_arguments, seed_of, type_name
+from minires.testing.subject.names import labels_of
 from minires.testing.vjp import check_vjp
 
 __tracebackhide__ = True  # pytest goes from the caller's line to the caller's function

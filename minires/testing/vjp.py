@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from minires.testing.arguments import accuracy_of, as_arrays, seed_of
-from minires.testing.compare import Probe
-from minires.testing.contract import check_contract
-from minires.testing.directions import snap
-from minires.testing.inputs import check_inputs
-from minires.testing.pair import Pair, need_float64
+from minires.testing.differences.compare import Probe
+from minires.testing.differences.contract import check_contract
+from minires.testing.differences.directions import snap
+from minires.testing.differences.inputs import check_inputs
 from minires.testing.report import GradientReport, errors_end_here
+from minires.testing.subject.arguments import accuracy_of, as_arrays, seed_of
+from minires.testing.subject.pair import Pair, need_float64
 
 __tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
 

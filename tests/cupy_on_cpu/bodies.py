@@ -10,8 +10,8 @@ import types
 
 import numpy as np
 
+from minires import cupy_on_cpu
 from minires.kernels import cuda, reference
-from minires.testing import cupy_on_cpu
 
 REFERENCE = "minires.kernels.reference"
 

@@ -7,7 +7,7 @@ import cupy
 import numpy as np
 import pytest
 
-from minires.testing.cupy_on_cpu import DeviceFault, carried, to_device
+from minires.cupy_on_cpu import DeviceFault, carried, to_device
 from minires.testing.layouts import MEMORY_ORDERS, lay_out
 
 

@@ -9,10 +9,10 @@ from cupy_backends.cuda.libs import cublas
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from minires.cupy_on_cpu import DeviceFault, to_device
 from minires.geometry import Geometry
 from minires.kernels import choose, cuda
 from minires.kernels.cuda.product import multiply
-from minires.testing.cupy_on_cpu import DeviceFault, to_device
 from minires.testing.rounding import RoundingError, cases
 
 EXAMPLES = settings(max_examples=max(5, settings.default.max_examples // 5))

@@ -41,7 +41,7 @@ def test_nvrtc_compiles_every_kernel_for(device, architecture):
 
 
 FOR_G_PLUS_PLUS = """
-from minires.testing import cupy_on_cpu
+from minires import cupy_on_cpu
 cupy_on_cpu.install(nvrtc=True)
 import cupy
 kernel = cupy.RawKernel('extern "C" __global__ void k(float *y, int n) { char c[n]; c[0] = 1; y[0] = c[0]; }', "k")
@@ -100,7 +100,7 @@ STARTS = {
 SCRIPT = f"""
 import json, sys
 sys.path.insert(0, {str(BENCHMARKS)!r})
-from minires.testing import cupy_on_cpu
+from minires import cupy_on_cpu
 device = cupy_on_cpu.install(execute=False, check=False)
 import cupy
 from watched_launches import need_all, too_few_blocks, watch

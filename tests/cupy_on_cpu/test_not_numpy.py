@@ -6,7 +6,7 @@ from cupy._core import _routines_linalg
 from cupy_backends.cuda.libs import cublas
 from differences import each_row, is_expected, outcome
 
-from minires.testing.cupy_on_cpu import DeviceFault
+from minires.cupy_on_cpu import DeviceFault
 
 
 @each_row

@@ -3,8 +3,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from minires.cupy_on_cpu import to_device
 from minires.kernels import cuda, reference
-from minires.testing.cupy_on_cpu import to_device
 
 STEPS = {
     "sgd_": lambda kernels, ps, gs, a, b: kernels.sgd_(ps, gs, a, 0.1, 0.9, 0.0, 0.01),

@@ -10,10 +10,10 @@ import cupy
 import numpy as np
 import pytest
 
+from minires.cupy_on_cpu import DeviceFault
 from minires.geometry import Geometry
 from minires.kernels import cuda, reference
 from minires.testing import RoundingError
-from minires.testing.cupy_on_cpu import DeviceFault
 from minires.testing.layouts import lay_out
 from minires.testing.rounding.cases import KernelCase, check_kernel
 

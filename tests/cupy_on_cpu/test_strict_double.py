@@ -7,7 +7,7 @@ import pytest
 import strict_double
 from differences import each_row, outcome
 
-from minires.testing import cupy_on_cpu
+from minires import cupy_on_cpu
 from minires.testing.layouts import MEMORY_ORDERS, copy_in_order, lay_out
 
 

@@ -5,7 +5,7 @@ import pytest
 
 import minires as mr
 from minires import kernels, testing
-from minires.testing import verdict
+from minires.testing.differences import verdict
 
 F = mr.functional
 LABELS = [0, 2, -100, 1]

@@ -117,7 +117,7 @@ def works(call):
 
 
 if __name__ == "__main__":
-    from minires.testing import cupy_on_cpu
+    from minires import cupy_on_cpu
 
     cupy_on_cpu.install()
     PATH.write_text(written(manifest()), encoding="utf-8")

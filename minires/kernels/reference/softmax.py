@@ -112,12 +112,12 @@ def cross_entropy(logits: Array, labels: Array, label_smoothing: float, ignore_i
         loss -= label_smoothing * mean_over(log_p, 1)  # (1)
     loss = xp.where(counts, loss, zero)
     if reduction == "none":
-        return loss  # type: ignore[no-any-return]
+        return loss
     total = sum_over(loss)
     if reduction == "sum":
         return total
     rows = counts.sum().astype(logits.real.dtype)
-    return xp.where(rows > 0, total / xp.maximum(rows, 1), logits.dtype.type("nan"))  # type: ignore[no-any-return]
+    return xp.where(rows > 0, total / xp.maximum(rows, 1), logits.dtype.type("nan"))
 
 
 @in_float32()

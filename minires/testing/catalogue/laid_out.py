@@ -15,7 +15,7 @@ from minires.autograd.op import Op
 from minires.autograd.tensor import Tensor
 from minires.device import Array
 from minires.testing.layouts import lay_out
-from minires.testing.names import labels_of
+from minires.testing.subject.names import labels_of
 
 
 class LaidOut(Op):

@@ -169,13 +169,13 @@ def rounded(array: Any, dtype: Any = np.float32) -> Rounded:
         with np.errstate(all="ignore"):
             value = value.astype(precision.dtype).astype(np.float64)
         error = np.where(np.abs(value) < precision.smallest, np.abs(value), 0.0)
-    return Rounded.holding(single(value, error), precision)  # type: ignore[no-any-return]
+    return Rounded.holding(single(value, error), precision)
 
 
 def constant(array: Any, dtype: Any = np.float32) -> Rounded:
     """Float64 numbers that a kernel of precision ``dtype`` knows: it may have them rounded, or not."""
     precision = Precision.of(dtype)
-    return Rounded.holding(constants(np.array(array, np.float64), precision), precision)  # type: ignore[no-any-return]
+    return Rounded.holding(constants(np.array(array, np.float64), precision), precision)
 
 
 def _apply(ufunc: Any, inputs: Any, precision: Precision) -> Parts:

@@ -126,7 +126,7 @@ class ResidualGraph(Module):
         for node, layer, shortcut in zip(self.nodes, self.layers, self.shortcuts, strict=True):
             beside = shortcut(values[node.skip[0]]) if node.skip and node.kind not in BLOCKS else None
             values.append(layer(values[-1]) if beside is None else layer(values[-1], beside))
-        return self.fc(self.pool(values[-1]).flatten(1))  # type: ignore[no-any-return]
+        return self.fc(self.pool(values[-1]).flatten(1))
 
     def input(self) -> Tensor:
         """A float64 input, drawn from the seed; it requires a gradient."""
@@ -146,7 +146,7 @@ class ResidualGraph(Module):
         for (attributes, name, _), value in zip(places, parameters, strict=True):
             attributes[name] = value
         try:
-            return self(x)  # type: ignore[no-any-return]
+            return self(x)
         finally:
             for attributes, name, own in places:
                 attributes[name] = own
@@ -206,7 +206,7 @@ class _Pool(Module):
 
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
         y = self.pool(x)
-        return y if shortcut is None else y + shortcut  # type: ignore[no-any-return]
+        return y if shortcut is None else y + shortcut
 
 
 def _layer(node: Node, source: Value, shortcut: Module | None) -> Module:

@@ -1,0 +1,161 @@
+"""What a check is called with: arrays, which of them to check, and a seed."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minires.device import Array, asnumpy, is_array
+from minires.errors import DtypeError
+from minires.testing.subject.names import labels_of
+
+__tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
+
+
+def as_arrays(arrays: Sequence[Any], function: Callable[..., Any]) -> list[Array]:
+    """The arguments of a function as arrays, numbers and lists of numbers as NumPy's.
+
+    Raises
+    ------
+    ValueError : without any argument.
+    TypeError : for a Tensor, for an array of another library, for a subclass of NumPy's, for a list of arrays.
+    DtypeError : for an argument that is not numeric.
+    """
+    must_be_callable("function", function)
+    if not arrays:
+        raise ValueError("there is no array to check a gradient at: give one for each argument of the function")
+    labels = labels_of(function, len(arrays))
+    converted = [_as_array(array, label) for array, label in zip(arrays, labels, strict=True)]
+    for array, label in zip(converted, labels, strict=True):
+        if array.dtype.kind not in "biufc":
+            raise DtypeError(
+                f"{label} has dtype {array.dtype}, expected numbers; bind options with a lambda or partial"
+            )
+    return converted
+
+
+def must_be_callable(name: str, value: Any) -> None:
+    """Raise TypeError for what is no function; arguments come in the wrong order, sometimes."""
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, got a {type_name(value)}: give function, vjp, then the arrays")
+
+
+def _as_array(value: Any, label: str) -> Array:
+    if is_array(value):
+        plain(value, label)
+        return value
+    if isinstance(value, list | tuple) and any(hasattr(x, "dtype") and not isinstance(x, np.generic) for x in value):
+        raise TypeError(f"{label} is a {type(value).__name__} of arrays: give them one by one, as in *arrays")
+    if is_foreign(value):
+        raise TypeError(
+            f"{label} is a {type_name(value)}, expected an array of NumPy or CuPy: convert it, with "
+            f"{_how_to_convert(value)}; functions of minires' own Tensors go to check_gradient"
+        )
+    return np.asarray(value)
+
+
+def plain(value: Any, what: str) -> Array:
+    """An array that came in or out of a function, as NumPy's; one of JAX or PyTorch, say, is converted.
+
+    Raises
+    ------
+    TypeError : for a subclass of NumPy's array, and for a data frame: they carry more than numbers (a mask, a unit, an
+        index), which would be lost without a word.
+    """
+    stripped = isinstance(value, np.ndarray) and type(value) not in (np.ndarray, np.memmap)
+    if stripped or (is_foreign(value) and not is_array(value) and not hasattr(value, "__dlpack__")):
+        how = ".filled(…)" if isinstance(value, np.ma.MaskedArray) else "np.asarray(…)" if stripped else ".to_numpy()"
+        raise TypeError(
+            f"{what} is a {type_name(value)}, expected a plain array: what it holds beside numbers would be lost; "
+            f"convert it yourself, with {how}"
+        )
+    return value if isinstance(value, np.ndarray) else asnumpy(value)
+
+
+def is_foreign(value: Any) -> bool:
+    """Whether a value is an array, or a table, of another library; no number, and no list of numbers."""
+    return not isinstance(value, np.generic) and (hasattr(value, "dtype") or hasattr(value, "__array__"))
+
+
+def library_of(value: Any) -> str:
+    """The package that a value's type comes from, such as "torch"."""
+    return type(value).__module__.partition(".")[0]
+
+
+def for_64_bits(library: str) -> str:
+    """What to do about float32, where a library makes it of float64 unless it is told otherwise."""
+    if not library.startswith("jax"):
+        return ""
+    return '; JAX computes in float32 unless jax.config.update("jax_enable_x64", True) is called first'
+
+
+def _how_to_convert(value: Any) -> str:
+    library = library_of(value)
+    if library.startswith("jax"):
+        return f"np.asarray(…){for_64_bits(library)}"
+    return {"torch": ".detach().cpu().numpy()", "pandas": ".to_numpy()"}.get(library, ".numpy() say")
+
+
+def accuracy_of(accuracy: float | Sequence[float]) -> tuple[float, float]:
+    """(relative, absolute) of what a user gives: one number is relative.
+
+    Raises
+    ------
+    TypeError, ValueError : for anything else.
+    """
+    try:
+        both = np.asarray(accuracy, float).reshape(-1)
+    except (TypeError, ValueError):
+        raise TypeError(f"accuracy must be a number or a pair (relative, absolute), got {accuracy!r}") from None
+    if both.size not in (1, 2) or not (np.isfinite(both).all() and (both >= 0).all()):
+        raise ValueError(f"accuracy must be a number or a pair (relative, absolute), none negative, got {accuracy!r}")
+    return float(both[0]), float(both[1]) if both.size == 2 else 0.0
+
+
+def type_name(value: Any) -> str:
+    """The type of a value and where it comes from: Tensors and arrays are many."""
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def choose_arguments(arrays: Sequence[Array], argnums: int | Sequence[int] | None) -> list[int]:
+    """The arguments whose gradients are checked: all of them, or those in ``argnums``.
+
+    Raises
+    ------
+    ValueError : for a number that no argument has, and where there is none.
+    TypeError : for what is no number.
+    """
+    if argnums is None:
+        return list(range(len(arrays)))
+    try:
+        chosen = [operator.index(number) for number in (argnums if isinstance(argnums, Iterable) else [argnums])]
+    except TypeError:
+        raise TypeError(f"argnums must be an int or a sequence of ints, got {argnums!r}") from None
+    for number in chosen:
+        if not -len(arrays) <= number < len(arrays):
+            raise ValueError(f"argnums has {number}, but there are {len(arrays)} inputs, of which the first is 0")
+    if not chosen:
+        raise ValueError("argnums is empty, so nothing would be checked: name an input, or leave it out for all")
+    return sorted({number % len(arrays) for number in chosen})
+
+
+def seed_of(rng: int | np.random.Generator | None) -> int:
+    """The seed that makes a check again; None is 0.
+
+    Raises
+    ------
+    TypeError, ValueError : for what is no seed.
+    """
+    if isinstance(rng, np.random.Generator):
+        return int(rng.integers(2**32))
+    try:
+        seed = 0 if rng is None else operator.index(rng)
+    except TypeError:
+        raise TypeError(f"rng must be an int, a numpy.random.Generator or None, got {rng!r}") from None
+    if seed < 0:
+        raise ValueError(f"rng must not be negative, got {rng!r}")
+    return seed
