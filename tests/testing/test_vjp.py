@@ -165,6 +165,28 @@ def test_an_infinite_slope_that_the_function_has_is_left_out():
     assert report.inputs[0].elements_left_out == ((0,),)
 
 
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_an_element_that_is_not_finite_is_left_out(value):
+    def vjp(gy, x):
+        return (np.where(np.isfinite(x), gy * (1 - np.tanh(x) ** 2), 5.0 * gy),)
+
+    report = testing.check_vjp(np.tanh, vjp, np.array([value, 1.0]), at_kinks="raise")
+    assert report.inputs[0].elements_left_out == ((0,),)
+    assert report.compared == 1
+
+
+def test_infinite_elements_alone_are_inconclusive():
+    with pytest.raises(testing.Inconclusive, match="not finite"):
+        testing.check_vjp(np.tanh, lambda gy, x: (gy * (1 - np.tanh(x) ** 2),), np.array([np.inf, -np.inf]))
+
+
+def test_a_right_gradient_that_jumps_at_a_kink_is_not_called_wrong():
+    x = np.array([1.0, 2.0, 3.0])
+    report = testing.check_vjp(lambda x: np.maximum(x, 1) ** 2, lambda gy, x: (2 * x * gy * (x > 1),), x)
+    assert report.inputs[0].elements_left_out == ()
+    assert report.left_out == 1
+
+
 def test_the_text_about_a_gradient_that_is_not_finite_names_the_element():
     x = np.array([1.0, 0.0, -4.0])
     with pytest.raises(testing.GradientError, match=r"gradient of (input 0|`x`) is nan at index \(1,\)"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from minires.device import Array
 from minires.errors import MiniresError
 from minires.testing.differences.cancellation import cancelled
 from minires.testing.differences.contract import Contract
-from minires.testing.differences.directions import move_by_ulps, power_of_two, signed, usual_size
+from minires.testing.differences.directions import move_by_part, move_by_ulps, power_of_two, signed, usual_size
 from minires.testing.differences.ladder import BLUNT, VANISHING, Derivatives, Line, differentiate
 from minires.testing.differences.noise import EPS, TINY
 from minires.testing.differences.second_look import look_again
@@ -23,6 +24,8 @@ from minires.testing.subject.pair import Pair
 _MANY = 1 << 14  # numbers for which correct rounding would take milliseconds
 _ENORMOUS = 2.0**900  # sums of such derivatives may overflow
 _REPEATS, _IN_DOUBT = 3, 16  # points an ulp or two away at which vjp is called
+_NEARBY = tuple(2.0**k for k in range(-48, -16, 4))  # relative distances of other points, where vjp is moved likewise
+_JUMP = 2.0**16  # how much more vjp moves at the point than near it, if it jumps there
 _ROUNDING = 16 * EPS  # of a sum of products: no comparison is sharper
 _LIKE = 4  # binary digits between sizes that are alike
 _WORTH = 2.0**10  # times the function's accuracy: what of a slope can be seen under it
@@ -183,6 +186,10 @@ class Probe:
         seen = moved(_REPEATS)
         if not wanted <= fixed + 4 * seen:
             seen = max(seen, moved(_IN_DOUBT))
+        if fixed < wanted <= fixed + 4 * seen and 4 * seen > RESOLVED * claim.size:
+            nearby = self._moves_nearby(number, d, gy, tied)
+            if seen > _JUMP * nearby:  # rounding is everywhere; a vjp that moves at this point alone jumps here
+                seen = nearby
         rounding = fixed + 4 * seen
         if not wanted <= rounding and _spread(gy) <= _LIKE:
             rounding += self._cancelled(number, d, gy, wanted - rounding)
@@ -207,6 +214,24 @@ class Probe:
 
     def _moved_products(self, number: int, d: Array, gy: Array, tied: bool) -> Array:
         return _products(d, self.pair.gradient_beside(gy, lambda x: move_by_ulps(x, self.rng, tied))[number])
+
+    def _moves_nearby(self, number: int, d: Array, gy: Array, tied: bool) -> float:
+        """Return how far the claim moves with inputs that move by an ulp or two, at points near this one.
+
+        It is infinite if vjp refuses one of these points.
+        """
+        worst = 0.0
+        for distance in _NEARBY:
+            arrays = self.pair.beside(functools.partial(move_by_part, part=distance, rng=self.rng, tied=tied))
+            moved = self.pair.beside(lambda x: move_by_ulps(x, self.rng, tied), arrays)
+            try:
+                claims = [exact_sum(_products(d, self.pair.gradient(gy, at)[number])) for at in (arrays, moved)]
+            except MiniresError:
+                raise
+            except Exception:
+                return math.inf
+            worst = max(worst, abs(claims[1] - claims[0]))
+        return worst
 
     def _cancelled(self, number: int, d: Array, gy: Array, missing: float) -> float:
         """The rounding that only larger moves show; 0 if it cannot make up for what is ``missing``."""

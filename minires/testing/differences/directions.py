@@ -99,3 +99,14 @@ def move_by_ulps(x: Array, rng: np.random.Generator, tied: bool = False) -> Arra
         values, index = np.unique(x, return_inverse=True)
         return np.asarray(move_by_ulps(values, rng)[index.reshape(x.shape)])
     return np.asarray(x * (1 + rng.integers(-2, 3, x.shape) * 2.0**-52))
+
+
+def move_by_part(x: Array, part: float, rng: np.random.Generator, tied: bool = False) -> Array:
+    """Return ``x`` with every element moved by half of ``part`` of its size or more, equal ones equally if ``tied``.
+
+    Zeros stay zeros.
+    """
+    if tied:
+        values, index = np.unique(x, return_inverse=True)
+        return np.asarray(move_by_part(values, part, rng)[index.reshape(x.shape)])
+    return np.asarray(x * (1 + part * signed(x.shape, rng)))

@@ -55,7 +55,7 @@ class _Verdict:
         self.probe, self.number, self.label = probe, number, probe.pair.labels[number]
         self.x = probe.pair.arrays[number]
         # Of the elements: which ones directions leave out, and how far the others may go.
-        self.left_out = np.zeros(self.x.shape, bool)
+        self.left_out = ~np.isfinite(self.x)
         self.room = np.ones(self.x.shape)
         self.has_ties = np.unique(self.x).size < self.x.size
         # Of the outputs: which ones no direction has shown yet, and why; and what any direction has told of them.
@@ -80,6 +80,8 @@ class _Verdict:
         """
         if not self.x.size or not self.probe.contract.base.size:
             return self._report_empty()
+        if self.left_out.all():
+            raise inconclusive(self.label, NOT_FINITE, self.unseen.size)
         self._leave_out_infinite()
         for kind in USUAL:
             self._try(kind)
@@ -98,7 +100,7 @@ class _Verdict:
         if not self.resolved:
             cause = max(causes, key=lambda name: causes[name]) if causes else RESOLUTION
             raise inconclusive(self.label, cause, self.unseen.size, best_resolution=self.resolution)
-        if at_kinks == "raise" and (KINK in causes or self.left_out.any()):
+        if at_kinks == "raise" and (KINK in causes or (self.left_out & np.isfinite(self.x)).any()):
             raise inconclusive(self.label, KINK, self.unseen.size)
         elements = tuple(tuple(map(int, index)) for index in np.argwhere(self.left_out))
         return InputReport(self.number, self.x.shape, self.directions, self.resolution, causes, elements, self.label)

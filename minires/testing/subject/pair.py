@@ -142,12 +142,13 @@ class Pair:
             earlier = returned, result
         return result
 
-    def beside(self, move: Callable[[Array], Array]) -> list[Array]:
-        """The point, moved by so little that only rounding should tell.
+    def beside(self, move: Callable[[Array], Array], arrays: Sequence[Array] | None = None) -> list[Array]:
+        """Return the point, or ``arrays``, moved by a little.
 
         What has no gradient, or one of zeros, stays: it may be a label or a mask, which 1.9999999999999998 is not.
         """
-        return [move(x) if number in self._has_gradient else x for number, x in enumerate(self.arrays)]
+        given = self.arrays if arrays is None else arrays
+        return [move(x) if number in self._has_gradient else x for number, x in enumerate(given)]
 
     def gradient_beside(self, gy: Array, move: Callable[[Array], Array]) -> Gradients:
         """What ``vjp`` returns where gy and the point are moved by so little that only rounding should tell.

@@ -273,3 +273,22 @@ def tail_of_the_logistic_loss_cut_off(rng):
 @wrong
 def slope_of_an_output_that_is_tiny_beside_the_others(rng):
     return lambda x: x * [1, 1e-20], lambda gy, x: (gy * [1, 1.5e-20],), normal(rng, 2)
+
+
+@wrong
+def a_zero_at_an_exact_value_that_two_ulps_away_is_none(rng):
+    x = np.round(4 * normal(rng, 6)) + 0.5
+    x[2] = 1.0
+    return *scaled_where(lambda x: 2 * x, lambda x: np.full_like(x, 2.0), lambda x: x == 1, 0), x
+
+
+@wrong
+def an_error_beside_a_jump_of_the_gradient(rng):
+    x = np.array([1.0, 2.0, 3.0])
+    return *scaled_where(lambda x: 2 * x, lambda x: np.where(x == 3, 10.0, 2.0), lambda x: x == 1, 0), x
+
+
+@wrong
+def a_mask_with_another_threshold_met_exactly(rng):
+    x = np.array([-1.0, *np.abs(normal(rng, 3))])
+    return lambda x: np.maximum(x, 0), lambda gy, x: (gy * (x >= -1),), x
