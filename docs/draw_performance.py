@@ -14,15 +14,17 @@ PHASES = ("training", "inference", "folded")
 
 
 def newest(kind):
-    """The results of the newest record of a kind."""
-    path = max(RECORDS.glob(f"{kind}-*.json"))
-    return json.loads(path.read_text(encoding="utf-8"))["results"]
+    """Return the results of the newest record of a kind, and on which machine and when they were measured."""
+    record = json.loads(max(RECORDS.glob(f"{kind}-*.json")).read_text(encoding="utf-8"))
+    machine = record["machine"]
+    return record["results"], f"{machine['cpu']}, {machine['threads']} threads; {record['date'][:10]}"
 
 
 def steps():
-    """The time of each network and phase, in units of PyTorch's faster order."""
-    results = {name: found for name, found in newest("step").items() if name != "dezero"}
-    figure, axes = plt.subplots(1, len(results), figsize=(11, 3.2), sharey=True)
+    """Draw the time of each network and phase, relative to PyTorch's faster memory order."""
+    results, measured = newest("step")
+    results = {name: found for name, found in results.items() if name != "dezero"}
+    figure, axes = plt.subplots(1, len(results), figsize=(11, 3.6), sharey=True, layout="constrained")
     for axis, (network, found) in zip(axes, results.items(), strict=True):
         medians = {name: [found[phase]["milliseconds"][name]["median"] for phase in PHASES] for name in COLOURS}
         best = [min(medians[name][i] for name in COLOURS if name != "minires") for i in range(len(PHASES))]
@@ -31,16 +33,16 @@ def steps():
             axis.bar([i + 0.27 * (place - 1) for i in range(len(PHASES))], heights, 0.25, color=colour, label=name)
         axis.axhline(1, color="black", linewidth=0.8)
         axis.set_xticks(range(len(PHASES)), ["training", "inference", "inference,\nfolded"])
-        axis.set_title(network)
+        axis.set_title(f"{network}, images {' × '.join(map(str, found['images']))}", fontsize=10)
     axes[0].set_ylabel("time / PyTorch's faster order")
-    axes[0].legend(fontsize=8, loc="lower left")
-    save(figure, "performance_steps.png")
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside upper center", ncols=len(COLOURS))
+    save(figure, "performance_steps.png", f"random images; {measured}")
 
 
 def growth():
-    """The time of a training step against batch, pixels, depth and channels."""
-    results = newest("growth")
-    figure, axes = plt.subplots(1, len(results), figsize=(11, 3), sharey=True)
+    """Draw the time of a training step against batch, pixels, depth and channels."""
+    results, measured = newest("growth")
+    figure, axes = plt.subplots(1, len(results), figsize=(11, 3.2), sharey=True, layout="constrained")
     for axis, (name, found) in zip(axes, results.items(), strict=True):
         sizes, times, exponent = found["sizes"], found["milliseconds"], found["expected"]
         axis.loglog(sizes, times, "o-", color=COLOURS["minires"])
@@ -50,7 +52,8 @@ def growth():
         axis.minorticks_off()
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("training step, ms")
-    save(figure, "performance_growth.png")
+    networks = "ResNet-20 (batch, pixels), CIFAR ResNets (depth), one residual block (channels)"
+    save(figure, "performance_growth.png", f"{networks}; random images; {measured}")
 
 
 if __name__ == "__main__":

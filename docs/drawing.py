@@ -11,9 +11,9 @@ import matplotlib.pyplot as plt
 __all__ = ["plt", "save"]
 
 
-def save(figure, name):
-    """Write a figure as PNG to the folder that the command line names."""
+def save(figure, name, note):
+    """Write a figure as PNG to the folder that the command line names; ``note`` stands below it."""
     path = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images") / name
-    figure.tight_layout()
-    figure.savefig(path, dpi=100, metadata={"Software": None})  # the same bytes wherever it is drawn again
+    figure.supxlabel(note, fontsize=8, color="0.35")
+    figure.savefig(path, dpi=100, metadata={"Software": None})  # not which matplotlib drew it
     print(path)

@@ -110,3 +110,31 @@ def test_what_follows_a_section_of_a_docstring_is_no_part_of_it():
         "- their sum",
         "Identity that tests it: a + b = b + a.",
     ]
+
+
+def test_angle_brackets_of_a_docstring_survive():
+    build = runpy.run_path(str(ROOT / "docs" / "build.py"))
+    docstring = """Images in train/<class>/ and `test/<class>/`.
+
+        a <b> c
+
+    Parameters
+    ----------
+    device : "cuda:<index>", or x < y
+    """
+    assert build["to_markdown"](docstring).split("\n\n") == [
+        "Images in train/&lt;class>/ and `test/<class>/`.",
+        "    a <b> c",
+        "###### Parameters",
+        '- `device` : "cuda:&lt;index>", or x < y',
+    ]
+
+
+def test_the_reference_links_every_public_module():
+    build = runpy.run_path(str(ROOT / "docs" / "build.py"))
+    files = (ROOT / "minires").rglob("*.py")
+    modules = {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for file in files}
+    names = build["public_modules"]()
+    assert set(names) == {name for name in modules if "._" not in name}
+    page = build["index_of"](["minires", "minires.testing.vjp"])
+    assert '<a href="minires/testing/vjp.html">minires.testing.vjp</a>: ' in page
