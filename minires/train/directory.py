@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from minires.checkpoint import StrPath, leftovers
+from minires.checkpoint import StrPath, leftovers, load_metadata
 from minires.errors import CheckpointError, SettingsError
 from minires.train.lock import locked
 
@@ -96,9 +97,19 @@ def network_of(run: StrPath) -> Path:
         return path
     if (path / BEST).is_file():
         return path / BEST
+    if _has_made_an_epoch(path / LAST):
+        raise CheckpointError(f"{path / BEST} is missing: name {path / LAST} for the network as last saved")
     if (path / LAST).is_file():
         raise CheckpointError(
             f"the run in {path} has not finished its first epoch: there is no {BEST} yet; its network as last saved "
             f"is {path / LAST}"
         )
     raise CheckpointError(f"there is no run in {path}: neither {BEST} nor {LAST}; expected a run's directory")
+
+
+def _has_made_an_epoch(last: Path) -> bool:
+    """Return whether a run finished its first epoch before it saved ``last``; False if that is no run's checkpoint."""
+    try:
+        return bool(json.loads(load_metadata(last)["position"])["history"])
+    except (CheckpointError, KeyError, TypeError, ValueError):
+        return False

@@ -58,6 +58,7 @@ class Position:
     loss, hits, images : of the batches of this epoch: Σ loss · images, right answers, images
     seconds : that these batches took
     history : the metrics of the epochs done, one dictionary each
+    best_from : how many of these epochs have no part in choosing the best network, since it is no longer there
     """
 
     epoch: int = 0
@@ -67,6 +68,7 @@ class Position:
     images: int = 0
     seconds: float = 0.0
     history: list[Metrics] = field(default_factory=list)
+    best_from: int = 0
 
     def next_epoch(self, metrics: Metrics) -> None:
         """Close an epoch with its metrics."""
@@ -76,7 +78,7 @@ class Position:
     @property
     def best(self) -> Metrics | None:
         """The metrics of the best epoch, the first of several: a finite loss, then accuracy, on images held out."""
-        return max(self.history, key=_goodness, default=None)
+        return max(self.history[self.best_from :], key=_goodness, default=None)
 
     def to_json(self) -> str:
         """The position as one line of JSON."""
