@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import unicodedata
@@ -183,3 +184,8 @@ def test_a_class_that_is_a_link_to_nothing_is_an_error_as_an_empty_one(root):
     assert "bird (a link to nothing)" in known.summary()
     with pytest.raises(DataError, match="bird is a link to nothing, and its name is none of a class; remove it"):
         ImageFolder(root, 4, ["cat", "dog"])
+
+
+def test_classes_of_numpy_become_plain_strings(root):
+    dataset = ImageFolder(os.fsencode(root), 4, classes=np.array(["cat", "dog"]))
+    assert [type(name) for name in dataset.classes] == [str, str]

@@ -112,7 +112,7 @@ def test_a_split_that_is_a_link_to_nothing_is_an_error(tmp_path):
 )
 def test_an_empty_split_beside_a_good_one_need_only_be_removed(tmp_path, names):
     made(tmp_path, "train/cat/1.png", "train/dog/1.png", *names)
-    with pytest.raises(DataError, match="holds no folder with images of a class: remove it, as .* alone is enough"):
+    with pytest.raises(DataError, match=r"holds no folder with images of a class: remove it, as .* alone is enough"):
         held_out(tmp_path)
     blank = tmp_path / ("val" if "val/cat/" in names else "test")
     for folder in [*blank.iterdir(), blank]:
