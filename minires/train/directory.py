@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from minires.checkpoint import StrPath, leftovers, load_metadata
+from minires.checkpoint import AnyPath, leftovers, load_metadata
 from minires.errors import CheckpointError, SettingsError
 from minires.train.lock import locked
 
@@ -66,14 +67,14 @@ def halves(directory: Path) -> list[Path]:
     return [file for name in (LAST, BEST, METRICS, CURVE, TEST) for file in leftovers(directory / name)]
 
 
-def last_of(resume: StrPath) -> Path:
+def last_of(resume: AnyPath) -> Path:
     """Return the checkpoint to resume from, given a run's directory or the file itself.
 
     Raises
     ------
     CheckpointError : if it is missing.
     """
-    path = Path(resume)
+    path = _as_path(resume)
     file = path / LAST if path.is_dir() else path
     if file.is_file():
         return file
@@ -83,14 +84,27 @@ def last_of(resume: StrPath) -> Path:
     )
 
 
-def network_of(run: StrPath) -> Path:
+def _as_path(run: AnyPath) -> Path:
+    """Return the path that names a run.
+
+    Raises
+    ------
+    TypeError : if it is none.
+    """
+    try:
+        return Path(os.fsdecode(run))
+    except TypeError:
+        raise TypeError(f"a run is named by the path of its directory or of its file, got {run!r}") from None
+
+
+def network_of(run: AnyPath) -> Path:
     """Return the file of a run's network: the best one of a directory, else the file itself.
 
     Raises
     ------
     CheckpointError : if there is none.
     """
-    path = Path(run)
+    path = _as_path(run)
     if not path.is_dir():
         if not path.exists():
             raise CheckpointError(f"{path} is missing; expected a run's directory, or its {BEST} or {LAST}")

@@ -72,7 +72,8 @@ def train(settings: Settings, resume: StrPath | bool = False) -> Result:
     Raises
     ------
     SettingsError : if the directory is in use, or holds something and the run is not resumed (a run that was stopped
-        before the last training step of its first epoch is replaced); when resuming, if a setting contradicts the run's.
+        before the last training step of its first epoch is replaced); when resuming, if a setting contradicts the
+        run's.
     DataError, DeviceError : if the data or the device are not there.
     CheckpointError : if there is nothing to resume.
     TrainingError : if the training loss is no longer finite; the last checkpoint stays as it was. (A test loss that is

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from minires import checkpoint, optim, random
-from minires.checkpoint import StrPath
+from minires.checkpoint import AnyPath
 from minires.errors import CheckpointError
 from minires.nn import Module
 from minires.train import sources
@@ -190,7 +190,7 @@ def read_origin(file: Path) -> tuple[Settings, Description, dict[str, str]]:
     return Settings.from_json(settings), Description.from_json(description), metadata
 
 
-def load(run: StrPath, device: str = "cpu") -> Module:
+def load(run: AnyPath, device: str = "cpu") -> Module:
     """Return the network of a run, in evaluation mode and in the run's dtype.
 
     It takes images as `describe` says: ``model(mr.tensor(describe(run).normalize(pixels)))`` are the logits
@@ -209,7 +209,7 @@ def load(run: StrPath, device: str = "cpu") -> Module:
     return load_network(run, device)[0]
 
 
-def describe(run: StrPath) -> Description:
+def describe(run: AnyPath) -> Description:
     """Return what the network of a run knows of its images: ``classes``, ``shape`` (C, H, W) and ``normalize``.
 
     Parameters
@@ -223,7 +223,7 @@ def describe(run: StrPath) -> Description:
     return read_origin(network_of(run))[1]
 
 
-def load_network(run: StrPath, device: str = "cpu") -> tuple[Module, Settings, Description, Metrics | None]:
+def load_network(run: AnyPath, device: str = "cpu") -> tuple[Module, Settings, Description, Metrics | None]:
     """Return the network of a run as `load` does, with what its checkpoint says of it.
 
     Returns
