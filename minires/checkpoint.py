@@ -173,7 +173,12 @@ def _storable(name: str, value: Any) -> Array:
         raise DtypeError(f"{name} is a {type(value).__name__}, {value!r:.60}; {_HOLDS}: {advice}")
     array = asnumpy(given)
     if array.dtype.itemsize not in _SIZES.get(array.dtype.kind, ()):
-        raise DtypeError(f"{name} is {array.dtype}; {_HOLDS}: convert it, with .astype(…)")
+        how = "convert it, with .astype(…)"
+        if array.dtype.kind == "c":
+            how = "keep its real and its imaginary part under two names"
+        elif type(value).__module__.partition(".")[0] == "torch":
+            how = "convert it, with .to(…)"
+        raise DtypeError(f"{name} is {array.dtype}; {_HOLDS}: {how}")
     # The library copies raw memory: strides, and bytes the other way round, would be lost. (np.ascontiguousarray
     # would turn a number into an array of one.)
     return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")

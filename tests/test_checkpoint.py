@@ -323,3 +323,8 @@ def test_a_dtype_that_numpy_lacks_is_an_error_that_names_the_tensor(tmp_path):
     path.write_bytes(struct.pack("<Q", len(header)) + header + b"12")
     with pytest.raises(CheckpointError, match="holds w as F8_E4M3, which NumPy cannot"):
         load(path)
+
+
+def test_complex_numbers_are_not_told_to_be_cast(tmp_path):
+    with pytest.raises(DtypeError, match=r"w is complex64; .*: keep its real and its imaginary part under two names"):
+        mr.save({"w": np.ones(2, np.complex64)}, tmp_path / "a.safetensors")

@@ -16,7 +16,8 @@ def backward(output: Tensor, gradient: Tensor | None, retain: bool, create_graph
     """Add the gradient of ``output`` to ``.grad`` of the leaves; see `Tensor.backward`."""
     with enable_grad() if create_graph else no_grad():
         for node, arrived in _walk([output], [gradient], None, retain).items():
-            if node.keeper is not None and (keeper := node.keeper()) is not None:
+            keeper = None if node.keeper is None else node.keeper()
+            if keeper is not None and keeper._node is node:  # not, if its gradient was switched off since
                 keeper.grad = arrived._owned(keeper._array) if keeper.grad is None else keeper.grad + arrived
 
 

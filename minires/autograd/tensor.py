@@ -71,13 +71,14 @@ class Tensor(Values):
     grad : Tensor or None; filled by ``backward`` for leaves, and for others after `retain_grad`
     """
 
-    __slots__ = ("__weakref__", "_node", "_op", "_sole", "_version", "grad")
+    __slots__ = ("__weakref__", "_frozen_node", "_node", "_op", "_sole", "_version", "grad")
 
     def __init__(self, array: Array, version: Version | None = None, op: Op | None = None, node: Node | None = None):
         self._array = frozen(array)
         self._version = version or Version(self._array)
         # What made it, and where its gradient arrives; None where nothing did. Whether nobody else holds the array.
         self._op, self._node, self._sole = op, node, False
+        self._frozen_node: Node | None = None  # of a leaf whose gradient is switched off: it keeps the hooks
         self.grad: Tensor | None = None
 
     @property
@@ -152,7 +153,8 @@ class Tensor(Values):
         if requires_grad and self.dtype.kind not in "fc":
             raise DtypeError(f"only floating-point tensors have gradients, not {self.dtype}")
         if requires_grad != self.requires_grad:
-            self._node = Node(self._array, self) if requires_grad else None
+            node = (self._frozen_node or Node(self._array, self)) if requires_grad else None
+            self._node, self._frozen_node = node, self._node
         return self
 
     def register_hook(self, function: Callable[[Tensor], Tensor | None]) -> Hook:

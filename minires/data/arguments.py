@@ -36,11 +36,12 @@ def path(value: Any, name: str) -> Path:
     TypeError : if it is neither a string nor a path.
     DataError : if it is an empty string, which would be the current directory.
     """
-    if not isinstance(value, str | os.PathLike):
+    if not isinstance(value, str | bytes | os.PathLike):
         raise TypeError(f"{name} must be a path, as a string or a Path, got {value!r}")
-    if value == "":
+    text = os.fsdecode(value)
+    if text == "":
         raise DataError(f"{name} is an empty string; for the current directory write '.'")
-    return Path(os.path.expanduser(value))
+    return Path(os.path.expanduser(text))
 
 
 def channel_values(values: Any, name: str) -> tuple[float, ...]:
@@ -71,7 +72,7 @@ def class_names(classes: Any) -> tuple[str, ...]:
     """
     if isinstance(classes, str) or not isinstance(classes, Iterable):
         raise TypeError(f"classes must be a list of names, as ['cat', 'dog'], got {classes!r}")
-    names = tuple(classes)
+    names = tuple(str(name) if isinstance(name, np.str_) else name for name in classes)
     alike = [unicodedata.normalize("NFC", name) if isinstance(name, str) else name for name in names]
     for label, name in enumerate(alike):
         if (first_label := alike.index(name)) < label:

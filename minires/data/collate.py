@@ -95,7 +95,7 @@ def _collated(samples: list[Any], indices: list[int], place: str) -> Any:
     if kinds[0] == "an array":
         return _stacked([as_array(sample) for sample in samples], indices, place)
     if kinds[0] == "a number":
-        return np.asarray(samples)
+        return _in_numbers(np.asarray(samples), samples, indices, place)
     if kinds[0] == "a string":
         return samples
     if kinds[0] == "a dictionary":
@@ -120,7 +120,15 @@ def _kind(sample: Any) -> str:
 
 def _stacked(arrays: list[npt.NDArray[Any]], indices: list[int], place: str) -> npt.NDArray[Any]:
     _check_equal([array.shape for array in arrays], "shape", indices, place)
-    return np.stack(arrays)
+    return _in_numbers(np.stack(arrays), arrays, indices, place)
+
+
+def _in_numbers(batch: npt.NDArray[Any], samples: Sequence[Any], indices: list[int], place: str) -> npt.NDArray[Any]:
+    """Return a batch, unless a sample has integers for which NumPy has no dtype."""
+    if batch.dtype.kind == "O":
+        index, found = next((i, s) for i, s in zip(indices, samples, strict=True) if np.asarray(s).dtype.kind == "O")
+        raise DataError(f"sample {index}{place} is {found!r:.80}, which no dtype of NumPy holds; convert it to a float")
+    return batch
 
 
 def _check_equal(values: list[Any], name: str, indices: list[int], place: str) -> None:

@@ -35,7 +35,9 @@ _TURNS = {
 _BRANDS = {b"ftypavif": "AVIF", b"ftypavis": "AVIF", b"ftypheic": "HEIC", b"ftypheix": "HEIC", b"ftypmif1": "HEIC"}
 
 
-def read_image(path: str | os.PathLike[str], size: int | tuple[int, int], channels: int = 3) -> npt.NDArray[np.uint8]:
+def read_image(
+    path: str | bytes | os.PathLike[str], size: int | tuple[int, int], channels: int = 3
+) -> npt.NDArray[np.uint8]:
     """Return one image file as an array.
 
     Grey values of 16 bits are brought to 8, v / 257 rounded, so that white stays white. Floats and integers of 32

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from minires.data.arguments import counted, first, path
 from minires.data.folder import ImageFolder
-from minires.data.listing import unusable, visible
+from minires.data.listing import leads_nowhere, unusable, visible
 from minires.errors import DataError
 
 # Each split and the names that its directory may have.
@@ -40,6 +40,7 @@ def split_directory(root: str | os.PathLike[str], split: str) -> Path:
     DataError : if it is missing; the text says what is there in its place.
     """
     root = path(root, "root")
+    _check_links(root, split)
     found = [root / name for name in SPLITS[split] if (root / name).is_dir()]
     if len(found) > 1:
         raise DataError(f"{root} holds both {found[0].name}/ and {found[1].name}/; keep one of them")
@@ -56,6 +57,8 @@ def held_out(root: str | os.PathLike[str]) -> HeldOut:
     DataError : if there is none, or none with a folder for each class.
     """
     root = path(root, "root")
+    for split in ("val", "test"):
+        _check_links(root, split)
     there = [split for split in ("val", "test") if any((root / name).is_dir() for name in SPLITS[split])]
     if not there:
         split_directory(root, "test")  # raises
@@ -70,6 +73,12 @@ def held_out(root: str | os.PathLike[str]) -> HeldOut:
             f"{text}. Move a part of each class from train/ into val/CLASS/ to test the network on, and let minires "
             "predict name the classes of the others"
         )
+    for split, other in (there, there[::-1]) if len(there) == 2 else ():
+        if _is_blank(directory := split_directory(root, split)):
+            raise DataError(
+                f"{directory} holds no folder with images of a class: remove it, as {split_directory(root, other)} "
+                "alone is enough, or put the images in"
+            )
     return HeldOut(tuple(there))
 
 
@@ -97,10 +106,17 @@ def check_several_classes(images: ImageFolder) -> None:
     )
 
 
+def _check_links(root: Path, split: str) -> None:
+    """Raise DataError if the directory of a split is a link to nothing."""
+    for name in SPLITS[split]:
+        if leads_nowhere(root / name):
+            raise DataError(f"{root / name} is a link to nothing; restore what it led to, or remove it")
+
+
 def _explain(root: Path, split: str) -> str:
     """Return what ``root`` seems to be, and what to do."""
     if not root.exists():
-        return f"{root} does not exist"
+        return f"{root} is a link to nothing" if leads_nowhere(root) else f"{root} does not exist"
     if not root.is_dir():
         return f"{root} is a file: unpack it, and name the folder"
     folders, images = _folders(root), _files(root)
@@ -132,6 +148,12 @@ def _explain(root: Path, split: str) -> str:
 
 def _unlabelled(directory: Path) -> bool:
     return bool(_files(directory)) and not _folders(directory)
+
+
+def _is_blank(directory: Path) -> bool:
+    """Return whether no folder of a class holds an image or a folder, and no image lies beside them."""
+    folders = _folders(directory)
+    return not _files(directory) and not any(_files(folder) or _folders(folder) for folder in folders)
 
 
 def _folders(directory: Path) -> list[Path]:

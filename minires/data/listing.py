@@ -65,7 +65,8 @@ def image_files(directory: Path) -> Listing:
         try:
             identity, paths = _identity(folder), visible(folder)
         except OSError as error:
-            listing.left_out.append(LeftOut(folder, f"a folder that cannot be read: {error.strerror}"))
+            reason = f"a folder that cannot be read: {error.strerror}"
+            listing.left_out.append(LeftOut(folder, "a link to nothing" if leads_nowhere(folder) else reason))
             continue
         if identity in above:
             listing.left_out.append(LeftOut(folder, "a link to a folder that it is in"))
@@ -84,19 +85,24 @@ def image_files(directory: Path) -> Listing:
 
 def unusable(path: Path) -> str:
     """Return why a file is no image to use, as far as that shows without reading it; "" if it may be one."""
-    if path.suffix.lower() not in EXTENSIONS:
-        return "not an image by its name"
     try:
         status = path.stat()
     except FileNotFoundError:
         return "a link to nothing"
     except OSError as error:
         return error.strerror or str(error)
+    if path.suffix.lower() not in EXTENSIONS:
+        return "not an image by its name"
     if not stat.S_ISREG(status.st_mode):
         return "not a regular file"
     if not status.st_size:
         return "empty, 0 bytes"
     return "" if os.access(path, os.R_OK) else "no permission to read it"
+
+
+def leads_nowhere(path: Path) -> bool:
+    """Return whether a path is a link to nothing."""
+    return path.is_symlink() and not path.exists()
 
 
 def in_words(left_out: Iterable[LeftOut], root: Path) -> str:

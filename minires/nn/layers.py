@@ -79,15 +79,15 @@ class Conv2d(Module):
                 shift = affine[1] if bias is None else affine[1] + affine[0] * bias.array
                 scale, bias = (Tensor(array.astype(x.dtype)) for array in (affine[0], shift))
         window = self.stride, self.padding, self.dilation, self.groups
-        return F.conv2d_act(x, self.weight, bias, *window, scale=scale, shortcut=shortcut, relu=relu)
+        return F.conv2d_act(x, _weight_of(self), bias, *window, scale=scale, shortcut=shortcut, relu=relu)
 
     def extra_repr(self) -> str:
         """The sizes, and what is not the default."""
         usual = {"padding": 0, "dilation": 1, "groups": 1}
-        given = {name: getattr(self, name) for name in usual}
+        given = {name: getattr(self, name) if name == "groups" else _shown(getattr(self, name)) for name in usual}
         others = [f"{name}={value}" for name, value in given.items() if np.any(np.asarray(value) != usual[name])]
         others += ["bias=False"] if self.bias is None else []
-        window = f"kernel_size={self.kernel_size}, stride={self.stride}"
+        window = f"kernel_size={_shown(self.kernel_size)}, stride={_shown(self.stride)}"
         return ", ".join([f"{self.in_channels}, {self.out_channels}, {window}", *others])
 
 
@@ -249,7 +249,7 @@ class Linear(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, C) -> (…, K)."""
-        return F.linear(input_of(self, x), self.weight, self.bias)
+        return F.linear(input_of(self, x), _weight_of(self), self.bias)
 
     def extra_repr(self) -> str:
         """The sizes."""
@@ -300,3 +300,19 @@ class Dropout(Module):
 def _size(name: str, value: Any) -> int:
     """``value`` as a positive integer."""
     return integer(value, name, 1)
+
+
+def _weight_of(layer: Conv2d | Linear) -> Tensor:
+    """Return the weight of a layer, or raise TypeError if it was set to something else."""
+    if not isinstance(layer.weight, Tensor):
+        found = "None" if layer.weight is None else f"a {type(layer.weight).__name__}"
+        raise TypeError(f"the weight of {type(layer).__name__} is {found}: set it to a Parameter")
+    return layer.weight
+
+
+def _shown(size: Any) -> Any:
+    """Return a size as a pair; as it is, if it was set to what is none."""
+    try:
+        return pair(size, "size")
+    except ShapeError:
+        return size

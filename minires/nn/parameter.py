@@ -63,8 +63,11 @@ def converted(value: Tensor, device: str | None, dtype: Any, wide: bool) -> Tens
     if not isinstance(value, Parameter):
         return new
     made = Parameter(new, value.requires_grad)
-    if made._node is not None and value._node is not None:
-        made._node.hooks = value._node.hooks
+    if (node := value._node or value._frozen_node) is not None:
+        made.requires_grad_()
+        assert made._node is not None
+        made._node.hooks = node.hooks
+        made.requires_grad_(value.requires_grad)
     return made
 
 

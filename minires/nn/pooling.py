@@ -34,7 +34,8 @@ class _Pool2d(Module):
 
     def extra_repr(self) -> str:
         """The window."""
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        sizes = {name: getattr(self, name) for name in ("kernel_size", "stride", "padding")}
+        return ", ".join(f"{name}={tuple(several(size) or ()) or size}" for name, size in sizes.items())
 
 
 class MaxPool2d(_Pool2d):

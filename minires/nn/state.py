@@ -126,7 +126,7 @@ def fitting(name: str, value: Any, own: Tensor) -> Array:
         raise _OtherShape(f"{name}: {array.shape} in the state, {own.shape} in the model")
     if not np.can_cast(array.dtype, own.dtype, "same_kind"):
         raise CheckpointError(
-            f"{name} has dtype {array.dtype}, but the module's is {own.dtype}: convert it, .astype({str(own.dtype)!r})"
+            f"{name} has dtype {array.dtype}, but the module's is {own.dtype}: {_conversion(value, array, own.dtype)}"
         )
     source = asarray(array, own.device)
     with np.errstate(over="ignore"), on_device_of(source):  # what it would warn of is an error here
@@ -136,6 +136,15 @@ def fitting(name: str, value: Any, own: Tensor) -> Array:
         if lost.any():
             raise CheckpointError(f"{name} holds {source[lost][0]}, which is out of range for the module's {own.dtype}")
     return new
+
+
+def _conversion(value: Any, array: Array, dtype: np.dtype[Any]) -> str:
+    """Return how to convert a tensor, an array in NumPy, to another dtype."""
+    if array.dtype.kind == "c":
+        return "a conversion would lose the imaginary part"
+    if type(value).__module__.partition(".")[0] == "torch":
+        return f"convert it, .to(torch.{dtype})"
+    return f"convert it, {'.numpy()' if isinstance(value, Tensor) else ''}.astype({str(dtype)!r})"
 
 
 def write_all(pairs: Iterable[tuple[Tensor, Array]]) -> None:
@@ -172,7 +181,13 @@ def prefix_of(longer: Iterable[str], shorter: Iterable[str]) -> str:
 
 def _advice(missing: list[str], unexpected: list[str], shapes: list[str], state: Mapping[str, Any]) -> list[str]:
     """What may be done about a state that does not fit, as lines of text."""
-    inner = next((name for name in unexpected if isinstance(state[name], Mapping)), None)
+    if is_of_optimizer(state):
+        return [
+            "it is an optimizer's: optimizer.load_state_dict(state); that of a module is what its state_dict() gave"
+        ]
+    inner = next(
+        (name for name in unexpected if isinstance(state[name], Mapping) and not is_of_optimizer(state[name])), None
+    )
     if inner is not None and missing:
         return [f"{inner!r} is a dictionary; the state may be in there: load_state_dict(state[{inner!r}])"]
     if prefix := prefix_of(unexpected, missing):
@@ -193,6 +208,11 @@ def _advice(missing: list[str], unexpected: list[str], shapes: list[str], state:
             f"dict({{name: value for name, value in state.items() if name not in {shapes}}}, strict=False)"
         ]
     return ["with strict=False what fits is loaded, and the other names are returned"] if missing or unexpected else []
+
+
+def is_of_optimizer(state: Mapping[str, Any]) -> bool:
+    """Return whether a state is an optimizer's, of minires or PyTorch."""
+    return {"state", "param_groups"} <= set(state)
 
 
 def nothing_fits(state: Mapping[str, Any], keys: IncompatibleKeys) -> str:

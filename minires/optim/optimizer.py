@@ -242,6 +242,12 @@ class Optimizer:
             raise CheckpointError(f"saved are {len(groups)} parameter groups, but here are {len(self.param_groups)}")
         for place, (group, mine) in enumerate(zip(groups, self.param_groups, strict=True)):
             expected = set(mine) - {"params"}
+            if _OF_PYTORCH & set(group):
+                raise CheckpointError(
+                    f"it is the state of an optimizer of PyTorch, and these do not load: go on with a new optim."
+                    f"{type(self).__name__}, given the learning rate that was reached; only what it remembers of "
+                    "earlier steps, such as momentum, is lost (the network's state does load)"
+                )
             if set(group) != expected:
                 found = sorted(map(str, group))
                 raise CheckpointError(
@@ -281,6 +287,9 @@ class Optimizer:
                     array = check_kept(name, value, parameter, place)
                     fitting[place][name] = copied(asarray(array, parameter.device))
         return fitting
+
+
+_OF_PYTORCH = {"foreach", "maximize", "capturable", "differentiable", "fused"}  # options that only its groups have
 
 
 def _place(index: int, group: int) -> str:

@@ -42,16 +42,17 @@ def path(name: str, value: Any) -> str | None:
     """
     if value is None:
         return None
-    text = os.fspath(value) if isinstance(value, str | os.PathLike) else value
+    text = os.fsdecode(value) if isinstance(value, str | bytes | os.PathLike) else value
     if not isinstance(text, str) or not text:
         raise SettingsError(f"`{name}` must be the path of a directory, got {value!r}")
     return os.path.expanduser(text)
 
 
 def one_of(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Raise SettingsError unless ``value`` is one of ``choices``; the text names the nearest."""
+    """Raise SettingsError unless ``value`` is one of ``choices``; the text names the nearest, of dtypes none."""
     if value not in choices:
-        raise SettingsError(f"`{name}` {value!r} is not one of {', '.join(choices)}{did_you_mean(value, choices)}")
+        near = "" if name == "dtype" and _bare(str(value)) not in choices else did_you_mean(value, choices)
+        raise SettingsError(f"`{name}` {value!r} is not one of {', '.join(choices)}{near}")
 
 
 def did_you_mean(value: Any, choices: Sequence[str]) -> str:

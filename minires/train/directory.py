@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from minires.checkpoint import StrPath, leftovers
+from minires.checkpoint import AnyPath, leftovers, load_metadata
 from minires.errors import CheckpointError, SettingsError
 from minires.train.lock import locked
 
@@ -65,14 +67,14 @@ def halves(directory: Path) -> list[Path]:
     return [file for name in (LAST, BEST, METRICS, CURVE, TEST) for file in leftovers(directory / name)]
 
 
-def last_of(resume: StrPath) -> Path:
+def last_of(resume: AnyPath) -> Path:
     """Return the checkpoint to resume from, given a run's directory or the file itself.
 
     Raises
     ------
     CheckpointError : if it is missing.
     """
-    path = Path(resume)
+    path = _as_path(resume)
     file = path / LAST if path.is_dir() else path
     if file.is_file():
         return file
@@ -82,23 +84,46 @@ def last_of(resume: StrPath) -> Path:
     )
 
 
-def network_of(run: StrPath) -> Path:
+def _as_path(run: AnyPath) -> Path:
+    """Return the path that names a run.
+
+    Raises
+    ------
+    TypeError : if it is none.
+    """
+    try:
+        return Path(os.fsdecode(run))
+    except TypeError:
+        raise TypeError(f"a run is named by the path of its directory or of its file, got {run!r}") from None
+
+
+def network_of(run: AnyPath) -> Path:
     """Return the file of a run's network: the best one of a directory, else the file itself.
 
     Raises
     ------
     CheckpointError : if there is none.
     """
-    path = Path(run)
+    path = _as_path(run)
     if not path.is_dir():
         if not path.exists():
             raise CheckpointError(f"{path} is missing; expected a run's directory, or its {BEST} or {LAST}")
         return path
     if (path / BEST).is_file():
         return path / BEST
+    if _has_made_an_epoch(path / LAST):
+        raise CheckpointError(f"{path / BEST} is missing: name {path / LAST} for the network as last saved")
     if (path / LAST).is_file():
         raise CheckpointError(
             f"the run in {path} has not finished its first epoch: there is no {BEST} yet; its network as last saved "
             f"is {path / LAST}"
         )
     raise CheckpointError(f"there is no run in {path}: neither {BEST} nor {LAST}; expected a run's directory")
+
+
+def _has_made_an_epoch(last: Path) -> bool:
+    """Return whether a run finished its first epoch before it saved ``last``; False if that is no run's checkpoint."""
+    try:
+        return bool(json.loads(load_metadata(last)["position"])["history"])
+    except (CheckpointError, KeyError, TypeError, ValueError):
+        return False

@@ -72,7 +72,8 @@ def train(settings: Settings, resume: StrPath | bool = False) -> Result:
     Raises
     ------
     SettingsError : if the directory is in use, or holds something and the run is not resumed (a run that was stopped
-        in its first epoch is replaced); when resuming, if a setting contradicts the run's.
+        before the last training step of its first epoch is replaced); when resuming, if a setting contradicts the
+        run's.
     DataError, DeviceError : if the data or the device are not there.
     CheckpointError : if there is nothing to resume.
     TrainingError : if the training loss is no longer finite; the last checkpoint stays as it was. (A test loss that is
@@ -108,6 +109,7 @@ def train(settings: Settings, resume: StrPath | bool = False) -> Result:
             shutil.copyfile(file.parent / BEST, directory / BEST)
         report.begin(run, parts, len(loader), locks)
         start.say_changes(run, saved, len(loader))
+        start.replace_missing_best(run)
         _epochs(run, loader, _held_out_loader(run, parts[choosing]), choosing)
         test = test_best(run, _held_out_loader(run, parts[last_word[0]])) if last_word else None
     best = run.position.best

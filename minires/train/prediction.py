@@ -14,18 +14,18 @@ import numpy.typing as npt
 from minires import functional as F
 from minires import kernels as kernel_sets
 from minires.autograd.op import no_grad
-from minires.checkpoint import StrPath
+from minires.checkpoint import AnyPath
 from minires.data import read_image
 from minires.errors import DataError
 from minires.functional.creation import tensor
 from minires.train import checks
 from minires.train.state import load_network
 
-Image: TypeAlias = StrPath | npt.NDArray[np.uint8]
+Image: TypeAlias = AnyPath | npt.NDArray[np.uint8]
 
 
 def predict(
-    run: StrPath, images: Image | Iterable[Image], device: str = "cpu", top: int = 5, kernels: str | None = None
+    run: AnyPath, images: Image | Iterable[Image], device: str = "cpu", top: int = 5, kernels: str | None = None
 ) -> list[list[tuple[str, float]]]:
     """Return the most probable classes of each image, computed in the run's dtype.
 
@@ -59,7 +59,9 @@ def predict(
     if kernels is not None:
         checks.kernels(kernels, device)
     model, settings, description, _ = load_network(run, device)
-    several = [images] if isinstance(images, str | os.PathLike | np.ndarray) else images
+    several: Iterable[Any] = [images]
+    if isinstance(images, Iterable) and not isinstance(images, str | bytes | os.PathLike | np.ndarray):
+        several = images
     # All of them first: an error comes before any answer.
     pixels = [image for each in several for image in _pixels(each, description.shape)]
     answers = []
@@ -82,8 +84,9 @@ def _pixels(image: Any, shape: tuple[int, ...]) -> list[npt.NDArray[np.uint8]]:
                 f"channels, height, width; got {image.dtype} of shape {image.shape}"
             )
         return list(image.reshape(-1, *shape))
-    if not isinstance(image, str | os.PathLike):
+    if not isinstance(image, str | bytes | os.PathLike):
         raise DataError(f"an image must be the path of a file or a NumPy array, got a {type(image).__name__}")
-    if Path(image).is_dir():
-        raise DataError(f"{Path(image)} is a directory; name the images, as in {Path(image) / '*.jpg'}")
-    return [read_image(image, (H, W), C)]
+    path = Path(os.fsdecode(image))
+    if path.is_dir():
+        raise DataError(f"{path} is a directory; name the images, as in {path / '*.jpg'}")
+    return [read_image(path, (H, W), C)]

@@ -9,7 +9,7 @@ from typing import Any
 from minires.data import Dataset
 from minires.errors import CheckpointError, DataError, SettingsError
 from minires.train import report, sources
-from minires.train.directory import LAST, METRICS, contents
+from minires.train.directory import BEST, LAST, METRICS, TEST, contents
 from minires.train.settings import Settings
 from minires.train.state import Position, Run, read_origin, split_of
 
@@ -69,8 +69,14 @@ def resume(run: Run, file: Path, choosing: str) -> Settings:
     ------
     SettingsError, DataError : if the settings, the data, or the split that chooses the best network are not those of
         the run.
+    CheckpointError : if the best network of the run so far is damaged.
     """
     saved, description, metadata = read_origin(file)
+    if (file.parent / BEST).exists():
+        try:
+            read_origin(file.parent / BEST)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}. Without it (remove it) the run goes on, too") from error
     run.settings.check_continues(saved)
     description.check_same(run.description)
     run.restore(file, metadata)
@@ -80,6 +86,22 @@ def resume(run: Run, file: Path, choosing: str) -> Settings:
             "back as they were, or begin a new run"
         )
     return saved
+
+
+def replace_missing_best(run: Run) -> None:
+    """Choose the best network of a resumed run from the epochs that follow if that of the best epoch is missing.
+
+    A run that was stopped at the end of an epoch still has the network of this epoch, which takes part.
+    """
+    position, directory = run.position, run.settings.directory
+    if not position.history or (directory / BEST).exists():
+        return
+    position.best_from = position.epoch if position.batch else position.epoch - 1
+    first = position.best_from + 1
+    report.say(run.settings, f"{directory / BEST} is missing: the best network is chosen from epoch {first} on")
+    (directory / TEST).unlink(missing_ok=True)  # it is about another network
+    if not position.batch:
+        run.save_best(directory, position.history[-1])
 
 
 def say_changes(run: Run, saved: Settings, steps: int) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from minires import checkpoint, optim, random
-from minires.checkpoint import StrPath
+from minires.checkpoint import AnyPath
 from minires.errors import CheckpointError
 from minires.nn import Module
 from minires.train import sources
@@ -58,6 +58,7 @@ class Position:
     loss, hits, images : of the batches of this epoch: Σ loss · images, right answers, images
     seconds : that these batches took
     history : the metrics of the epochs done, one dictionary each
+    best_from : how many of these epochs have no part in choosing the best network, since it is no longer there
     """
 
     epoch: int = 0
@@ -67,6 +68,7 @@ class Position:
     images: int = 0
     seconds: float = 0.0
     history: list[Metrics] = field(default_factory=list)
+    best_from: int = 0
 
     def next_epoch(self, metrics: Metrics) -> None:
         """Close an epoch with its metrics."""
@@ -76,7 +78,7 @@ class Position:
     @property
     def best(self) -> Metrics | None:
         """The metrics of the best epoch, the first of several: a finite loss, then accuracy, on images held out."""
-        return max(self.history, key=_goodness, default=None)
+        return max(self.history[self.best_from :], key=_goodness, default=None)
 
     def to_json(self) -> str:
         """The position as one line of JSON."""
@@ -188,7 +190,7 @@ def read_origin(file: Path) -> tuple[Settings, Description, dict[str, str]]:
     return Settings.from_json(settings), Description.from_json(description), metadata
 
 
-def load(run: StrPath, device: str = "cpu") -> Module:
+def load(run: AnyPath, device: str = "cpu") -> Module:
     """Return the network of a run, in evaluation mode and in the run's dtype.
 
     It takes images as `describe` says: ``model(mr.tensor(describe(run).normalize(pixels)))`` are the logits
@@ -207,7 +209,7 @@ def load(run: StrPath, device: str = "cpu") -> Module:
     return load_network(run, device)[0]
 
 
-def describe(run: StrPath) -> Description:
+def describe(run: AnyPath) -> Description:
     """Return what the network of a run knows of its images: ``classes``, ``shape`` (C, H, W) and ``normalize``.
 
     Parameters
@@ -221,7 +223,7 @@ def describe(run: StrPath) -> Description:
     return read_origin(network_of(run))[1]
 
 
-def load_network(run: StrPath, device: str = "cpu") -> tuple[Module, Settings, Description, Metrics | None]:
+def load_network(run: AnyPath, device: str = "cpu") -> tuple[Module, Settings, Description, Metrics | None]:
     """Return the network of a run as `load` does, with what its checkpoint says of it.
 
     Returns

@@ -290,3 +290,17 @@ def test_a_backward_that_answers_none_claims_zero():
     x = leaf([1.0, 2.0])
     assert mr.grad(Flat.apply(x).sum(), x)[0].numpy().tolist() == [0.0, 0.0]
     assert mr.grad(Flat.apply(x).sum(), x, allow_unused=True) == (None,)
+
+
+def test_a_leaf_frozen_after_the_forward_pass_gets_no_gradient():
+    x, w, seen = leaf([1.0, 2.0]), leaf([3.0, 4.0]), []
+    x.register_hook(lambda g: seen.append("x"))
+    y = (x * w).sum()
+    x.requires_grad = False
+    y.backward(retain_graph=True)
+    assert x.grad is None
+    assert w.grad.numpy().tolist() == [1.0, 2.0]
+    x.requires_grad = True  # as before the graph was made
+    y.backward()
+    assert x.grad.numpy().tolist() == [3.0, 4.0]
+    assert seen == ["x", "x"]  # hooks are called all the same, as in PyTorch

@@ -105,3 +105,17 @@ def test_a_backward_pass_may_be_run_inside_a_hook():
     y.register_hook(lambda g: z.backward())
     (y * 2.0).backward()
     assert (x.grad.item(), inner.grad.item()) == (12.0, 4.0)
+
+
+def test_hooks_stay_while_the_gradient_is_switched_off_and_on_again():
+    x = leaf([1.0, 2.0])
+    x.register_hook(lambda g: g * 10.0)
+    removed = x.register_hook(lambda g: g * 3.0)
+    for _ in range(2):
+        x.requires_grad = False
+        x.requires_grad = True
+    x.requires_grad_(False)
+    removed.remove()
+    x.requires_grad_()
+    (x * 2.0).sum().backward()
+    assert x.grad.numpy().tolist() == [20.0, 20.0]

@@ -72,3 +72,9 @@ def test_every_array_of_a_batch_is_found_and_put_back():
     again = with_arrays(batch, ["first", "second", "third"])
     assert again == {"x": ("first", ["second", "text", 7]), "names": names, "point": Point("third", None)}
     assert mapped(5, str) == 5
+
+
+@pytest.mark.parametrize(("large", "small"), [(2**70, 1), (np.array([2**70, 1]), np.array([1, 1]))])
+def test_an_integer_that_no_dtype_holds_is_an_error(large, small):
+    with pytest.raises(DataError, match=r"sample 7\[0\] is .*1180591620717411303424.*, which no dtype of NumPy holds"):
+        default_collate([(small, 0), (large, 1)], [3, 7])

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import unicodedata
@@ -172,3 +173,19 @@ def test_a_file_is_no_folder(tmp_path):
 def test_the_home_directory_may_be_written_as_a_tilde(root, monkeypatch):
     monkeypatch.setenv("HOME", str(root.parent))
     assert len(ImageFolder(f"~/{root.name}", 4)) == 4
+
+
+def test_a_class_that_is_a_link_to_nothing_is_an_error_as_an_empty_one(root):
+    (root / "bird").symlink_to(root / "nowhere")
+    with pytest.raises(DataError, match="bird is a link to nothing; make it readable, or remove it"):
+        ImageFolder(root, 4)
+    known = ImageFolder(root, 4, ["bird", "cat", "dog"])
+    assert "(none of bird); 3 left out:" in known.summary()
+    assert "bird (a link to nothing)" in known.summary()
+    with pytest.raises(DataError, match="bird is a link to nothing, and its name is none of a class; remove it"):
+        ImageFolder(root, 4, ["cat", "dog"])
+
+
+def test_classes_of_numpy_become_plain_strings(root):
+    dataset = ImageFolder(os.fsencode(root), 4, classes=np.array(["cat", "dog"]))
+    assert [type(name) for name in dataset.classes] == [str, str]

@@ -1,3 +1,4 @@
+import os
 import struct
 
 import numpy as np
@@ -253,3 +254,9 @@ def test_a_missing_image_and_a_directory_are_errors_that_name_it(tmp_path):
 def test_a_bad_number_of_channels_is_an_error(tmp_path):
     with pytest.raises(ShapeError, match="channels must be 1"):
         read_image(tmp_path / "x.png", 4, channels=4)
+
+
+def test_a_path_may_be_bytes(tmp_path):
+    file = tmp_path / "red.png"
+    Image.new("RGB", (4, 4), "red").save(file)
+    assert np.array_equal(read_image(os.fsencode(file), 4), read_image(file, 4))

@@ -95,3 +95,26 @@ def test_a_level_too_many_is_told_for_what_it_is(tmp_path):
     made(tmp_path, "data/cat/1.png", "data/dog/1.png", "data/dog/2.png", "data/emu/1.png", "data/fox/1.png")
     with pytest.raises(DataError, match=r"one class, data, .*it holds 4 folders \(cat, dog, emu and 1 more\): .* move"):
         check_several_classes(ImageFolder(tmp_path, 4))
+
+
+def test_a_split_that_is_a_link_to_nothing_is_an_error(tmp_path):
+    made(tmp_path, "train/cat/1.png", "train/dog/1.png", "test/cat/1.png")
+    (tmp_path / "val").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="val is a link to nothing; restore what it led to, or remove it"):
+        held_out(tmp_path)
+    (tmp_path / "again").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="again is a link to nothing"):
+        split_directory(tmp_path / "again", "train")
+
+
+@pytest.mark.parametrize(
+    "names", [["val/cat/1.png", "test/"], ["val/cat/", "test/cat/1.png"], ["valid/cat/1.png", "test/cat/", "test/dog/"]]
+)
+def test_an_empty_split_beside_a_good_one_need_only_be_removed(tmp_path, names):
+    made(tmp_path, "train/cat/1.png", "train/dog/1.png", *names)
+    with pytest.raises(DataError, match=r"holds no folder with images of a class: remove it, as .* alone is enough"):
+        held_out(tmp_path)
+    blank = tmp_path / ("val" if "val/cat/" in names else "test")
+    for folder in [*blank.iterdir(), blank]:
+        folder.rmdir()
+    assert len(held_out(tmp_path).names) == 1

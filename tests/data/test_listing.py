@@ -113,3 +113,16 @@ def test_reasons_are_grouped_and_the_first_names_of_each_told(root):
     left_out = [LeftOut(root / f"{i}.txt", "text") for i in range(5)] + [LeftOut(root / "x" / "y.png", "empty")]
     assert in_words(left_out, root) == "0.txt, 1.txt, 2.txt and 2 more (text); x/y.png (empty)"
     assert in_words([], root) == ""
+
+
+def test_a_link_to_nothing_is_told_whatever_its_name(root):
+    for name in ("broken", "broken.txt", "broken.png"):
+        (root / name).symlink_to(root / "nowhere")
+    assert set(reasons(root).values()) == {"a link to nothing"}
+    assert len(reasons(root)) == 3
+    (root.parent / "dog").symlink_to(root / "nowhere")
+    assert reasons_of(root.parent / "dog") == ["a link to nothing"]
+
+
+def reasons_of(folder):
+    return [reason for _, reason in image_files(folder).left_out]

@@ -380,6 +380,22 @@ def test_what_is_no_tensor_is_refused_by_the_layers_name(layer):
 def test_a_padding_of_any_kind_that_was_set_later_is_shown(padding):
     conv = nn.Conv2d(3, 6, 3)
     conv.padding = padding
-    assert f"padding={padding}" in repr(conv)
+    assert "padding=(1, 1)" in repr(conv)
     conv.padding = 0
     assert "padding" not in repr(conv)
+
+
+@pytest.mark.parametrize(("kind", "shape"), [("Linear", (1, 2)), ("Conv2d", (1, 2, 3, 3))])
+def test_a_layer_without_its_weight_says_so(kind, shape):
+    layer = nn.Linear(2, 2) if kind == "Linear" else nn.Conv2d(2, 2, 1)
+    layer.weight = None
+    with pytest.raises(TypeError, match=f"the weight of {kind} is None: set it to a Parameter"):
+        layer(mr.tensor(np.ones(shape, np.float32)))
+
+
+def test_a_geometry_that_was_set_later_is_shown_as_any_other():
+    layer = nn.Conv2d(1, 2, 3)
+    layer.kernel_size, layer.stride, layer.padding, layer.dilation = 5, [1, 2], np.array([2, 2]), 1
+    assert repr(layer) == "Conv2d(1, 2, kernel_size=(5, 5), stride=(1, 2), padding=(2, 2))"
+    layer.stride = "2"  # what is none is shown as it is
+    assert "stride=2" in repr(layer)

@@ -107,3 +107,11 @@ def test_to_does_not_lose_gradients():
     assert {t.dtype.name for t in net.parameters()} == {"float32"}
     net.zero_grad()
     assert net.to(dtype=np.float64).fc.weight.dtype == np.float64
+
+
+def test_to_keeps_the_hooks_of_a_frozen_parameter():
+    net, seen = nn.Linear(2, 2), []
+    net.weight.register_hook(lambda g: seen.append(g.dtype.name))
+    net.requires_grad_(False).to(np.float64).requires_grad_()
+    net(mr.tensor(np.ones((1, 2)))).sum().backward()
+    assert seen == ["float64"]

@@ -44,3 +44,9 @@ def test_pooling_layers_know_and_show_their_windows():
     assert (pool.kernel_size, pool.stride, pool.padding) == (3, 3, 0)
     assert repr(nn.AvgPool2d(3, 2, 1)) == "AvgPool2d(kernel_size=3, stride=2, padding=1)"
     assert repr(nn.AdaptiveAvgPool2d((1, None))) == "AdaptiveAvgPool2d(output_size=(1, None))"
+
+
+def test_a_window_that_was_set_later_is_shown_as_any_other():
+    pool = nn.MaxPool2d(2)
+    pool.stride, pool.padding = [1, 2], np.int64(1)
+    assert repr(pool) == "MaxPool2d(kernel_size=2, stride=(1, 2), padding=1)"

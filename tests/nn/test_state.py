@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minires as mr
-from minires import models, nn
+from minires import models, nn, optim
 from minires.errors import CheckpointError, GraphError
 
 
@@ -264,3 +264,25 @@ def test_values_that_are_this_modules_own_can_be_exchanged():
 def test_a_state_whose_paths_are_no_strings_is_refused_in_words(state):
     with pytest.raises(TypeError, match=r"the paths of a state are strings, got .*: is this the state of an optimizer"):
         Net().load_state_dict(state)
+
+
+def test_the_state_of_an_optimizer_is_told_as_such():
+    net = Net()
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+    assert "it is an optimizer's: optimizer.load_state_dict(state)" in refused(net, optimizer.state_dict())
+    saved = {"optimizer": optimizer.state_dict(), "network": values(net)}
+    assert "load_state_dict(state['network'])" in refused(net, saved)
+
+
+def test_a_conversion_is_told_in_the_words_of_the_library_and_only_where_nothing_is_lost():
+    torch = pytest.importorskip("torch")
+    net = nn.BatchNorm2d(2)
+    count = {**values(net), "num_batches_tracked": np.array(1.0)}
+    assert "convert it, .astype('int64')" in refused(net, count)
+    count["num_batches_tracked"] = mr.tensor(1.0)
+    assert "convert it, .numpy().astype('int64')" in refused(net, count)
+    count["num_batches_tracked"] = torch.tensor(1.0)
+    assert "convert it, .to(torch.int64)" in refused(net, count)
+    for weight in (np.ones(2, np.complex64), torch.ones(2, dtype=torch.complex64)):
+        text = refused(net, {**values(net), "weight": weight})
+        assert "complex64, but the module's is float32: a conversion would lose the imaginary part" in text

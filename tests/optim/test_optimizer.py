@@ -268,3 +268,15 @@ def test_a_step_that_fails_in_its_kernel_is_no_step(make):
         optimizer.step()
         results.append(p.numpy().tolist())
     assert results[0] == results[1]
+
+
+def test_a_parameter_frozen_between_forward_and_backward_does_not_move():
+    net = nn.Linear(2, 1)
+    optimizer = optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
+    before = net.weight.numpy().copy(), net.bias.numpy().copy()
+    loss = net(mr.tensor(np.ones((3, 2), np.float32))).sum()
+    net.weight.requires_grad = False
+    loss.backward()
+    optimizer.step()
+    assert np.array_equal(net.weight.numpy(), before[0])
+    assert not np.array_equal(net.bias.numpy(), before[1])

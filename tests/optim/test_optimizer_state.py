@@ -192,3 +192,14 @@ def test_a_copy_of_an_optimizer_goes_on_with_the_parameters_that_were_copied_wit
     for place, kept in optimizer.state.items():
         twin = twins[1].state[place]
         assert [getattr(v, "strides", v) for v in kept.values()] == [getattr(v, "strides", v) for v in twin.values()]
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam", "AdamW"])
+def test_the_state_of_an_optimizer_of_pytorch_is_told_as_such(kind):
+    torch = pytest.importorskip("torch")
+    theirs = getattr(torch.optim, kind)([torch.ones(2, requires_grad=True)], lr=0.1)
+    ours = getattr(optim, kind)([mr.tensor(np.ones(2), requires_grad=True)], lr=0.1)
+    with pytest.raises(
+        CheckpointError, match=rf"of PyTorch, and these do not load: go on with a new optim\.{kind}, giv"
+    ):
+        ours.load_state_dict(theirs.state_dict())

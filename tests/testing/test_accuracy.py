@@ -59,7 +59,17 @@ def test_functions_of_tensors_may_be_inaccurate_too():
 
 
 @pytest.mark.parametrize(
-    ("accuracy", "error"), [(-1e-7, ValueError), (np.nan, ValueError), ((1, 2, 3), ValueError), ("high", TypeError)]
+    ("accuracy", "error"),
+    [
+        (-1e-7, ValueError),
+        (np.nan, ValueError),
+        ((1, 2, 3), ValueError),
+        ((1e-7,), ValueError),
+        ("high", TypeError),
+        ("1e-7", TypeError),
+        (True, TypeError),
+        ([[1e-7, 0]], TypeError),
+    ],
 )
 def test_an_accuracy_that_is_none_is_refused(accuracy, error):
     with pytest.raises(error, match="accuracy must be a number or a pair"):

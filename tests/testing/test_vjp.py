@@ -215,3 +215,14 @@ def test_the_resolution_is_not_finer_than_rounding():
         1e-15 < testing.check_vjp(softmax, vjp, x).resolution < 100 * moved
     )  # an output that stands still tells nothing
     assert testing.check_vjp(lambda x: 0 * x, lambda gy, x: (0 * gy,), x).resolution > 1e-15
+
+
+@pytest.mark.parametrize("nested", [lambda x: (x, (x,)), lambda x: (x, [x, 2 * x]), lambda x: [((x,),)]])
+def test_a_tuple_of_tuples_is_no_output(nested):
+    with pytest.raises(DtypeError, match="function must return an array or a flat tuple of arrays, got a tuple with a"):
+        testing.check_vjp(nested, lambda gy, x: (gy,), np.ones(3))
+
+
+def test_a_tuple_of_arrays_is_no_gradient():
+    with pytest.raises(testing.GradientError, match="the gradient of `x` is a tuple of arrays, expected an array"):
+        testing.check_vjp(lambda x, y: x + y, lambda gy, x, y: ((gy, (gy,)), gy), np.ones(3), np.ones(3))

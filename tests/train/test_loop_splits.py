@@ -130,3 +130,13 @@ def test_the_command_says_which_split_a_figure_is_of(settings, capsys):
     first, second = capsys.readouterr().out.splitlines()
     assert first.endswith("on 4 test images")
     assert second.endswith("recorded on the val images after epoch 1")
+
+
+def test_the_last_word_is_spoken_also_where_the_best_network_was_missing(whole, tmp_path):
+    settings, result = whole
+    shutil.copytree(settings.directory, tmp_path / "run")
+    (tmp_path / "run" / "best.safetensors").unlink()
+    again = train(replace(settings, out=tmp_path / "run"), resume=True)
+    assert again.best == result.history[-1]
+    assert json.loads((tmp_path / "run" / "test.json").read_text())["epoch"] == 2
+    assert again.test.accuracy == evaluate(tmp_path / "run").accuracy

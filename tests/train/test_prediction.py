@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,8 @@ from minires import functional as F
 from minires.checkpoint import load
 from minires.data import FashionMNIST, Normalize
 from minires.errors import DataError, SettingsError
-from minires.train import predict, train
+from minires.train import describe, evaluate, predict, train
+from minires.train import load as load_run
 
 
 @pytest.fixture(scope="module", params=["float32", "float16"])
@@ -113,3 +115,18 @@ def test_one_bad_image_is_an_error_before_any_answer(checkpoint, picture, tmp_pa
     (tmp_path / "b.png").write_text("text")
     with pytest.raises(DataError, match=r"cannot read .*b\.png"):
         predict(checkpoint, [picture[0], tmp_path / "b.png"])
+
+
+def test_a_single_thing_that_is_no_image_is_an_error_as_several_are(checkpoint, picture):
+    file, pixels = picture
+    for wrong, kind in ((Image.new("L", (28, 28)), "Image"), (3, "int"), (mr.tensor(pixels[None]), "Tensor")):
+        with pytest.raises(DataError, match=f"must be the path of a file or a NumPy array, got a {kind}"):
+            predict(checkpoint, wrong)
+    assert predict(checkpoint, os.fsencode(file)) == predict(os.fsencode(checkpoint), file)
+
+
+@pytest.mark.parametrize("use", [load_run, evaluate, describe, lambda run: predict(run, [])])
+def test_a_run_is_named_by_a_path(use):
+    for run in (None, 3):
+        with pytest.raises(TypeError, match=f"a run is named by the path of its directory or of its file, got {run}"):
+            use(run)

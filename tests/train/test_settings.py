@@ -123,6 +123,8 @@ def test_settings_of_somebody_else_are_an_error(text):
         ({"threads": 0}, "threads must be an integer of at least 1, got 0"),
         ({"threads": 1025}, "threads must be at most 1024, got 1025"),
         ({"model": "ResNet-20"}, "model 'ResNet-20' is not one of .*; did you mean 'resnet20'"),
+        ({"dtype": "float64"}, "dtype 'float64' is not one of float32, float16$"),
+        ({"dtype": "Float32"}, "dtype 'Float32' is not one of .*; did you mean 'float32'"),
         ({"data": "cifar-10"}, "data 'cifar-10' is not one of .*; did you mean 'cifar10'"),
         ({"batch_size": 2**31}, "batch_size must be at most 2147483647, got 2147483648"),
         ({"lr": 1e39}, r"lr must fit into float32, that is, be at most 3\.4e\+38; got 1e\+39"),

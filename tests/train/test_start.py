@@ -8,7 +8,7 @@ import pytest
 from interruptions import call_at, interrupt
 
 import minires as mr
-from minires.errors import DataError, SettingsError
+from minires.errors import CheckpointError, DataError, SettingsError
 from minires.optim import SGD, OneCycleLR
 from minires.train import Interrupted, evaluate, train
 from minires.train.directory import claimed
@@ -98,3 +98,47 @@ def test_the_data_may_move_and_kernels_change_when_resuming_and_both_are_told(se
         DataError, match=r"there is no directory .*gone, where the run's data should be; say where they are by `root`"
     ):
         train(replace(settings, root=tmp_path / "gone", epochs=3), resume=True)
+
+
+def test_a_run_without_its_best_network_goes_on_and_chooses_from_the_epochs_that_follow(
+    settings, outcome, monkeypatch, capfd
+):
+    with monkeypatch.context() as patch:
+        call_at(patch, BATCHES + 2, interrupt)  # in the second epoch
+        with pytest.raises(Interrupted):
+            train(settings)
+    best = settings.directory / "best.safetensors"
+    best.unlink()
+    with pytest.raises(
+        CheckpointError, match=r"best\.safetensors is missing: name .*last\.safetensors for the network"
+    ):
+        evaluate(settings.directory)
+    result = train(replace(settings, quiet=False), resume=True)
+    assert f"{best} is missing: the best network is chosen from epoch 2 on" in capfd.readouterr().out
+    assert result.best == result.history[1]
+    assert evaluate(settings.directory).recorded == result.history[1]
+    more = train(replace(settings, epochs=3), resume=True)  # an epoch without a network stays out
+    assert more.best in more.history[1:]
+    assert evaluate(settings.directory).recorded == more.best
+
+
+def test_a_finished_run_without_its_best_network_gets_that_of_its_last_epoch(whole, tmp_path, capfd):
+    settings, result = whole
+    copy = replace(settings, out=tmp_path / "copy", quiet=False)
+    copy.directory.mkdir()
+    (copy.directory / "last.safetensors").write_bytes((settings.directory / "last.safetensors").read_bytes())
+    again = train(copy, resume=True)
+    assert "is missing: the best network is chosen from epoch 2 on" in capfd.readouterr().out
+    assert again.best["epoch"] == 2
+    assert evaluate(copy.directory).recorded == result.history[1]
+    assert evaluate(copy.directory).accuracy == result.history[1]["test_accuracy"]
+
+
+def test_a_damaged_best_network_is_an_error_before_anything_is_written(whole, tmp_path):
+    settings, _ = whole
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / "last.safetensors").write_bytes((settings.directory / "last.safetensors").read_bytes())
+    (tmp_path / "copy" / "best.safetensors").write_bytes(b"half")
+    with pytest.raises(CheckpointError, match=r"best\.safetensors .*Without it \(remove it\) the run goes on"):
+        train(replace(settings, out=tmp_path / "new"), resume=tmp_path / "copy")
+    assert not (tmp_path / "new").exists()

@@ -210,10 +210,14 @@ def _summary(found: Survey) -> str:
     bad = [f"{n} {what}" for what, n in _counts(found).items() if n]
     lines += [
         "",
-        f"{len(found.rows)} rows, {checks} checks: "
+        f"{_counted(len(found.rows), 'row')}, {_counted(checks, 'check')}: "
         + (", ".join(bad) if bad else "all passed" if found.passed else "nothing was checked"),
     ]
     return "\n".join(lines)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" + "s" * (count != 1)
 
 
 def _counts(found: Survey) -> dict[str, int]:

@@ -139,7 +139,8 @@ def _takes_a_cache(target: str, signature: inspect.Signature, vjp: Callable[...,
         name = getattr(vjp, "__name__", "the gradient")
         inputs = ", ".join(p.name for p in signature.parameters.values())
         raise SettingsError(
-            f"{target}: its gradient is called as {name}(gy, {inputs}), gy being the gradient of the output, or as "
+            f"{target}: its gradient is called as {name}(gy, {inputs}), gy being the gradient of the output (of two "
+            f"outputs a tuple of two, {name}((gy0, gy1), {inputs})), or as "
             f"{name}(gy, cache) if the function returns (y, cache), but it takes {taken}: {error}"
         ) from error
     return False

@@ -22,6 +22,7 @@ from minires.testing.catalogue.own_module import place_of
 from minires.testing.catalogue.table import Row, explore
 from minires.testing.layouts import MEMORY_ORDERS, lay_out
 from minires.testing.report import KINK, NOT_FINITE, GradientError, GradientReport, Inconclusive
+from minires.testing.subject.arguments import for_64_bits, library_of, nests_arrays
 from minires.testing.tensors import TensorPair
 from minires.testing.tensors import check_gradient as check_tensors
 from minires.testing.vjp import check_vjp
@@ -103,10 +104,15 @@ class _Check:
 
     def _at(self, point: tuple[tuple[Shape, ...], str, int]) -> None:
         chosen, kind, number = point
-        arrays = [strategies.array(shape, number, kind, stream=stream) for stream, shape in enumerate(chosen)]
+        try:
+            arrays = [strategies.array(shape, number, kind, stream=stream) for stream, shape in enumerate(chosen)]
+        except (MemoryError, ValueError, OverflowError) as error:  # the latter two for more than any memory has
+            raise _too_large(error) from error
         for memory in MEMORY_ORDERS:
             try:
                 report = self._check(arrays, memory, number)
+            except MemoryError as error:
+                raise _too_large(error) from error
             except Inconclusive as error:
                 if error.cause not in (KINK, NOT_FINITE):
                     raise self._described(error, chosen, kind, memory, number) from error
@@ -163,6 +169,11 @@ class _Check:
         return GradientError(text + ("" if error.finding else self.hint), error.finding)
 
 
+def _too_large(error: Exception) -> SettingsError:
+    reason = str(error) or type(error).__name__
+    return SettingsError(f"the check needs more memory than there is ({reason}): give smaller --shapes")
+
+
 class _Refused(Exception):
     """The function does not take these inputs."""
 
@@ -171,14 +182,25 @@ def _try(call: Callable[[], Any], hint: str = "") -> Any:
     try:
         with np.errstate(all="ignore"):
             return call()
+    except MemoryError:
+        raise
     except Exception as error:  # whatever a function raises for inputs that are not for it
         raise _Refused(f"it raises {type(error).__name__}: {error}{hint}") from error
 
 
 def _must_be_somewhere_finite(values: Any) -> None:
-    found = [np.asarray(array) for array in (values if isinstance(values, tuple | list) else (values,))]
+    outputs = values if isinstance(values, tuple | list) else (values,)
+    if any(map(nests_arrays, outputs)):
+        raise SettingsError("the function must return an array or a flat tuple of arrays, not a tuple in a tuple")
+    found = [np.asarray(array) for array in outputs]
     floats = [array for array in found if array.dtype.kind == "f"]
     if not floats:
         raise _Refused(f"its values are {found[0].dtype if found else 'none'}, and only floats have a gradient")
+    narrow = next((array.dtype for array in floats if array.dtype != np.float64), None)
+    if narrow is not None:
+        raise SettingsError(
+            f"the function returns {narrow} for float64 inputs, so its gradient was not checked: finite differences "
+            f"need float64; keep the dtype of the inputs{for_64_bits(library_of(outputs[0]))}"
+        )
     if not any(np.isfinite(array).any() or not array.size for array in floats):
         raise _Refused("its values are not finite")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 
 from minires.device import Array, asnumpy, is_array
 from minires.errors import DtypeError
+from minires.options import number as plain_number
+from minires.options import several
 from minires.testing.subject.names import labels_of
 
 __tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
@@ -75,6 +78,13 @@ def plain(value: Any, what: str) -> Array:
     return value if isinstance(value, np.ndarray) else asnumpy(value)
 
 
+def nests_arrays(value: Any) -> bool:
+    """Return whether a value is a tuple or list with arrays in it, at any depth; NumPy's numbers are none."""
+    return isinstance(value, tuple | list) and any(
+        nests_arrays(item) or is_array(item) or is_foreign(item) for item in value
+    )
+
+
 def is_foreign(value: Any) -> bool:
     """Whether a value is an array, or a table, of another library; no number, and no list of numbers."""
     return not isinstance(value, np.generic) and (hasattr(value, "dtype") or hasattr(value, "__array__"))
@@ -106,13 +116,14 @@ def accuracy_of(accuracy: float | Sequence[float]) -> tuple[float, float]:
     ------
     TypeError, ValueError : for anything else.
     """
+    items = several(accuracy)
     try:
-        both = np.asarray(accuracy, float).reshape(-1)
-    except (TypeError, ValueError):
+        both = [float(plain_number(item, "accuracy")) for item in ((accuracy, 0.0) if items is None else items)]
+    except ValueError:
         raise TypeError(f"accuracy must be a number or a pair (relative, absolute), got {accuracy!r}") from None
-    if both.size not in (1, 2) or not (np.isfinite(both).all() and (both >= 0).all()):
+    if len(both) != 2 or not all(math.isfinite(value) and value >= 0 for value in both):
         raise ValueError(f"accuracy must be a number or a pair (relative, absolute), none negative, got {accuracy!r}")
-    return float(both[0]), float(both[1]) if both.size == 2 else 0.0
+    return both[0], both[1]
 
 
 def type_name(value: Any) -> str:

@@ -21,6 +21,7 @@ from minires.testing.subject.arguments import (
     for_64_bits,
     library_of,
     must_be_callable,
+    nests_arrays,
     plain,
     type_name,
 )
@@ -205,6 +206,11 @@ class Pair:
         outputs: list[tuple[tuple[int, ...], np.dtype[Any]] | None] = []
         parts = []
         for output in returned if self.is_tuple else (returned,):
+            if nests_arrays(output):
+                raise DtypeError(
+                    f"function must return an array or a flat tuple of arrays, got a tuple with a "
+                    f"{type_name(output)} of arrays in it"
+                )
             array = None if output is None else plain(output, "an output of function")
             if array is not None and array.dtype.kind not in "biufc":
                 raise DtypeError(
@@ -273,6 +279,10 @@ class Pair:
                 raise GradientError(
                     f"{self.labels[number]} is of dtype {array.dtype} and has no gradient: vjp must return None, "
                     f"got {type(gradient).__name__}"
+                )
+            if nests_arrays(gradient):
+                raise GradientError(
+                    f"the gradient of {self.labels[number]} is a {type_name(gradient)} of arrays, expected an array"
                 )
             g = np.array(plain(gradient, f"the gradient of {self.labels[number]}"))
             if g.dtype.kind not in "biufc":

@@ -190,7 +190,7 @@ def test_a_right_operation_of_ones_own_passes_in_every_memory_order(module, told
         "-" if name in ("sine", "log") else "fast",
         *"4444",
     ]
-    assert lines[-1] == "1 rows, 20 checks: all passed"
+    assert lines[-1] == "1 row, 20 checks: all passed"
 
 
 @pytest.mark.parametrize(("name", "share"), [("Wrong", 1.001), ("wrong_pair", 1.00001)])
@@ -340,3 +340,47 @@ def test_a_device_that_is_not_there_is_an_error_and_none_is_claimed_for_arrays(m
     assert "device cuda is not available here" in told(2, f"{module}:sine", *option)
     monkeypatch.setattr(command, "available", lambda device: True)
     assert "which is checked with NumPy's: leave --device" in told(2, f"{module}:sine", *option)
+
+
+FAULTY = """
+import numpy as np
+
+def wide(x):
+    return x
+def wide_vjp(gy, x):
+    return (gy,)
+
+def hungry(x):
+    return np.empty((10**6, 10**6, 10**6)) * x
+hungry_vjp = wide_vjp
+
+def both(x):
+    return np.sin(x), np.cos(x)
+def both_vjp(gs, gc, x):
+    return (gs * np.cos(x) - gc * np.sin(x),)
+
+def narrow(x):
+    return x.astype(np.float32)
+narrow_vjp = wide_vjp
+
+def nested(x):
+    return x, (x, x)
+nested_vjp = wide_vjp
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["wide", "--shapes", "1000000x1000000x1000000"], "needs more memory than there is (Unable to allocate"),
+        (["wide", "--shapes", "99999999999999999999x3"], "give smaller --shapes"),
+        (["hungry", "--shapes", "2"], "give smaller --shapes"),
+        (["both"], "(of two outputs a tuple of two, both_vjp((gy0, gy1), x))"),
+        (["narrow"], "the function returns float32 for float64 inputs, so its gradient was not checked"),
+        (["nested"], "the function must return an array or a flat tuple of arrays"),
+    ],
+)
+def test_what_cannot_be_checked_ends_with_status_2_and_says_why(tmp_path, monkeypatch, told, arguments, text):
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    monkeypatch.chdir(tmp_path)
+    assert text in told(2, f"faulty.py:{arguments[0]}", *arguments[1:])
