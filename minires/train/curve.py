@@ -1,4 +1,4 @@
-"""The training curve as a picture. Needs matplotlib, the extra ``plot``."""
+"""Draw the training curve. Needs matplotlib, the extra ``plot``."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ CAPTION = (
 )
 
 
-def draw(history: Sequence[dict[str, Any]], best: dict[str, Any], path: Path) -> bool:
+def draw(history: Sequence[dict[str, Any]], best: dict[str, Any], path: Path, run: str) -> bool:
     """Draw loss and accuracy over the epochs into a PNG file. A loss that is not finite leaves a gap.
 
     Parameters
     ----------
     history : the metrics of each epoch
-    best : those of the best one, for the title
+    best : the metrics of the best epoch, for the title
     path : the file; an existing one is replaced
+    run : what was trained on which data, for the title
 
     Returns
     -------
-    Whether matplotlib is there to draw it; without it nothing is done.
+    Whether the file was drawn; without matplotlib nothing is done.
     """
     try:
         from matplotlib.figure import Figure
@@ -44,7 +45,7 @@ def draw(history: Sequence[dict[str, Any]], best: dict[str, Any], path: Path) ->
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
-    figure.suptitle(f"best {split} accuracy {best[f'{split}_accuracy']:.4f} after epoch {best['epoch']}")
+    figure.suptitle(f"{run}: best {split} accuracy {best[f'{split}_accuracy']:.4f} after epoch {best['epoch']}")
     figure.supxlabel(CAPTION.format(split=split), fontsize=8, color="0.35")
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=120)

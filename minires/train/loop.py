@@ -240,7 +240,8 @@ def _record(run: Run) -> None:
 
 
 def _draw_curve(run: Run) -> None:
-    """Draw the training curve, or say what is missing for it."""
+    """Draw the training curve, or say that matplotlib is missing."""
     history, best = run.position.history, run.position.best
-    if best is not None and not curve.draw(history, best, run.settings.directory / CURVE):
+    of = f"{run.settings.model} on {run.settings.data}"
+    if best is not None and not curve.draw(history, best, run.settings.directory / CURVE, of):
         report.say(run.settings, f"no curve.png: drawing it needs matplotlib: {install_command('plot')}")
