@@ -1,7 +1,8 @@
 """Kernels: pure functions of arrays. No Tensor, no graph, no state.
 
-Three sets hold the same names with the same signatures: ``reference`` is the text-book form on NumPy or
-CuPy, ``fast`` is for the CPU, ``cuda`` for CuPy. A set that lacks a kernel borrows the reference's.
+Three sets hold functions of the same names and signatures: ``reference`` is the textbook form on NumPy or CuPy,
+``fast`` is for the CPU, ``cuda`` for CuPy. A set without its own version of a kernel uses the reference's. `table`
+says in which file of each set a kernel is.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from minires.device import Array, device_of
 from minires.errors import DeviceError
 
 NAMES = ("reference", "fast", "cuda")
-# What the sets for a device compute themselves, as NumPy's letters of dtypes: half, single and double precision.
+# The dtypes that the sets for a device compute, as NumPy's letters: e is float16, f float32, d float64.
 _OWN_DTYPES = {"fast": frozenset("fd"), "cuda": frozenset("efd")}
 _chosen: contextvars.ContextVar[str | KernelSet | None] = contextvars.ContextVar("minires_kernels", default=None)
 
 
 class KernelSet:
-    """Kernels by name: ``kernel_set.conv2d(x, w, geometry)``.
+    """A set of kernels, which are its attributes: ``kernel_set.conv2d(x, w, geometry)``.
 
     Raises
     ------
@@ -43,16 +44,16 @@ class KernelSet:
         return function
 
     def wrapped(self, kernel: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """What a call of ``kernel`` calls: its function. A set of one's own may put something around it."""
+        """Return what to call for ``kernel``: its function. A subclass may return a wrapper around it."""
         return function
 
     @property
     def choice(self) -> str | KernelSet:
-        """What `using` takes to compute as an operation did that was given this set: itself, if it is nobody else's."""
+        """The argument of `using` that chooses this set again: its name, or the set itself if the user made it."""
         return self.name if _sets.get(self.name) is self else self
 
     def has(self, kernel: str) -> bool:
-        """Whether the set has its own version of ``kernel``."""
+        """Return whether the set has its own version of ``kernel``."""
         return kernel in names_of(self._module)
 
     def __repr__(self) -> str:
@@ -69,19 +70,19 @@ def _load(name: str) -> KernelSet:
 
 
 def names_of(module: ModuleType) -> list[str]:
-    """The kernels that a set's package exports, sorted."""
+    """Return the names of the kernels that a set's package exports, sorted."""
     return sorted(getattr(module, "__all__", ()))
 
 
 def choose(*arrays: Array) -> KernelSet:
-    """The set that computes with ``arrays``: fast for NumPy, cuda for CuPy, reference inside ``using``.
+    """Return the kernel set for ``arrays``: fast for NumPy, cuda for CuPy, or the one that `using` names.
 
-    The dtypes of floating-point arrays decide; integers beside them (labels, masks) do not. Complex arrays, half
-    precision on the CPU, and integers alone go to the reference. Inside ``using`` of a set of one's own, it is that.
+    The dtypes of float arrays decide; integers and booleans beside them (labels, masks) do not. Complex arrays, float16
+    on the CPU and integers alone go to the reference. Inside ``using`` of a `KernelSet`, that set is returned.
 
     Raises
     ------
-    DeviceError : inside ``using("fast")`` for CUDA arrays, and inside ``using("cuda")`` for NumPy's.
+    DeviceError : inside ``using("fast")`` for CUDA arrays, and inside ``using("cuda")`` for NumPy arrays.
     """
     wanted = _chosen.get()
     if isinstance(wanted, KernelSet):
@@ -97,9 +98,13 @@ def choose(*arrays: Array) -> KernelSet:
 
 @contextlib.contextmanager
 def using(name: str | KernelSet) -> Iterator[None]:
-    """Compute with one kernel set inside the ``with`` block: "reference", "fast", "cuda", or a set of one's own.
+    """Compute with one kernel set inside the ``with`` block.
 
-    Operations applied inside keep their set, so a backward pass that runs later uses it too.
+    Operations applied inside keep their set, so a backward pass that runs later uses it, too.
+
+    Parameters
+    ----------
+    name : "reference", "fast", "cuda", or a `KernelSet` that you made
 
     Raises
     ------
@@ -114,11 +119,16 @@ def using(name: str | KernelSet) -> Iterator[None]:
         _chosen.reset(token)
 
 
+def file_of(kernel: Callable[..., Any]) -> str:
+    """Return the name of the file that defines a kernel, such as "conv.py"."""
+    return kernel.__module__.rpartition(".")[2] + ".py"
+
+
 def table() -> str:
-    """Which set has which kernel, as text: one row a kernel, an x where a set has its own."""
-    loaded = {name: _load(name) for name in NAMES}
-    rows = [f"{'kernel':36}" + "".join(f"{name:>11}" for name in NAMES)]
-    for kernel in sorted({k for kernels in loaded.values() for k in names_of(kernels._module)}):
-        marks = ("x" if kernels.has(kernel) else "-" for kernels in loaded.values())
-        rows.append(f"{kernel:36}" + "".join(f"{mark:>11}" for mark in marks))
-    return "\n".join(rows)
+    """Return which file of each set holds each kernel, as text: one row for each kernel, "-" where a set has none."""
+    modules = [importlib.import_module(f"minires.kernels.{name}") for name in NAMES]
+    rows: list[tuple[str, ...]] = [("kernel", *NAMES)]
+    for kernel in sorted({kernel for module in modules for kernel in names_of(module)}):
+        own = (getattr(module, kernel) if kernel in names_of(module) else None for module in modules)
+        rows.append((kernel, *("-" if function is None else file_of(function) for function in own)))
+    return "\n".join(f"{kernel:28}" + "".join(f"{file:20}" for file in files).rstrip() for kernel, *files in rows)

@@ -1,4 +1,7 @@
-"""What kernels of several sets ask of their operands' shapes, and say when it is not so."""
+"""Checks of shapes and dtypes that kernels of several sets share: each raises an error that names what does not fit.
+
+Kernels are public, so each checks its arrays. Options such as a probability are checked by `minires.functional`.
+"""
 
 from __future__ import annotations
 
@@ -13,36 +16,13 @@ from minires.geometry import Geometry, Window, adaptive_windows
 
 REDUCTIONS = ("mean", "sum", "none")  # of the losses of a batch
 
-
-def check_batch_norm(x: Array, *per_channel: Array) -> int:
-    """M, the number of values per channel of x (N, C, H, W), once each of ``per_channel`` has shape (C,).
-
-    Raises
-    ------
-    ShapeError : if it has not.
-    """
-    if x.ndim != 4:
-        raise ShapeError(f"batch norm expects an input of shape (N, C, H, W), got {x.shape}")
-    for array in per_channel:
-        if array.shape != (x.shape[1],):
-            raise ShapeError(f"an input of shape {x.shape} needs ({x.shape[1]},) values per channel, got {array.shape}")
-    return int(x.shape[0] * x.shape[2] * x.shape[3])
+# All kernels
 
 
-def check_statistics(dtype: Any, *statistics: Array) -> None:
-    """Raise DtypeError unless a batch norm's statistics are as wide as those of images of this dtype."""
-    for array in statistics:
-        if array.dtype != wide_dtype(dtype):
-            raise DtypeError(f"statistics of images in {dtype} are in {wide_dtype(dtype)}, not in {array.dtype}")
-
-
-def check_per_channel(name: str, numbers: Array | None, y: Array) -> None:
-    """Raise ShapeError or DtypeError unless the numbers, if there are any, are one for each channel of y."""
-    if numbers is None:
-        return
-    if numbers.shape != y.shape[1:2]:
-        raise ShapeError(f"a {name} of shape {numbers.shape} does not fit {y.shape[1]} output channels")
-    same_dtype(y, numbers)
+def check_float(name: str, array: Array) -> None:
+    """Raise DtypeError for an array of integers or booleans."""
+    if array.dtype.kind not in "fc":
+        raise DtypeError(f"{name} needs a float array, got {array.dtype}: convert with .to(dtype)")
 
 
 def check_gradient(gradient: Array, array: Array, name: str) -> None:
@@ -51,15 +31,121 @@ def check_gradient(gradient: Array, array: Array, name: str) -> None:
         raise ShapeError(f"a gradient of shape {gradient.shape} does not fit an {name} of shape {array.shape}")
 
 
-def check_shortcut(shortcut: Array | None, x: Array) -> None:
-    """Raise ShapeError or DtypeError unless the shortcut, if there is one, is like x."""
+def check_alike(kernel: str, a: Array, b: Array) -> None:
+    """Raise ShapeError or DtypeError unless both arrays of a kernel have one shape and one dtype."""
+    same_dtype(a, b)
+    if a.shape != b.shape:
+        raise ShapeError(f"{kernel} needs two arrays of one shape, got {a.shape} and {b.shape}")
+
+
+# Convolution
+
+
+def check_input_grad(gy: Array, w: Array, geometry: Geometry, size: Size) -> tuple[int, int, int, int]:
+    """Return the shape (N, C, H, W) of a convolution's input for gradients gy, filters w and images of a size.
+
+    Raises
+    ------
+    ShapeError : if the shapes do not agree with each other or with the geometry.
+    DtypeError : if gy and w differ in dtype.
+    """
+    shape = (gy.shape[0], w.shape[1] * geometry.groups, *size)
+    geometry.check_conv_grad(gy.shape, shape, w.shape)
+    same_dtype(gy, w)
+    return shape
+
+
+def check_weight_grad(gy: Array, x: Array, geometry: Geometry) -> tuple[int, int, int, int]:
+    """Return the shape (K, C / groups, R, S) of a convolution's filters for gradients gy and images x.
+
+    Raises
+    ------
+    ShapeError : if the shapes do not agree with each other or with the geometry.
+    DtypeError : if gy and x differ in dtype.
+    """
+    if gy.ndim != 4 or x.ndim != 4:
+        raise ShapeError(f"expected gy (N, K, P, Q) and x (N, C, H, W), got {gy.shape} and {x.shape}")
+    shape = (gy.shape[1], x.shape[1] // geometry.groups, *geometry.kernel)
+    geometry.check_conv_grad(gy.shape, x.shape, shape)
+    same_dtype(gy, x)
+    return shape
+
+
+def check_per_channel(name: str, values: Array | None, y: Array) -> None:
+    """Raise ShapeError or DtypeError unless the values, if given, are one for each channel of y (N, K, P, Q)."""
+    if values is None:
+        return
+    if values.shape != y.shape[1:2]:
+        raise ShapeError(f"a {name} of shape {values.shape} does not fit {y.shape[1]} output channels")
+    same_dtype(y, values)
+
+
+def check_shortcut(shortcut: Array | None, y: Array) -> None:
+    """Raise ShapeError or DtypeError unless the shortcut, if given, has the shape and dtype of y."""
     if shortcut is None:
         return
-    if shortcut.shape != x.shape:
+    if shortcut.shape != y.shape:
         raise ShapeError(
-            f"a shortcut of shape {shortcut.shape} cannot be added to an output of shape {x.shape}: project it first"
+            f"a shortcut of shape {shortcut.shape} cannot be added to an output of shape {y.shape}: project it first"
         )
-    same_dtype(x, shortcut)
+    same_dtype(y, shortcut)
+
+
+# Batch norm
+
+
+def check_batch(x: Array, gamma: Array, beta: Array) -> int:
+    """Check the arguments of a batch norm in training and return M, the number of values in a channel.
+
+    Raises
+    ------
+    ShapeError, DtypeError : as `check_batch_norm` does; ShapeError also if a channel has a single value.
+    """
+    M = check_batch_norm(x, gamma, beta)
+    if M < 2:
+        raise ShapeError(f"batch norm needs more than one value per channel when training, got shape {x.shape}")
+    return M
+
+
+def check_batch_norm(x: Array, *per_channel: Array, statistics: Sequence[Array] = ()) -> int:
+    """Check the arguments of a batch norm of x (N, C, H, W) and return M, the number of values in a channel.
+
+    Parameters
+    ----------
+    x : the images
+    per_channel : arrays of shape (C,) in the dtype of x
+    statistics : arrays of shape (C,) in the dtype of x, or in float32 if x is in float16
+
+    Raises
+    ------
+    ShapeError, DtypeError : if a shape or dtype is another one.
+    """
+    if x.ndim != 4:
+        raise ShapeError(f"batch norm expects an input of shape (N, C, H, W), got {x.shape}")
+    for array in (*per_channel, *statistics):
+        if array.shape != (x.shape[1],):
+            raise ShapeError(f"an input of shape {x.shape} needs ({x.shape[1]},) values per channel, got {array.shape}")
+    same_dtype(x, *per_channel)
+    for array in statistics:
+        if array.dtype != wide_dtype(x.dtype):
+            raise DtypeError(f"statistics of images in {x.dtype} are in {wide_dtype(x.dtype)}, not in {array.dtype}")
+    return int(x.shape[0] * x.shape[2] * x.shape[3])
+
+
+def check_batch_norm_grads(gy: Array, x: Array, gamma: Array, mean: Array, inv_std: Array) -> int:
+    """Check the arguments of a batch norm's backward pass and return M, the number of values in a channel.
+
+    Raises
+    ------
+    ShapeError, DtypeError : as `check_batch_norm` does, and if gy has not the shape and dtype of x.
+    """
+    M = check_batch_norm(x, gamma, statistics=(mean, inv_std))
+    check_gradient(gy, x, "input")
+    same_dtype(gy, x)
+    return M
+
+
+# Pooling
 
 
 def check_pooled(array: Array, expected: tuple[int, ...]) -> None:
@@ -68,36 +154,65 @@ def check_pooled(array: Array, expected: tuple[int, ...]) -> None:
         raise ShapeError(f"an array of shape {array.shape} was given where pooling needs {expected}")
 
 
-def check_adaptive(x: Array, grid: Any) -> list[Window]:
-    """The windows of a grid over images x (N, C, H, W); ShapeError if there are none."""
-    if x.ndim != 4:
-        raise ShapeError(f"pooling expects an input of shape (N, C, H, W), got {x.shape}")
-    return adaptive_windows(grid, (x.shape[2], x.shape[3]))
-
-
-def check_adaptive_grad(gy: Array, size: Size) -> list[Window]:
-    """The windows over images of a size to which gradients (N, C, P, Q) belong; ShapeError if there are none."""
-    if gy.ndim != 4:
-        raise ShapeError(f"pooling expects a gradient of shape (N, C, P, Q), got {gy.shape}")
-    return adaptive_windows((gy.shape[2], gy.shape[3]), size)
-
-
-def check_has_mean(array: Array) -> None:
-    """Raise DtypeError for integers."""
-    if array.dtype.kind not in "fc":
-        raise DtypeError(f"average pooling needs a float array, got {array.dtype}: convert with .to(dtype)")
-
-
 def winners_dtype(geometry: Geometry) -> np.dtype[Any]:
-    """The least unsigned integers that number the taps of a window."""
+    """Return the smallest unsigned dtype that holds the index of every tap of a window."""
     return np.min_scalar_type(geometry.kernel[0] * geometry.kernel[1] - 1)
 
 
 def check_winners(gy: Array, winners: Array, geometry: Geometry, size: Size) -> None:
-    """Raise ShapeError unless both have the shape of a pooling's output, for images of this size."""
+    """Raise ShapeError unless both arrays have the shape of a pooling's output, for images of this size."""
     shape = geometry.check_pool((*gy.shape[:2], *size))
     check_pooled(gy, shape)
     check_pooled(winners, shape)
+
+
+def check_average(x: Array, geometry: Geometry) -> tuple[int, int, int, int]:
+    """Return the shape (N, C, P, Q) of the output of an average pooling of x (N, C, H, W).
+
+    Raises
+    ------
+    ShapeError : if the window does not fit.
+    DtypeError : for integers.
+    """
+    check_float("average pooling", x)
+    return geometry.check_pool(x.shape)
+
+
+def check_average_grad(gy: Array, geometry: Geometry, size: Size) -> None:
+    """Raise ShapeError or DtypeError unless gy can be the gradient of an average pooling of images of this size."""
+    check_float("average pooling", gy)
+    check_pooled(gy, geometry.check_pool((*gy.shape[:2], *size)))
+
+
+def check_adaptive(x: Array, grid: Any) -> list[Window]:
+    """Return the windows of a grid over images x (N, C, H, W).
+
+    Raises
+    ------
+    ShapeError : if x has another number of axes, or there are no windows or pixels.
+    DtypeError : for integers.
+    """
+    if x.ndim != 4:
+        raise ShapeError(f"pooling expects an input of shape (N, C, H, W), got {x.shape}")
+    check_float("average pooling", x)
+    return adaptive_windows(grid, (x.shape[2], x.shape[3]))
+
+
+def check_adaptive_grad(gy: Array, size: Size) -> list[Window]:
+    """Return the windows over images of a size to which gradients gy (N, C, P, Q) belong.
+
+    Raises
+    ------
+    ShapeError : if gy has another number of axes, or there are no windows or pixels.
+    DtypeError : for integers.
+    """
+    if gy.ndim != 4:
+        raise ShapeError(f"pooling expects a gradient of shape (N, C, P, Q), got {gy.shape}")
+    check_float("average pooling", gy)
+    return adaptive_windows((gy.shape[2], gy.shape[3]), size)
+
+
+# The fully connected layer
 
 
 def check_linear(x: Array, weight: Array) -> None:
@@ -108,7 +223,7 @@ def check_linear(x: Array, weight: Array) -> None:
 
 
 def check_linear_grads(gy: Array, x: Array, weight: Array) -> None:
-    """Raise ShapeError or DtypeError unless gy is like the output of such a product."""
+    """Raise ShapeError or DtypeError unless gy has the shape and dtype of such a product."""
     check_linear(x, weight)
     shape = (*x.shape[:-1], len(weight))
     if gy.shape != shape:
@@ -116,27 +231,56 @@ def check_linear_grads(gy: Array, x: Array, weight: Array) -> None:
     same_dtype(gy, x, weight)
 
 
-def check_alike(kernel: str, a: Array, b: Array) -> None:
-    """Raise ShapeError or DtypeError unless both arrays of a kernel that writes into the first are alike."""
-    same_dtype(a, b)
-    if a.shape != b.shape:
-        raise ShapeError(f"{kernel} needs two arrays of one shape, got {a.shape} and {b.shape}")
+# Dropout and losses
 
 
-def check_dropout(x: Array, mask: Array, p: float) -> None:
-    """Raise ShapeError, DtypeError or ValueError unless elements of x can be dropped by the mask."""
+def check_dropout(x: Array, mask: Array) -> None:
+    """Raise ShapeError or DtypeError unless x is a float array and the mask a boolean array of its shape."""
     if mask.shape != x.shape:
         raise ShapeError(f"a dropout mask of shape {mask.shape} does not fit an input of shape {x.shape}")
-    if x.dtype.kind not in "fc":
-        raise DtypeError(f"dropout enlarges what stays, so it needs a float array, not {x.dtype}")
+    check_float("dropout", x)
     if mask.dtype.kind != "b":
         raise DtypeError(f"a dropout mask must be of booleans, not {mask.dtype}")
-    if not 0 <= p <= 1:
-        raise ValueError(f"the probability of dropout must be between 0 and 1, got {p}")
 
 
-def check_beside(kernel: str, first: Sequence[Array], *others: Sequence[Array]) -> None:
-    """Raise ShapeError or DtypeError unless there are arrays, each list has as many of one dtype, and shapes agree."""
+def check_labels(logits: Array, labels: Array, label_smoothing: float, reduction: str) -> None:
+    """Check the arguments of cross-entropy, but for the values of the labels.
+
+    Raises
+    ------
+    ShapeError, DtypeError : if shapes do not agree, logits are not floats or labels not int64.
+    ValueError : for another reduction, or a label_smoothing outside [0, 1].
+    """
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise ShapeError(f"cross_entropy expects logits (N, K) and labels (N,), got {logits.shape} and {labels.shape}")
+    if labels.dtype != "int64":
+        raise DtypeError(f"labels must be int64, not {labels.dtype}: convert with .to('int64')")
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction {reduction!r} is not one of {', '.join(REDUCTIONS)}")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must be between 0 and 1, got {label_smoothing}")
+    check_float("cross_entropy", logits)
+
+
+def check_loss_grad(gy: Array, logits: Array, labels: Array, reduction: str) -> None:
+    """Raise ShapeError or DtypeError unless gy has the shape and dtype of the loss."""
+    expected = labels.shape if reduction == "none" else ()
+    if gy.shape != expected:
+        raise ShapeError(f"the gradient of the loss has shape {gy.shape}, but the loss has {expected}")
+    same_dtype(gy, logits)
+
+
+# Optimizers
+
+
+def check_lists(kernel: str, first: Sequence[Array], *others: Sequence[Array]) -> None:
+    """Check lists of arrays that a kernel takes side by side.
+
+    Raises
+    ------
+    ShapeError : if there are no arrays, the lists differ in length, or arrays side by side differ in shape.
+    DtypeError : if the arrays of one list differ in dtype.
+    """
     if not first or any(len(beside) != len(first) for beside in others):
         counts = " and ".join(str(len(arrays)) for arrays in (first, *others))
         raise ShapeError(f"{kernel} needs as many arrays in each list, and at least one, got {counts}")
@@ -149,7 +293,13 @@ def check_beside(kernel: str, first: Sequence[Array], *others: Sequence[Array]) 
 
 
 def check_step(ps: Sequence[Array], *others: Sequence[Array]) -> None:
-    """Raise ShapeError or DtypeError unless what an optimizer's step takes beside each parameter is like it."""
+    """Check parameters and the lists of arrays that an optimizer's step takes beside them.
+
+    Raises
+    ------
+    ShapeError : if a list has another length, or an array another shape than its parameter.
+    DtypeError : if the arrays have not all one dtype.
+    """
     if any(len(beside) != len(ps) for beside in others):
         counts = " and ".join(str(len(beside)) for beside in others)
         raise ShapeError(f"{len(ps)} parameters need as many arrays beside them, got {counts}")
@@ -164,7 +314,7 @@ def check_step(ps: Sequence[Array], *others: Sequence[Array]) -> None:
 
 
 def check_momentum(momentum: float, velocities: Sequence[Array] | None) -> None:
-    """Raise ShapeError if there is momentum, and nothing that keeps it."""
+    """Raise ShapeError for momentum without velocities."""
     if momentum and velocities is None:
         raise ShapeError(f"momentum {momentum} needs a velocity for each parameter, got None")
 
@@ -173,25 +323,3 @@ def check_count(step: int) -> None:
     """Raise ShapeError unless Adam's steps are counted from 1."""
     if step < 1:
         raise ShapeError(f"adam_ counts steps from 1, got step {step}")
-
-
-def check_labels(logits: Array, labels: Array, label_smoothing: float, reduction: str) -> None:
-    """Raise ShapeError, DtypeError or ValueError unless cross-entropy can be asked of these, whatever the labels."""
-    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
-        raise ShapeError(f"cross_entropy expects logits (N, K) and labels (N,), got {logits.shape} and {labels.shape}")
-    if labels.dtype != "int64":
-        raise DtypeError(f"labels must be int64, not {labels.dtype}: convert with .to('int64')")
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"reduction {reduction!r} is not one of {', '.join(REDUCTIONS)}")
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"label_smoothing must be between 0 and 1, got {label_smoothing}")
-    if logits.dtype.kind not in "fc":
-        raise DtypeError(f"cross_entropy needs a float array, got {logits.dtype}: convert with .to(dtype)")
-
-
-def check_loss_grad(gy: Array, logits: Array, labels: Array, reduction: str) -> None:
-    """Raise ShapeError or DtypeError unless gy is like the loss."""
-    expected = labels.shape if reduction == "none" else ()
-    if gy.shape != expected:
-        raise ShapeError(f"the gradient of the loss has shape {gy.shape}, but the loss has {expected}")
-    same_dtype(gy, logits)

@@ -1,7 +1,7 @@
 """Sums that may be long: over the taps of a window, and over the inner dimension of a matrix product.
 
-A sum of a few terms keeps its digits in the arrays' own precision. So terms are added up in parts of a fixed length,
-and the parts in float64. This costs next to nothing, and the error does not grow with the number of terms.
+A sum of a few terms keeps its digits in the dtype of the arrays. So terms are added in parts of a fixed length, and
+these parts are added in float64. This costs little, and the error does not grow with the number of terms.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from typing import Any
 
 from minires.device import Array, sum_dtype, xp_of
 
-TAPS = 9  # added up in the arrays' own precision: a 3×3 window
-TERMS = 1 << 11  # of a matrix product that one call of BLAS adds up
+TAPS = 9  # the taps that are added in the dtype of the arrays: a 3×3 window
+TERMS = 1 << 11  # the terms of a matrix product that one call of BLAS adds
 
 
 def sum_of_taps(zeros: Array, taps: Iterable[Any], add: Callable[[Array, Any], None]) -> Array:
-    """Return the sum of what each tap contributes.
+    """Return the sum of the contributions of all taps.
 
     Parameters
     ----------
     zeros : an array of zeros, which is changed
-    taps : the taps, in the order in which they are added up
-    add : ``add(total, tap)`` adds a tap's contribution, in place, to an array like ``zeros``
+    taps : the taps, in the order of the sum
+    add : ``add(total, tap)`` adds a tap's contribution in place to an array like ``zeros``
 
     Returns
     -------
-    y : shape and memory order of zeros; in float64 if there are more than `TAPS` taps, otherwise the dtype of zeros
+    y : shape and memory order of zeros; in float64 for more than `TAPS` taps, otherwise in the dtype of zeros
     """
     taps, wide = list(taps), sum_dtype(zeros.dtype)
     if len(taps) <= TAPS or wide == zeros.dtype:
@@ -43,9 +43,9 @@ def sum_of_taps(zeros: Array, taps: Iterable[Any], add: Callable[[Array, Any], N
 
 
 def product(a: Array, b: Array) -> Array:
-    """Return ``a @ b``, the inner dimension cut into parts of `TERMS` terms.
+    """Return ``a @ b``, with the inner dimension cut into parts of `TERMS` terms.
 
-    BLAS adds up in the arrays' own precision, a few hundred terms one after another and then the sums of these.
+    BLAS adds in the dtype of the arrays: some hundred terms one after another, then the sums of these.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def product(a: Array, b: Array) -> Array:
 
     Returns
     -------
-    y : array in the dtype of a, also if it has no axes
+    y : array in the dtype of a, also without axes
     """
     xp, terms, wide = xp_of(a), a.shape[-1], sum_dtype(a.dtype)
     if terms <= TERMS or wide == a.dtype:

@@ -18,9 +18,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from minires.device import Array, same_dtype, wide_dtype, xp_of
-from minires.errors import ShapeError
-from minires.kernels.checks import check_batch_norm, check_gradient, check_shortcut, check_statistics
+from minires.device import Array, wide_dtype, xp_of
+from minires.kernels.checks import (
+    check_batch,
+    check_batch_norm,
+    check_batch_norm_grads,
+    check_gradient,
+    check_shortcut,
+)
 from minires.kernels.cuda.batch_norm_code import REDUCTIONS, input_gradient, normalised
 from minires.kernels.cuda.layout import cnhw, nchw_view
 from minires.kernels.cuda.raw import THREADS, launch
@@ -123,10 +128,8 @@ def batch_norm_act(
     Identity that tests it: equal to the reference, within rounding.
     """
     check_shortcut(shortcut, x)
-    M = check_batch_norm(x, gamma, beta)
-    if M < 2:
-        raise ShapeError(f"batch norm needs more than one value per channel when training, got shape {x.shape}")
-    dtype, xp, C = same_dtype(x, gamma, beta), xp_of(x), x.shape[1]
+    M = check_batch(x, gamma, beta)
+    dtype, xp, C = x.dtype, xp_of(x), x.shape[1]
     image = cnhw(x)
     mean, var, inv_std = (xp.empty(C, wide_dtype(dtype)) for _ in range(3))
     parts, found = _parts(C, M), xp.empty((C, _parts(C, M), 2))
@@ -160,8 +163,7 @@ def batch_norm_act_inference(
     Identity that tests it: equal to the reference, within rounding.
     """
     check_shortcut(shortcut, x)
-    check_batch_norm(x, gamma, beta, mean, var)
-    check_statistics(same_dtype(x, gamma, beta), mean, var)
+    check_batch_norm(x, gamma, beta, statistics=(mean, var))
     inv_std = 1 / xp_of(x).sqrt(var + eps)
     return _apply(cnhw(x), gamma, beta, mean, inv_std, shortcut, relu)
 
@@ -198,12 +200,10 @@ def batch_norm_act_grads(
 
     Identity that tests it: Σ gx = 0 in each channel; equal to the reference, within rounding.
     """
-    M = check_batch_norm(x, gamma, mean, inv_std)
+    M = check_batch_norm_grads(gy, x, gamma, mean, inv_std)
     if relu:
         check_gradient(gy, y, "output")
-    check_gradient(gy, x, "input")
-    dtype, xp, C = same_dtype(gy, x, gamma), xp_of(x), x.shape[1]
-    check_statistics(dtype, mean, inv_std)
+    dtype, xp, C = x.dtype, xp_of(x), x.shape[1]
     gradient, image, outputs = cnhw(gy), cnhw(x), cnhw(y)
     mean, inv_std = xp.ascontiguousarray(mean), xp.ascontiguousarray(inv_std)
     ggamma, gbeta, gx = xp.empty(C, dtype), xp.empty(C, dtype), xp.empty_like(image)

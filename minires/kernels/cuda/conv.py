@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 
 from minires.device import Array, Size, same_dtype, wide_dtype, xp_of
-from minires.errors import ShapeError
 from minires.geometry import Geometry
-from minires.kernels.checks import check_per_channel, check_shortcut
+from minires.kernels.checks import check_input_grad, check_per_channel, check_shortcut, check_weight_grad
 from minires.kernels.cuda.columns import add_back, columns_of, is_pointwise, part_of, parts
 from minires.kernels.cuda.layout import cnhw, kcrs_view, nchw_view, rsck
 from minires.kernels.cuda.product import multiply
@@ -123,9 +122,8 @@ def conv2d_input_grad(gy: Array, w: Array, geometry: Geometry, size: Size) -> Ar
 
     Identity that tests it: equal to the reference, within the rounding of its sums.
     """
-    N, C = gy.shape[0], w.shape[1] * geometry.groups
-    geometry.check_conv_grad(gy.shape, (N, C, *size), w.shape)
-    gx, _ = _grads(gy, None, w, geometry, (N, C, *size), w.shape)
+    shape_x = check_input_grad(gy, w, geometry, size)
+    gx, _ = _grads(gy, None, w, geometry, shape_x, w.shape)
     assert gx is not None
     return gx
 
@@ -150,10 +148,7 @@ def conv2d_weight_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
 
     Identity that tests it: equal to the reference, within the rounding of its sums.
     """
-    if gy.ndim != 4 or x.ndim != 4:
-        raise ShapeError(f"expected gy (N, K, P, Q) and x (N, C, H, W), got {gy.shape} and {x.shape}")
-    shape_w = (gy.shape[1], x.shape[1] // geometry.groups, *geometry.kernel)
-    geometry.check_conv_grad(gy.shape, x.shape, shape_w)
+    shape_w = check_weight_grad(gy, x, geometry)
     _, gw = _grads(gy, x, None, geometry, x.shape, shape_w)
     assert gw is not None
     return gw

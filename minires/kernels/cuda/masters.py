@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from minires.device import Array, wide_dtype, xp_of
-from minires.kernels.checks import check_beside
+from minires.kernels.checks import check_lists
 from minires.kernels.cuda.lists import for_each
 from minires.kernels.cuda.raw import TYPES, wide
 
@@ -27,7 +27,7 @@ def unscale(gs: Sequence[Array], factor: float) -> tuple[Array, ...]:
 
     Identity that tests it: equal to the reference, within rounding.
     """
-    check_beside("unscale", gs)
+    check_lists("unscale", gs)
     xp, number = xp_of(gs[0]), wide(gs[0].dtype)
     found = [xp.empty_like(g, dtype=wide_dtype(g.dtype)) for g in gs]
     overflow = xp.zeros((), "int32")
@@ -50,7 +50,7 @@ def narrow_(ps: Sequence[Array], masters: Sequence[Array]) -> None:
 
     Identity that tests it: equal to the reference.
     """
-    check_beside("narrow_", ps, masters)
+    check_lists("narrow_", ps, masters)
     for_each("narrow", "ps[i] = masters[i];", ("T *ps", f"const {_type(masters)} *masters"), (ps, masters))
 
 
@@ -67,7 +67,7 @@ def follow_(masters: Sequence[Array], ps: Sequence[Array]) -> None:
 
     Identity that tests it: equal to the reference.
     """
-    check_beside("follow_", masters, ps)
+    check_lists("follow_", masters, ps)
     code = f"const {_type(ps)} p = ps[i]; if (!(({_type(ps)})masters[i] == p)) masters[i] = p;"
     for_each("follow", code, ("T *masters", f"const {_type(ps)} *ps"), (masters, ps))
 

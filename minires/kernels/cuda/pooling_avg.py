@@ -13,7 +13,7 @@ import numpy as np
 
 from minires.device import Array, Size, xp_of
 from minires.geometry import Geometry
-from minires.kernels.checks import check_adaptive, check_adaptive_grad, check_has_mean, check_pooled
+from minires.kernels.checks import check_adaptive, check_adaptive_grad, check_average, check_average_grad
 from minires.kernels.cuda.layout import cnhw, nchw_view
 from minires.kernels.cuda.raw import element_kernel
 from minires.kernels.cuda.window import each_tap, each_window, window_kernel, window_numbers
@@ -37,8 +37,7 @@ def avg_pool2d(x: Array, geometry: Geometry) -> Array:
 
     Identity that tests it: equal to the reference, within rounding.
     """
-    N, C, P, Q = geometry.check_pool(x.shape)
-    check_has_mean(x)
+    N, C, P, Q = check_average(x, geometry)
     y: Array = xp_of(x).empty((C, N, P, Q), x.dtype)
     if y.size:
         _means()(cnhw(x), *window_numbers(geometry, (x.shape[2], x.shape[3]), (P, Q)), y)
@@ -64,8 +63,7 @@ def avg_pool2d_grad(gy: Array, geometry: Geometry, size: Size) -> Array:
 
     Identity that tests it: equal to the reference, within rounding.
     """
-    check_pooled(gy, geometry.check_pool((*gy.shape[:2], *size)))
-    check_has_mean(gy)
+    check_average_grad(gy, geometry, size)
     N, C, P, Q = gy.shape
     gx: Array = xp_of(gy).empty((C, N, *size), gy.dtype)
     if gx.size:
@@ -92,7 +90,6 @@ def adaptive_avg_pool2d(x: Array, grid: Size) -> Array:
     Identity that tests it: equal to the reference, within rounding.
     """
     check_adaptive(x, grid)
-    check_has_mean(x)
     N, C, H, W = x.shape
     y: Array = xp_of(x).empty((C, N, *grid), x.dtype)
     if y.size:
@@ -119,7 +116,6 @@ def adaptive_avg_pool2d_grad(gy: Array, size: Size) -> Array:
     Identity that tests it: equal to the reference, within rounding.
     """
     check_adaptive_grad(gy, size)
-    check_has_mean(gy)
     N, C, P, Q = gy.shape
     gx: Array = xp_of(gy).empty((C, N, *size), gy.dtype)
     if gx.size:

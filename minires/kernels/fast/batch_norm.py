@@ -17,9 +17,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from minires.device import Array, same_dtype
-from minires.errors import ShapeError
-from minires.kernels.checks import check_batch_norm, check_gradient, check_shortcut
+from minires.device import Array
+from minires.kernels.checks import (
+    check_batch,
+    check_batch_norm,
+    check_batch_norm_grads,
+    check_gradient,
+    check_shortcut,
+)
 from minires.kernels.fast.channels import FAR, ChannelRows
 from minires.kernels.fast.elementwise import rectifier_mask
 from minires.threads import Steps, parallel_steps
@@ -89,9 +94,7 @@ def batch_norm_grads(gy: Array, x: Array, gamma: Array, mean: Array, inv_std: Ar
 
     Identity that tests it: Σ gx = 0; equal to the reference, within rounding.
     """
-    check_batch_norm(x, gamma, mean, inv_std)
-    check_gradient(gy, x, "input")
-    same_dtype(gy, x, gamma, mean, inv_std)
+    check_batch_norm_grads(gy, x, gamma, mean, inv_std)
     return parallel_steps(_grads(gy, None, x, gamma, mean, inv_std, False, False))[:3]
 
 
@@ -121,10 +124,8 @@ def batch_norm_act(
     Identity that tests it: equal to the reference, within rounding.
     """
     check_shortcut(shortcut, x)
-    M = check_batch_norm(x, gamma, beta)
-    if M < 2:
-        raise ShapeError(f"batch norm needs more than one value per channel when training, got shape {x.shape}")
-    dtype = same_dtype(x, gamma, beta)
+    check_batch(x, gamma, beta)
+    dtype = x.dtype
 
     def steps() -> Steps[tuple[Array, Array, Array, Array]]:
         image = ChannelRows(x)
@@ -158,8 +159,7 @@ def batch_norm_act_inference(
     Identity that tests it: equal to the reference, within rounding.
     """
     check_shortcut(shortcut, x)
-    check_batch_norm(x, gamma, beta, mean, var)
-    same_dtype(x, gamma, beta, mean, var)
+    check_batch_norm(x, gamma, beta, statistics=(mean, var))
     inv_std = 1 / np.sqrt(var.astype(np.float64) + eps)
     centre = _centre(mean, inv_std)
     return parallel_steps(_apply(ChannelRows(x), gamma * inv_std, beta, mean, centre, shortcut, relu))
@@ -199,11 +199,9 @@ def batch_norm_act_grads(
 
     Identity that tests it: Σ gx = 0 in each channel; equal to the reference, within rounding.
     """
-    check_batch_norm(x, gamma, mean, inv_std)
+    check_batch_norm_grads(gy, x, gamma, mean, inv_std)
     if relu:
         check_gradient(gy, y, "output")
-    check_gradient(gy, x, "input")
-    same_dtype(gy, x, gamma, mean, inv_std)
     return parallel_steps(_grads(gy, y if relu else None, x, gamma, mean, inv_std, wants_shortcut, overwrite))
 
 

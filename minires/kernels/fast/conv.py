@@ -18,9 +18,8 @@ import numpy as np
 
 from minires.blas import single_threaded_blas
 from minires.device import Array, Size, same_dtype
-from minires.errors import ShapeError
 from minires.geometry import Geometry
-from minires.kernels.checks import check_per_channel, check_shortcut
+from minires.kernels.checks import check_input_grad, check_per_channel, check_shortcut, check_weight_grad
 from minires.kernels.fast.finish import Finish
 from minires.kernels.fast.layout import hwnc, hwnc_view, kcrs_view, nchw_view, new_activations, rsck
 from minires.kernels.fast.plan import plan
@@ -118,9 +117,7 @@ def conv2d_input_grad(gy: Array, w: Array, geometry: Geometry, size: Size) -> Ar
 
     Identity that tests it: equal to the reference, within the rounding of the path taken.
     """
-    shape_x = (gy.shape[0], w.shape[1] * geometry.groups, *size)
-    geometry.check_conv_grad(gy.shape, shape_x, w.shape)
-    same_dtype(gy, w)
+    shape_x = check_input_grad(gy, w, geometry, size)
     gx, _ = _grads(gy, None, w, geometry, shape_x, w.shape)
     assert gx is not None
     return gx
@@ -146,11 +143,7 @@ def conv2d_weight_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
 
     Identity that tests it: equal to the reference, within the rounding of the path taken.
     """
-    if gy.ndim != 4 or x.ndim != 4:
-        raise ShapeError(f"expected gy (N, K, P, Q) and x (N, C, H, W), got {gy.shape} and {x.shape}")
-    shape_w = (gy.shape[1], x.shape[1] // geometry.groups, *geometry.kernel)
-    geometry.check_conv_grad(gy.shape, x.shape, shape_w)
-    same_dtype(gy, x)
+    shape_w = check_weight_grad(gy, x, geometry)
     _, gw = _grads(gy, x, None, geometry, x.shape, shape_w)
     assert gw is not None
     return gw

@@ -1,17 +1,17 @@
 """Elementwise arithmetic, with NumPy's broadcasting.
 
-What all functions here have in common:
+All functions here have the same operands, results and errors:
 
-- operands are arrays of one dtype, or Python or NumPy scalars, which take the dtype of the arrays; at least
-  one is an array;
-- the result is a new array of that dtype (comparisons give booleans), also when it has no axes;
-- its memory order is that of the first operand that has the result's shape and repeats no element: NumPy's own
-  choice would give up the order of activations when they meet an operand in another one;
-- `ShapeError` is raised if shapes do not broadcast, `DtypeError` if dtypes differ, or if the dtype cannot
-  hold the result, as that of integers cannot hold a quotient.
+- Operands are arrays of one dtype, or Python or NumPy scalars, which take the dtype of the arrays. At least one is an
+  array.
+- The result is a new array of that dtype (comparisons give booleans), also without axes.
+- Its memory order is that of the first operand that has the result's shape and repeats no element. NumPy's own choice
+  would lose the order of activations beside an operand in another order.
+- They raise `ShapeError` if shapes do not broadcast. They raise `DtypeError` if dtypes differ, or if the dtype cannot
+  hold the result: integers cannot hold a quotient.
 
-The functions whose name ends in ``_mask`` are derivatives where the function itself has a corner; there they
-follow PyTorch's conventions.
+A function whose name ends in ``_mask`` is the derivative of a function with a corner. At the corner it follows the
+conventions of PyTorch.
 """
 
 from __future__ import annotations
@@ -20,22 +20,25 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from minires.device import Array, same_dtype, wide_dtype, xp_of
+from minires.device import Array, same_dtype, xp_of
 from minires.errors import DtypeError
 from minires.kernels.checks import check_alike
-from minires.kernels.reference.shape import result_shape
+from minires.kernels.float16 import in_float32
+from minires.kernels.reference.shape import in_order_of, result_shape
 
-Operand: TypeAlias = Array | complex  # complex stands for Python's numbers, as usual in type annotations
+Operand: TypeAlias = Array | complex  # in annotations, complex includes int and float
 _SCALARS = complex | float | int | np.generic
 
 
 def add(a: Operand, b: Operand) -> Array:
-    """Returns the sum ``a + b``; raises as all functions of this file do."""
+    """Return the sum ``a + b``. Operands and errors: as this file says."""
     return _elementwise("add", a, b)
 
 
 def add_(a: Array, b: Array) -> None:
-    """a ← a + b, in place.
+    """Add b to a, in place.
+
+        a ← a + b
 
     Parameters
     ----------
@@ -50,48 +53,50 @@ def add_(a: Array, b: Array) -> None:
     a += b
 
 
+@in_float32(changes=("a",))
 def blend_(a: Array, b: Array, keep: float, share: float) -> None:
-    """a ← keep · a + share · b, in place, which the trailing underscore says: a running mean's step.
+    """Move a towards b, in place: one step of a running mean.
+
+        a ← keep · a + share · b
 
     Parameters
     ----------
     a : the array that is changed
     b : an array of its shape and dtype
-    keep, share : numbers
+    keep, share : scalars
 
     Raises
     ------
     ShapeError, DtypeError : if shapes or dtypes differ.
     """
     check_alike("blend_", a, b)
-    x, y = (array.astype(wide_dtype(array.dtype)) for array in (a, b))
-    a[...] = float(keep) * x + float(share) * y
+    a[...] = float(keep) * a + float(share) * b
 
 
 def subtract(a: Operand, b: Operand) -> Array:
-    """Returns the difference ``a - b``; raises as all functions of this file do."""
+    """Return the difference ``a - b``. Operands and errors: as this file says."""
     return _elementwise("subtract", a, b)
 
 
 def multiply(a: Operand, b: Operand) -> Array:
-    """Returns the product ``a * b``; raises as all functions of this file do."""
+    """Return the product ``a * b``. Operands and errors: as this file says."""
     return _elementwise("multiply", a, b)
 
 
 def divide(a: Operand, b: Operand) -> Array:
-    """Returns the quotient ``a / b``; raises as all functions of this file do."""
+    """Return the quotient ``a / b``. Operands and errors: as this file says."""
     return _elementwise("divide", a, b)
 
 
 def negative(a: Array) -> Array:
-    """Returns ``-a``; raises as all functions of this file do."""
+    """Return ``-a``. Operands and errors: as this file says."""
     return _elementwise("negative", a)
 
 
 def power(a: Operand, b: Operand) -> Array:
-    """Returns the power ``a ** b``; raises as all functions of this file do.
+    """Return the power ``a ** b``. Operands and errors: as this file says.
 
-    A broken power of a negative number is NaN. The square, by far the most frequent, is one multiplication.
+    A fractional power of a negative number is NaN. The square, the most frequent power, is one multiplication.
     """
     if isinstance(b, int | float | np.generic) and b == 2:
         return _elementwise("multiply", a, a)
@@ -101,69 +106,65 @@ def power(a: Operand, b: Operand) -> Array:
 
 
 def exp(a: Array) -> Array:
-    """Returns the exponential of ``a``; raises as all functions of this file do."""
+    """Return the exponential of ``a``. Operands and errors: as this file says."""
     return _elementwise("exp", a)
 
 
 def log(a: Array) -> Array:
-    """Returns the natural logarithm of ``a``; raises as all functions of this file do."""
+    """Return the natural logarithm of ``a``. Operands and errors: as this file says."""
     return _elementwise("log", a)
 
 
 def sqrt(a: Array) -> Array:
-    """Returns the square root of ``a``; raises as all functions of this file do."""
+    """Return the square root of ``a``. Operands and errors: as this file says."""
     return _elementwise("sqrt", a)
 
 
 def absolute(a: Array) -> Array:
-    """Returns ``|a|``, whose derivative is `sign`; raises as all functions of this file do."""
+    """Return ``|a|``, whose derivative is `sign`. Operands and errors: as this file says."""
     return _elementwise("absolute", a)
 
 
 def sign(a: Array) -> Array:
-    """Returns 1 where ``a > 0``, −1 where ``a < 0``, else 0, so 0 at NaN (PyTorch's convention).
+    """Return 1 where ``a > 0``, −1 where ``a < 0``, else 0, also at NaN as in PyTorch.
 
-    Raises as all functions of this file do.
+    Operands and errors: as this file says.
     """
-    y = _elementwise("greater", a, 0, dtype=a.dtype)
-    y -= less(a, 0).astype(a.dtype)
-    return y
+    return subtract(greater(a, 0).astype(a.dtype), less(a, 0).astype(a.dtype))
 
 
 def maximum(a: Operand, b: Operand) -> Array:
-    """Returns the larger of ``a`` and ``b``, NaN if either is; raises as all functions of this file do."""
+    """Return the larger of ``a`` and ``b``, NaN if either is. Operands and errors: as this file says."""
     return _elementwise("maximum", a, b)
 
 
 def minimum(a: Operand, b: Operand) -> Array:
-    """Returns the smaller of ``a`` and ``b``, NaN if either is; raises as all functions of this file do."""
+    """Return the smaller of ``a`` and ``b``, NaN if either is. Operands and errors: as this file says."""
     return _elementwise("minimum", a, b)
 
 
 def maximum_mask(a: Operand, b: Operand) -> Array:
-    """The derivative of ``maximum(a, b)`` with respect to ``a``; with respect to b it is maximum_mask(b, a).
+    """Return the derivative of ``maximum(a, b)`` with respect to ``a``.
+
+    With respect to b it is maximum_mask(b, a), and so is the derivative of ``minimum(a, b)`` with respect to a.
 
     Returns
     -------
-    share : 1 where a > b, ½ where they are equal, 0 where a < b. Where either is NaN both derivatives are 1,
-        which is PyTorch's convention: so a NaN in gy reaches both. That of ``minimum(a, b)`` with respect to
-        a is maximum_mask(b, a).
+    share : 1 where a > b, ½ where they are equal, 0 where a < b. Where either is NaN, both derivatives are 1 as in
+        PyTorch, so that a NaN in gy reaches both.
 
     Raises
     ------
-    ShapeError, DtypeError : as all functions of this file do.
+    ShapeError, DtypeError : as this file says.
 
     Identity that tests it: maximum_mask(a, b) + maximum_mask(b, a) = 1 without NaN.
     """
-    share = _elementwise("equal", a, b, dtype=same_dtype(*_arrays("maximum_mask", a, b)))
-    share *= -0.5
-    share -= less(a, b)
-    share += 1
-    return share
+    equals = _elementwise("equal", a, b, dtype=same_dtype(*_arrays("maximum_mask", a, b)))
+    return in_order_of(equals, 1 - 0.5 * equals - less(a, b))
 
 
 def clip(a: Array, low: float | None, high: float | None) -> Array:
-    """``a`` moved into [low, high]; None leaves that side open, NaN stays NaN, low > high gives high.
+    """Limit ``a`` to [low, high]; None leaves that side open, NaN stays NaN, low > high gives high.
 
     Returns
     -------
@@ -171,18 +172,18 @@ def clip(a: Array, low: float | None, high: float | None) -> Array:
 
     Raises
     ------
-    DtypeError : if a limit is no number of a's dtype (0.5 for integers).
+    DtypeError : if the dtype of a cannot hold a limit (0.5 for integers).
     """
     y = a.copy("K") if low is None else maximum(a, low)
     return y if high is None else minimum(y, high)
 
 
 def clip_mask(a: Array, low: float | None, high: float | None) -> Array:
-    """The derivative of `clip`.
+    """Return the derivative of `clip`.
 
     Returns
     -------
-    mask : 1 where low ≤ a ≤ high, the limits included, else 0, also at NaN; in a's dtype
+    mask : 1 where low ≤ a ≤ high, the limits included, else 0, also at NaN; in the dtype of a
     """
     mask: Array = xp_of(a).ones_like(a)
     if low is not None:
@@ -193,7 +194,7 @@ def clip_mask(a: Array, low: float | None, high: float | None) -> Array:
 
 
 def where(condition: Array, a: Operand, b: Operand) -> Array:
-    """Elements of ``a`` where the condition holds, and of ``b`` elsewhere.
+    """Return the elements of ``a`` where the condition is True, and of ``b`` elsewhere.
 
     Parameters
     ----------
@@ -219,37 +220,37 @@ def where(condition: Array, a: Operand, b: Operand) -> Array:
 
 
 def equal(a: Operand, b: Operand) -> Array:
-    """Returns the booleans ``a == b``; raises as all functions of this file do."""
+    """Return the booleans ``a == b``. Operands and errors: as this file says."""
     return _elementwise("equal", a, b, dtype=np.bool_)
 
 
 def not_equal(a: Operand, b: Operand) -> Array:
-    """Returns the booleans ``a != b``; raises as all functions of this file do."""
+    """Return the booleans ``a != b``. Operands and errors: as this file says."""
     return _elementwise("not_equal", a, b, dtype=np.bool_)
 
 
 def less(a: Operand, b: Operand) -> Array:
-    """Returns the booleans ``a < b``; raises as all functions of this file do."""
+    """Return the booleans ``a < b``. Operands and errors: as this file says."""
     return _elementwise("less", a, b, dtype=np.bool_)
 
 
 def less_equal(a: Operand, b: Operand) -> Array:
-    """Returns the booleans ``a <= b``; raises as all functions of this file do."""
+    """Return the booleans ``a <= b``. Operands and errors: as this file says."""
     return _elementwise("less_equal", a, b, dtype=np.bool_)
 
 
 def greater(a: Operand, b: Operand) -> Array:
-    """Returns the booleans ``a > b``; raises as all functions of this file do."""
+    """Return the booleans ``a > b``. Operands and errors: as this file says."""
     return _elementwise("greater", a, b, dtype=np.bool_)
 
 
 def greater_equal(a: Operand, b: Operand) -> Array:
-    """Returns the booleans ``a >= b``; raises as all functions of this file do."""
+    """Return the booleans ``a >= b``. Operands and errors: as this file says."""
     return _elementwise("greater_equal", a, b, dtype=np.bool_)
 
 
 def _elementwise(name: str, *operands: Any, dtype: Any = None) -> Array:
-    """The ufunc ``name`` of the operands, in a result of ``dtype`` (None: the operands' own)."""
+    """Apply the ufunc ``name``, with a result in ``dtype``; None stands for the dtype of the operands."""
     arrays = _arrays(name, *operands)
     own = same_dtype(*arrays)
     y = _allocate(name, arrays, own if dtype is None else dtype)
@@ -262,19 +263,19 @@ def _elementwise(name: str, *operands: Any, dtype: Any = None) -> Array:
 
 
 def _allocate(name: str, arrays: list[Any], dtype: Any) -> Array:
-    """An uninitialised result of the first array's class, in the order of the first that has the result's shape."""
+    """Return an uninitialised result, in the memory order of the first array that has the result's shape."""
     shape, xp = result_shape(name, *(array.shape for array in arrays)), xp_of(arrays[0])
     model = next((array for array in arrays if array.shape == shape and 0 not in array.strides), None)
     y: Array = (
         xp.empty_like(arrays[0], shape=shape, dtype=dtype, order="C")
-        if type(model) is not type(arrays[0])  # none, or a condition beside array doubles
+        if type(model) is not type(arrays[0])  # None, or a plain condition beside `Rounded` arrays
         else xp.empty_like(model, dtype=dtype)
     )
     return y
 
 
 def _arrays(name: str, *operands: Any) -> list[Any]:
-    """The operands that are arrays; they decide the dtype."""
+    """Return the operands that are arrays; they decide the dtype."""
     arrays = [x for x in operands if not _is_scalar(x)]
     if not arrays:
         raise DtypeError(f"{name} of scalars alone, {operands}, has no dtype: give one of them as an array")
@@ -286,5 +287,5 @@ def _is_scalar(x: Any) -> bool:
 
 
 def _plain(x: Any) -> Any:
-    """A NumPy scalar as Python's, which takes the dtype of the arrays it meets; anything else as it is."""
+    """Return a NumPy scalar as a Python scalar, which takes the dtype of the arrays; anything else unchanged."""
     return x.item() if isinstance(x, np.generic) else x

@@ -1,40 +1,40 @@
 """Convolution and its two gradients, as sums over the taps of the filter.
 
-Read the three functions side by side: they are one loop. A tap (r, s) of the filter joins each output pixel
-(p, q) with one input pixel (h, w), and through it C input channels with K output channels, by the matrix
-``w[:, :, r, s]``. The loss feels all of this through one number,
+Read the three functions side by side: they are one loop. A tap (r, s) of the filter joins each output pixel (p, q)
+with one input pixel (h, w). Through it, the matrix ``w[:, :, r, s]`` joins C input channels with K output channels.
+The loss depends on all of this through one number,
 
-    T(x, w, gy) = Σ gy[n, k, p, q] · w[k, c, r, s] · x[n, c, h, w],    (h, w) met by (p, q) through (r, s),
+    T(x, w, gy) = Σ gy[n, k, p, q] · w[k, c, r, s] · x[n, c, h, w],
 
-summed over everything. T is linear in each of its three arguments, so each partial derivative is what stays
-when that argument is struck out:
+summed over all (p, q), (r, s) and the (h, w) that they meet. T is linear in each of its three arguments. So each
+partial derivative is what remains when that argument is struck out:
 
     y  = ∂T/∂gy :  y[out] += W · x[in]                                            (1)
     gx = ∂T/∂x  :  gx[in] += Wᵀ · gy[out]                                         (2)
     gw = ∂T/∂w  :  gw[tap] = Σ gy[out] · x[in]ᵀ                                   (3)
 
-That is the whole backward pass of a convolution. Which ``in`` belongs to which ``out`` is `Geometry.taps`'
-business: stride, padding and dilation are slices there, and never appear here.
+That is the whole backward pass of a convolution. `Geometry.taps` says which ``in`` belongs to which ``out``: there
+stride, padding and dilation become slices, and here they never appear.
 """
 
 from __future__ import annotations
 
 from minires.blas import single_threaded_blas
 from minires.device import Array, Size, same_dtype, xp_of
-from minires.errors import ShapeError
 from minires.geometry import Geometry, Tap
-from minires.kernels.halves import in_float32
+from minires.kernels.checks import check_input_grad, check_weight_grad
+from minires.kernels.float16 import in_float32
 from minires.kernels.sums import product, sum_of_taps
 
 
 @in_float32()
 @single_threaded_blas()
 def conv2d(x: Array, w: Array, geometry: Geometry) -> Array:
-    """Convolution (in the sense of neural networks: cross-correlation) of images with filters.
+    """Convolve images with filters (strictly, correlate them: the filters are not flipped).
 
         y[n, k, p, q] = Σ_{c, r, s} w[k, c, r, s] · x[n, c, p·stride + r·dilation − padding, …]   (1)
 
-    Pixels outside the image are zeros. With ``groups`` > 1 the channels fall into as many independent parts.
+    Pixels outside the image count as zeros. ``groups`` > 1 splits the channels into as many independent parts.
 
     Parameters
     ----------
@@ -70,19 +70,19 @@ def conv2d(x: Array, w: Array, geometry: Geometry) -> Array:
 @in_float32()
 @single_threaded_blas()
 def conv2d_input_grad(gy: Array, w: Array, geometry: Geometry, size: Size) -> Array:
-    """Gradient of the loss with respect to the input of `conv2d`.
+    """Return the gradient of the loss with respect to the input of `conv2d`.
 
         gx[n, c, h, w] = Σ w[k, c, r, s] · gy[n, k, p, q]                         (2)
 
-    over every (r, s) and (p, q) that meet (h, w): what each output pixel took from an input pixel, it hands
-    back, through the transposed matrix.
+    over every (r, s) and (p, q) that meet (h, w). An output pixel gives back, through the transposed matrix, what it
+    took from an input pixel.
 
     Parameters
     ----------
     gy : (N, K, P, Q) array, the gradient with respect to the output
     w : (K, C / groups, R, S) array of the same dtype
     geometry : as in the forward pass
-    size : (H, W) of the input; a stride above 1 lets several sizes give the same (P, Q)
+    size : (H, W) of the input; with a stride above 1 several sizes give the same (P, Q)
 
     Returns
     -------
@@ -96,28 +96,28 @@ def conv2d_input_grad(gy: Array, w: Array, geometry: Geometry, size: Size) -> Ar
     Identity that tests it: the adjoint of `conv2d` in x, exactly (see there).
     Source: derivation in docs/derivations/convolution.md.
     """
-    G, C = geometry.groups, w.shape[1] * geometry.groups
-    geometry.check_conv_grad(gy.shape, (gy.shape[0], C, *size), w.shape)
-    gx: Array = xp_of(gy).zeros_like(gy, shape=(gy.shape[0], G, C // G, *size), dtype=same_dtype(gy, w))
+    N, C, H, W = check_input_grad(gy, w, geometry, size)
+    G = geometry.groups
+    gx: Array = xp_of(gy).zeros_like(gy, shape=(N, G, C // G, H, W))
     gy, w = _split_groups(gy, G), _filters(w, G)
 
     def add(gx: Array, tap: Tap) -> None:
         wT = w[..., tap.r, tap.s].swapaxes(1, 2)
         gx[..., tap.rows_in, tap.cols_in] += _mix(wT, gy[..., tap.rows_out, tap.cols_out])  # (2)
 
-    gx = sum_of_taps(gx, geometry.taps(size), add)
-    return gx.reshape(gx.shape[0], C, *size).astype(gy.dtype, copy=False)
+    gx = sum_of_taps(gx, geometry.taps((H, W)), add)
+    return gx.reshape(N, C, H, W).astype(gy.dtype, copy=False)
 
 
 @in_float32()
 @single_threaded_blas()
 def conv2d_weight_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
-    """Gradient of the loss with respect to the filters of `conv2d`.
+    """Return the gradient of the loss with respect to the filters of `conv2d`.
 
         gw[k, c, r, s] = Σ gy[n, k, p, q] · x[n, c, h, w]                         (3)
 
-    over every n and every (p, q) that meets an (h, w) through the tap (r, s): a filter is shared by all
-    pixels, so its gradient is a sum over all pixels.
+    over every n and every (p, q) that meets an (h, w) through the tap (r, s). All pixels share a filter, so its
+    gradient is a sum over all pixels.
 
     Parameters
     ----------
@@ -137,41 +137,39 @@ def conv2d_weight_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
     Identity that tests it: the adjoint of `conv2d` in w, exactly (see there).
     Source: derivation in docs/derivations/convolution.md.
     """
-    if gy.ndim != 4 or x.ndim != 4:
-        raise ShapeError(f"expected gy (N, K, P, Q) and x (N, C, H, W), got {gy.shape} and {x.shape}")
-    G, K, C = geometry.groups, gy.shape[1], x.shape[1]
-    geometry.check_conv_grad(gy.shape, x.shape, (K, C // G, *geometry.kernel))
-    gw: Array = xp_of(gy).zeros_like(gy, shape=(G, K // G, C // G, *geometry.kernel), dtype=same_dtype(gy, x))
+    K, C, R, S = check_weight_grad(gy, x, geometry)
+    G = geometry.groups
+    gw: Array = xp_of(gy).zeros_like(gy, shape=(G, K // G, C, R, S))
     gy, x = _split_groups(gy, G), _split_groups(x, G)
-    for tap in geometry.taps(x.shape[3:]):
+    for tap in geometry.taps((x.shape[3], x.shape[4])):
         gy_rows = _pixels_last(gy[..., tap.rows_out, tap.cols_out])  # (G, K / G, N·p·q)
         x_rows = _pixels_last(x[..., tap.rows_in, tap.cols_in])  # (G, C / G, N·p·q)
         gw[..., tap.r, tap.s] = product(gy_rows, x_rows.swapaxes(1, 2))  # (3)
-    return gw.reshape(K, C // G, *geometry.kernel)
+    return gw.reshape(K, C, R, S)
 
 
 @single_threaded_blas()
 def conv2d_grads(
     gy: Array, x: Array, w: Array, geometry: Geometry, wants: tuple[bool, bool] = (True, True)
 ) -> tuple[Array | None, Array | None]:
-    """Both gradients of `conv2d` at once: a fast kernel can let them share a transform of gy.
+    """Return both gradients of `conv2d`. The fast kernels compute them together, as they share a transform of gy.
 
     Parameters
     ----------
     gy : (N, K, P, Q); x : (N, C, H, W); w : (K, C / groups, R, S), all of one dtype
     geometry : as in the forward pass
-    wants : whether gx and gw are wanted; what is not wanted is not computed
+    wants : whether to compute gx and whether to compute gw
 
     Returns
     -------
-    gx : (N, C, H, W), see `conv2d_input_grad`, or None
-    gw : (K, C / groups, R, S), see `conv2d_weight_grad`, or None
+    gx : (N, C, H, W), see `conv2d_input_grad`; None if not wanted
+    gw : (K, C / groups, R, S), see `conv2d_weight_grad`; None if not wanted
 
     Raises
     ------
     ShapeError, DtypeError : as the two kernels do.
     """
-    geometry.check_conv(x.shape, w.shape)
+    geometry.check_conv(x.shape, w.shape)  # which neither of the two sees
     gx = conv2d_input_grad(gy, w, geometry, (x.shape[2], x.shape[3])) if wants[0] else None
     gw = conv2d_weight_grad(gy, x, geometry) if wants[1] else None
     return gx, gw
@@ -188,7 +186,7 @@ def _filters(w: Array, G: int) -> Array:
 
 
 def _mix(matrix: Array, x: Array) -> Array:
-    """Apply a matrix (G, K, C) to the channels of every pixel of x (N, G, C, H, W)."""
+    """Multiply the channels of every pixel of x (N, G, C, H, W) by a matrix (G, K, C)."""
     N, G, C, H, W = x.shape
     return product(matrix, x.reshape(N, G, C, H * W)).reshape(N, G, matrix.shape[1], H, W)
 

@@ -1,9 +1,9 @@
-"""Convolution, then a scale and a bias, the shortcut of a residual block, and the rectifier: all as one.
+"""Convolution, a scale and a bias for each channel, the shortcut of a residual block and ReLU, as one kernel.
 
     y = relu(scale · conv2d(x, w) + bias + shortcut)
 
-Nothing new is computed here. The fast kernels do what follows the convolution while a piece of its output is still in
-the cache; this file says what that has to give, by calling the parts.
+The fast kernels do what follows the convolution while a piece of its output is still in the cache. This file defines
+what they compute: it calls the parts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from minires.device import Array
 from minires.geometry import Geometry
 from minires.kernels.checks import check_per_channel, check_shortcut
-from minires.kernels.halves import in_float32
+from minires.kernels.float16 import in_float32
 from minires.kernels.reference import activation
 from minires.kernels.reference.arithmetic import add, multiply
 from minires.kernels.reference.conv import conv2d
@@ -27,20 +27,18 @@ def conv2d_act(
     relu: bool,
     geometry: Geometry,
 ) -> Array:
-    """Convolve, scale, add a bias and the shortcut, rectify.
+    """Convolve, multiply by a scale, add a bias and the shortcut, apply ReLU.
 
         z = scale · conv2d(x, w) + bias + shortcut                                (1)
         y = relu(z)                                                               (2)
 
     Parameters
     ----------
-    x : (N, C, H, W) array
-    w : (K, C / groups, R, S) array of the same dtype
-    scale : (K,) array of the same dtype, or None for no scaling
+    x, w, geometry : as in `conv2d`
+    scale : (K,) array of the same dtype, or None for no multiplication
     bias : (K,) array of the same dtype, or None for no addition
     shortcut : (N, K, P, Q) array of the same dtype, or None for no addition
-    relu : whether to rectify
-    geometry : as in `conv2d`
+    relu : whether to apply ReLU
 
     Returns
     -------
@@ -50,16 +48,16 @@ def conv2d_act(
     ------
     ShapeError, DtypeError : as `conv2d` does, and if scale, bias or shortcut do not fit its output.
 
-    Identity that tests it: without scale, bias, shortcut and relu it is `conv2d`.
+    Identity that tests it: without scale, bias, shortcut and ReLU it is `conv2d`.
     """
-    y = conv2d(x, w, geometry)
-    check_per_channel("scale", scale, y)
-    check_per_channel("bias", bias, y)
-    check_shortcut(shortcut, y)
+    z = conv2d(x, w, geometry)
+    check_per_channel("scale", scale, z)
+    check_per_channel("bias", bias, z)
+    check_shortcut(shortcut, z)
     if scale is not None:
-        y = multiply(y, scale.reshape(1, -1, 1, 1))
+        z = multiply(z, scale.reshape(1, -1, 1, 1))
     if bias is not None:
-        y = add(y, bias.reshape(1, -1, 1, 1))
+        z = add(z, bias.reshape(1, -1, 1, 1))
     if shortcut is not None:
-        y = add(y, shortcut)  # (1)
-    return activation.relu(y) if relu else y  # (2)
+        z = add(z, shortcut)  # (1)
+    return activation.relu(z) if relu else z  # (2)

@@ -1,4 +1,4 @@
-"""The fully connected layer's product and its two gradients."""
+"""The matrix product of a fully connected layer, and its two gradients."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from minires.blas import single_threaded_blas
 from minires.device import Array
 from minires.kernels.checks import check_linear, check_linear_grads
-from minires.kernels.halves import in_float32
+from minires.kernels.float16 import in_float32
 from minires.kernels.sums import product
 
 
@@ -32,7 +32,7 @@ def linear(x: Array, weight: Array) -> Array:
     ShapeError : if the shapes do not agree.
     DtypeError : if the dtypes differ.
 
-    Identities that test it: ⟨gy, linear(x, weight)⟩ = ⟨gx, x⟩ = ⟨gweight, weight⟩; a 1×1 convolution of a
+    Identities that test it: ⟨gy, linear(x, weight)⟩ = ⟨gx, x⟩ = ⟨gweight, weight⟩; it is a 1×1 convolution of a
     1×1 image.
     """
     check_linear(x, weight)
@@ -44,7 +44,7 @@ def linear(x: Array, weight: Array) -> Array:
 def linear_grads(
     gy: Array, x: Array, weight: Array, wants: tuple[bool, bool] = (True, True)
 ) -> tuple[Array | None, Array | None]:
-    """Gradients of the loss with respect to the input and the weights of `linear`.
+    """Return the gradients of the loss with respect to the input and the weights of `linear`.
 
         gx[…, c]      = Σ_k gy[…, k] · weight[k, c]                               (1)
         gweight[k, c] = Σ_… gy[…, k] · x[…, c]                                    (2)
@@ -52,11 +52,11 @@ def linear_grads(
     Parameters
     ----------
     gy : (…, K); x : (…, C); weight : (K, C), all of one dtype
-    wants : whether gx and gweight are wanted; what is not wanted is not computed
+    wants : whether to compute gx and whether to compute gweight
 
     Returns
     -------
-    gx : (…, C) or None; gweight : (K, C) or None; dtype of gy
+    gx : (…, C); gweight : (K, C); dtype of gy; None if not wanted
 
     Raises
     ------

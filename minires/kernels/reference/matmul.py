@@ -1,10 +1,10 @@
 """The matrix product.
 
-It is linear in each factor, so its gradients are matrix products again: with y = a @ b,
+It is linear in each factor, so its gradients are matrix products, too. With y = a @ b,
 
     ga = gy @ bᵀ,    gb = aᵀ @ gy,
 
-summed over the batch axes along which a factor was repeated. They need no kernel of their own.
+summed over the batch axes along which a factor was repeated. So there is no kernel for them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from minires.blas import single_threaded_blas
 from minires.device import Array, same_dtype
 from minires.errors import ShapeError
-from minires.kernels.halves import in_float32
+from minires.kernels.float16 import in_float32
 from minires.kernels.reference.shape import result_shape
 from minires.kernels.sums import product
 
@@ -20,11 +20,11 @@ from minires.kernels.sums import product
 @in_float32()
 @single_threaded_blas()
 def matmul(a: Array, b: Array) -> Array:
-    """The matrix product of the last two axes, for every index of the axes before them.
+    """Multiply matrices, the last two axes, for every index of the axes before them.
 
-        y[…, i, j] = Σ_k a[…, i, k] · b[…, k, j]
+        y[…, i, j] = Σ_k a[…, i, k] · b[…, k, j]                                  (1)
 
-    A factor of one axis is a row (as a) or a column (as b); its axis of size 1 is dropped from the result.
+    A factor of one axis is a row (as a) or a column (as b), and its axis of size 1 is dropped from the result.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def matmul(a: Array, b: Array) -> Array:
 
     Returns
     -------
-    y : (…, I, J), without I or J for a factor of one axis; two vectors give an array of no axes
+    y : (…, I, J), without I or J for a factor of one axis; two vectors give an array without axes
 
     Raises
     ------
@@ -49,4 +49,4 @@ def matmul(a: Array, b: Array) -> Array:
             "as long as the last but one of the second"
         )
     result_shape(f"matmul of {a.shape} and {b.shape}: the batch", a.shape[:-2], b.shape[:-2])
-    return product(a, b)
+    return product(a, b)  # (1)

@@ -1,7 +1,7 @@
 """One step of an optimizer for several parameters, in place: the trailing underscore says so.
 
-Each parameter is for itself; that they come together lets a kernel share them out among threads, or take one launch
-for all. Nothing is changed when an argument does not fit: everything is checked first.
+The parameters are independent. A call takes all of them, so that a fast kernel can divide them among threads, or a CUDA
+kernel update them in one launch. All arguments are checked before anything changes.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 from minires.device import Array, xp_of
 from minires.kernels.checks import check_count, check_momentum, check_step
+from minires.kernels.float16 import in_float32
 
 
+@in_float32(changes=("ps", "velocities"))
 def sgd_(
     ps: Sequence[Array],
     gs: Sequence[Array],
@@ -23,25 +25,27 @@ def sgd_(
     nesterov: bool = False,
     first: bool = False,
 ) -> None:
-    """One step of stochastic gradient descent.
+    """Take one step of stochastic gradient descent.
 
         d = g + weight_decay · p                                                  (1)
-        v ← momentum · v + (1 − dampening) · d,    in the first step v ← d        (2)
+        v ← momentum · v + (1 − dampening) · d;    in the first step v ← d        (2)
         d ← d + momentum · v  (Nesterov)  or  v                                   (3)
         p ← p − lr · d                                                            (4)
 
-    Without momentum, (2) and (3) fall away.
+    Without momentum there are no (2) and (3).
 
     Parameters
     ----------
-    ps, gs : the parameters p, which are changed, and the gradient g of each, which is not; all of one dtype
-    velocities : a v for each, which is changed; may be None without momentum, and hold anything in the first step
-    lr, momentum, dampening, weight_decay, nesterov : numbers as in PyTorch's SGD
+    ps : the parameters p, which are changed
+    gs : the gradient g of each parameter, of the same dtype
+    velocities : the v of each parameter, which is changed; its values do not matter in the first step; None without
+        momentum
+    lr, momentum, dampening, weight_decay, nesterov : as in PyTorch's SGD
     first : whether this is the first step of these parameters
 
     Raises
     ------
-    ShapeError : if the numbers of arrays or their shapes differ, or there is momentum and no velocities.
+    ShapeError : if the lists differ in length or shapes, or there is momentum without velocities.
     DtypeError : if the dtypes differ.
 
     Identity that tests it: with constant g, after t steps v = g · (1 − momentumᵗ) / (1 − momentum).
@@ -62,6 +66,7 @@ def sgd_(
         p -= float(lr) * d  # (4)
 
 
+@in_float32(changes=("ps", "ms", "vs"))
 def adam_(
     ps: Sequence[Array],
     gs: Sequence[Array],
@@ -75,29 +80,30 @@ def adam_(
     weight_decay: float = 0.0,
     decoupled: bool = False,
 ) -> None:
-    """One step of Adam or, with decoupled weight decay, of AdamW.
+    """Take one step of Adam or, with decoupled weight decay, of AdamW.
 
         g ← g + weight_decay · p    (Adam)    or    p ← p − lr · weight_decay · p    (AdamW)    (1)
         m ← m + (1 − beta1) · (g − m)                                             (2)
         v ← beta2 · v + (1 − beta2) · g²                                          (3)
         p ← p − lr · m_hat / (sqrt(v_hat) + eps)                                  (4)
 
-    where m_hat = m / (1 − beta1^step) and v_hat = v / (1 − beta2^step) make up for starting at zero.
+    where m_hat = m / (1 − beta1^step) and v_hat = v / (1 − beta2^step) correct for the start at zero.
 
     Parameters
     ----------
-    ps, gs : the parameters p, which are changed, and the gradient g of each, which is not; all of one dtype
-    ms, vs : for each, running means m and v of g and g², which are changed; zeros before the first step
+    ps : the parameters p, which are changed
+    gs : the gradient g of each parameter, of the same dtype
+    ms, vs : the running means m of g and v of g² of each parameter, which are changed; zeros before the first step
     step : 1 in the first step of these parameters
-    lr, beta1, beta2, eps, weight_decay : numbers as in PyTorch's Adam
+    lr, beta1, beta2, eps, weight_decay : as in PyTorch's Adam
     decoupled : whether weight decay acts on p directly (AdamW)
 
     Raises
     ------
-    ShapeError : if the numbers of arrays or their shapes differ, or step is less than 1.
+    ShapeError : if the lists differ in length or shapes, or step is less than 1.
     DtypeError : if the dtypes differ.
 
-    Identity that tests it: the first step is lr · g / (|g| + eps), so it hardly depends on the size of g.
+    Identity that tests it: the first step is lr · g / (|g| + eps), which hardly depends on the size of g.
     Source: Kingma & Ba 2015, arXiv:1412.6980; Loshchilov & Hutter 2019, arXiv:1711.05101; the form is that of
     torch.optim.Adam and AdamW.
     """
@@ -112,7 +118,5 @@ def adam_(
         m += (1 - beta1) * (g - m)  # (2)
         v *= beta2
         v += (1 - beta2) * g * g  # (3)
-        scale = xp_of(v).sqrt(v)
-        scale /= (1 - beta2**step) ** 0.5
-        scale += float(eps)
-        p -= lr / (1 - beta1**step) * m / scale  # (4)
+        root = xp_of(v).sqrt(v) / (1 - beta2**step) ** 0.5
+        p -= lr / (1 - beta1**step) * m / (root + float(eps))  # (4)

@@ -1,8 +1,8 @@
-"""Pooling: the largest or the mean value of each window, and where their gradients go.
+"""Max pooling, average pooling and adaptive average pooling, with their gradients.
 
-As in conv.py, every function is a loop over the taps of the window, and `Geometry.taps` knows which input a
-tap shows to which output. Padding is never a candidate for the maximum, and counts as zeros in a mean.
-Results keep the memory order of the array that they are read from.
+As in conv.py, every function is a loop over the taps of the window, and `Geometry.taps` says which input each output
+sees through a tap. Padding is never the maximum, and counts as zeros in a mean. A result has the memory order of the
+array from which it is made.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from minires.geometry import Geometry, Tap
 from minires.kernels.checks import (
     check_adaptive,
     check_adaptive_grad,
-    check_has_mean,
+    check_average,
+    check_average_grad,
     check_pooled,
     check_winners,
     winners_dtype,
 )
-from minires.kernels.halves import in_float32
+from minires.kernels.float16 import in_float32
 from minires.kernels.reference import reduction
 from minires.kernels.sums import sum_of_taps
 
 
 def max_pool2d(x: Array, geometry: Geometry) -> Array:
-    """The largest value of each window.
+    """Return the largest value of each window.
 
     Parameters
     ----------
@@ -32,7 +33,7 @@ def max_pool2d(x: Array, geometry: Geometry) -> Array:
 
     Returns
     -------
-    y : (N, C, P, Q), dtype of x; NaN where a window holds one
+    y : (N, C, P, Q), dtype of x; NaN if one is in the window
 
     Raises
     ------
@@ -45,10 +46,10 @@ def max_pool2d(x: Array, geometry: Geometry) -> Array:
 
 
 def max_pool2d_winners(x: Array, geometry: Geometry) -> tuple[Array, Array]:
-    """The largest value of each window, and the tap through which the window sees it.
+    """Return the largest value of each window, and the index of its tap.
 
-    Among equal values, where no derivative exists, the first in row-major window order wins, as in PyTorch; of NaNs,
-    which beat everything, the last.
+    Of equal values, where no derivative exists, the first in row-major window order wins, as in PyTorch. NaN counts as
+    larger than everything, and the last NaN wins.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def max_pool2d_winners(x: Array, geometry: Geometry) -> tuple[Array, Array]:
     Returns
     -------
     y : (N, C, P, Q), dtype of x
-    winners : (N, C, P, Q) unsigned integers, r · S + s
+    winners : (N, C, P, Q) unsigned integers, r · S + s for the tap (r, s)
 
     Raises
     ------
@@ -81,13 +82,13 @@ def max_pool2d_winners(x: Array, geometry: Geometry) -> tuple[Array, Array]:
 
 @in_float32()
 def max_pool2d_grad(gy: Array, winners: Array, geometry: Geometry, size: Size) -> Array:
-    """Gradient of the loss with respect to the input of `max_pool2d`.
+    """Return the gradient of the loss with respect to the input of `max_pool2d`.
 
-        gx[n, c, h, w] = Σ gy[n, c, p, q] over the windows that (h, w) won
+        gx[n, c, h, w] = Σ gy[n, c, p, q] over the windows that (h, w) won        (1)
 
     Parameters
     ----------
-    gy : (N, C, P, Q)
+    gy : (N, C, P, Q) array, the gradient with respect to the output
     winners : (N, C, P, Q), as `max_pool2d_winners` returned them
     geometry : as in the forward pass
     size : (H, W) of the input
@@ -103,19 +104,19 @@ def max_pool2d_grad(gy: Array, winners: Array, geometry: Geometry, size: Size) -
     Identity that tests it: the adjoint of `max_pool2d_gather`, exactly; Σ gx = Σ gy.
     """
     check_winners(gy, winners, geometry, size)
-    xp = xp_of(gy)
+    xp, zero = xp_of(gy), gy.dtype.type(0)
 
     def add(gx: Array, tap: Tap) -> None:
         out = (..., tap.rows_out, tap.cols_out)
         won = winners[out] == geometry.number(tap)
-        gx[..., tap.rows_in, tap.cols_in] += xp.where(won, gy[out], gy.dtype.type(0))
+        gx[..., tap.rows_in, tap.cols_in] += xp.where(won, gy[out], zero)  # (1)
 
     gx = sum_of_taps(xp.zeros_like(gy, shape=(*gy.shape[:2], *size)), geometry.taps(size), add)
     return gx.astype(gy.dtype, copy=False)
 
 
 def max_pool2d_gather(v: Array, winners: Array, geometry: Geometry) -> Array:
-    """Read ``v`` at the winners: the adjoint of `max_pool2d_grad`, for derivatives of it.
+    """Read ``v`` at the winners: the adjoint of `max_pool2d_grad`, which its derivatives need.
 
     Parameters
     ----------
@@ -125,7 +126,7 @@ def max_pool2d_gather(v: Array, winners: Array, geometry: Geometry) -> Array:
 
     Returns
     -------
-    (N, C, P, Q), dtype and memory order of v
+    y : (N, C, P, Q), dtype and memory order of v
 
     Raises
     ------
@@ -145,9 +146,9 @@ def max_pool2d_gather(v: Array, winners: Array, geometry: Geometry) -> Array:
 
 @in_float32()
 def avg_pool2d(x: Array, geometry: Geometry) -> Array:
-    """The mean of each window, padding counted as zeros.
+    """Return the mean of each window, with padding counted as zeros.
 
-        y[n, c, p, q] = Σ_{r, s} x[n, c, h, w] / (R · S)
+        y[n, c, p, q] = Σ_{r, s} x[n, c, h, w] / (R · S)                          (1)
 
     Parameters
     ----------
@@ -161,30 +162,30 @@ def avg_pool2d(x: Array, geometry: Geometry) -> Array:
     Raises
     ------
     ShapeError : if the window does not fit, or its padding is not smaller than itself.
-    DtypeError : for integers, whose mean is none.
+    DtypeError : for integers.
 
     Identity that tests it: ⟨gy, avg_pool2d(x)⟩ = ⟨avg_pool2d_grad(gy), x⟩.
     """
-    check_has_mean(x)
+    zeros = xp_of(x).zeros_like(x, shape=check_average(x, geometry))
+    R, S = geometry.kernel
 
     def add(y: Array, tap: Tap) -> None:
         y[..., tap.rows_out, tap.cols_out] += x[..., tap.rows_in, tap.cols_in]
 
-    y = xp_of(x).zeros_like(x, shape=geometry.check_pool(x.shape))
-    y = sum_of_taps(y, geometry.taps((x.shape[2], x.shape[3])), add)
-    y /= geometry.kernel[0] * geometry.kernel[1]
+    y = sum_of_taps(zeros, geometry.taps((x.shape[2], x.shape[3])), add)
+    y /= R * S  # (1), in place: CuPy's quotient would lose the memory order
     return y.astype(x.dtype, copy=False)
 
 
 @in_float32()
 def avg_pool2d_grad(gy: Array, geometry: Geometry, size: Size) -> Array:
-    """Gradient of the loss with respect to the input of `avg_pool2d`: each window hands out equal shares.
+    """Return the gradient of the loss with respect to the input of `avg_pool2d`: each pixel gets an equal share.
 
-        gx[n, c, h, w] = Σ gy[n, c, p, q] / (R · S) over the windows that hold (h, w)
+        gx[n, c, h, w] = Σ gy[n, c, p, q] / (R · S) over the windows that hold (h, w)    (1)
 
     Parameters
     ----------
-    gy : (N, C, P, Q) array
+    gy : (N, C, P, Q) array, the gradient with respect to the output
     geometry : as in the forward pass
     size : (H, W) of the input
 
@@ -195,28 +196,28 @@ def avg_pool2d_grad(gy: Array, geometry: Geometry, size: Size) -> Array:
     Raises
     ------
     ShapeError : if the shapes do not agree.
-    DtypeError : for integers, whose mean is none.
+    DtypeError : for integers.
 
     Identity that tests it: the adjoint of `avg_pool2d` (see there).
     """
-    check_pooled(gy, geometry.check_pool((*gy.shape[:2], *size)))
-    check_has_mean(gy)
+    check_average_grad(gy, geometry, size)
+    zeros = xp_of(gy).zeros_like(gy, shape=(*gy.shape[:2], *size))
+    R, S = geometry.kernel
 
     def add(gx: Array, tap: Tap) -> None:
         gx[..., tap.rows_in, tap.cols_in] += gy[..., tap.rows_out, tap.cols_out]
 
-    gx = sum_of_taps(xp_of(gy).zeros_like(gy, shape=(*gy.shape[:2], *size)), geometry.taps(size), add)
-    gx /= geometry.kernel[0] * geometry.kernel[1]
+    gx = sum_of_taps(zeros, geometry.taps(size), add)
+    gx /= R * S  # (1)
     return gx.astype(gy.dtype, copy=False)
 
 
-@in_float32()
 def adaptive_avg_pool2d(x: Array, grid: Size) -> Array:
-    """Means over a grid of P × Q windows that cover the image, whatever its size.
+    """Return the means over a grid of P × Q windows that cover the image, whatever its size.
 
         y[n, c, p, q] = mean of x[n, c, h, w] over  ⌊p·H / P⌋ ≤ h < ⌈(p + 1)·H / P⌉       (1)
 
-    and the same for w by q, W and Q. Where P does not divide H, neighbours share a row.
+    and in the same way for w, with q, W and Q. Where P does not divide H, neighbouring windows share a row.
 
     Parameters
     ----------
@@ -229,14 +230,13 @@ def adaptive_avg_pool2d(x: Array, grid: Size) -> Array:
 
     Raises
     ------
-    ShapeError : if x has not four axes or has no pixels, or the grid is not two positive numbers.
-    DtypeError : for integers, whose mean is none.
+    ShapeError : if x has not four axes or has no pixels, or the grid is not two positive integers.
+    DtypeError : for integers.
 
     Identities that test it: grid (1, 1) is the mean over all pixels, grid (H, W) is x, and where (P, Q)
     divides (H, W) it is `avg_pool2d`.
     """
     windows = check_adaptive(x, grid)
-    check_has_mean(x)
     y: Array = xp_of(x).empty_like(x, shape=(*x.shape[:2], *grid))
     for window in windows:
         y[..., window.p, window.q] = reduction.mean(x[..., window.rows, window.cols], (2, 3))  # (1)
@@ -245,13 +245,13 @@ def adaptive_avg_pool2d(x: Array, grid: Size) -> Array:
 
 @in_float32()
 def adaptive_avg_pool2d_grad(gy: Array, size: Size) -> Array:
-    """Gradient of the loss with respect to the input of `adaptive_avg_pool2d`.
+    """Return the gradient of the loss with respect to the input of `adaptive_avg_pool2d`.
 
         gx[n, c, h, w] = Σ gy[n, c, p, q] / (pixels in window p, q)  over the windows that hold (h, w)    (1)
 
     Parameters
     ----------
-    gy : (N, C, P, Q) array
+    gy : (N, C, P, Q) array, the gradient with respect to the output
     size : (H, W) of the input
 
     Returns
@@ -261,12 +261,11 @@ def adaptive_avg_pool2d_grad(gy: Array, size: Size) -> Array:
     Raises
     ------
     ShapeError : if gy has not four axes, or there are no pixels.
-    DtypeError : for integers, whose mean is none.
+    DtypeError : for integers.
 
     Identity that tests it: the adjoint of `adaptive_avg_pool2d`; Σ gx = Σ gy.
     """
     windows = check_adaptive_grad(gy, size)
-    check_has_mean(gy)
     gx: Array = xp_of(gy).zeros_like(gy, shape=(*gy.shape[:2], *size), dtype=sum_dtype(gy.dtype))
     for window in windows:
         share = gy[..., window.p, window.q] / window.pixels

@@ -1,11 +1,11 @@
-"""Reductions over axes, and the weights that carry a gradient back through a maximum.
+"""Reductions over axes, and the share of the gradient that each element gets through a maximum.
 
-``axis`` is None (all axes), an integer or, where it says so, a tuple of integers. Results are arrays, also
-when they have no axes: arrays of no axes, never scalars.
+``axis`` is None (all axes), an integer or, where its type says so, a tuple of integers. Every result is an array, also
+without axes.
 
-Sums of float32 are accumulated in float64. NumPy adds in pairs only along the axis that is contiguous in
-memory and one after another along the others, so a float32 sum over 100,000 pixels would be good to five
-digits in one memory order and to two in another.
+Sums of float16 and float32 are accumulated in float64. NumPy adds in pairs only along the axis that is contiguous in
+memory, and one element after another along the others. A float32 sum over 100,000 pixels would have five right digits
+in one memory order and two in another.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from minires.device import Array, sum_dtype, xp_of
-from minires.errors import DtypeError, ShapeError
-from minires.kernels.halves import in_float32
-from minires.kernels.reference.arithmetic import equal, not_equal, subtract
-from minires.kernels.reference.shape import Shape, broadcast_to, normalized_axis, reshape
+from minires.errors import ShapeError
+from minires.kernels.checks import check_float
+from minires.kernels.float16 import in_float32
+from minires.kernels.reference.shape import Shape, broadcast_to, in_order_of, normalized_axis, reshape
 
 Axis = int | tuple[int, ...] | None
 
@@ -30,11 +30,13 @@ def sum(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
     Parameters
     ----------
-    a : array; axis : None, an integer or a tuple; keepdims : whether reduced axes stay, with size 1
+    a : array of any shape
+    axis : None for all axes, an integer or a tuple
+    keepdims : whether reduced axes stay, with size 1
 
     Returns
     -------
-    y : array in the dtype of a; int64 for integers and for booleans, which are counted
+    y : array in the dtype of a; int64 for integers and for booleans, of which it is the count
 
     Raises
     ------
@@ -47,7 +49,7 @@ def sum(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 def mean(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Mean over axes: `sum` divided by the number of elements; NaN if there are none.
+    """Return the mean over axes: `sum` divided by the number of elements; NaN without elements.
 
     Parameters, Returns
     -------------------
@@ -59,17 +61,17 @@ def mean(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     DtypeError : for integers and booleans.
     """
     axes = _axes("mean", a, axis)
-    _need_float("mean", a)
+    check_float("mean", a)
     return _as_array(_wide_sum(a, axes, keepdims) / (_count(a, axes) or math.nan), a, a.dtype)
 
 
 @in_float32()
 def var(a: Array, axis: Axis = None, keepdims: bool = False, correction: float = 1) -> Array:
-    """Variance over axes: the squared distances from the mean, summed and divided by M − correction.
+    """Return the variance over axes: the sum of the squared distances from the mean, divided by M − correction.
 
-        y = Σ (a − mean)² / max(M − correction, 0),    M elements
+        y = Σ (a − mean)² / max(M − correction, 0),    M elements                 (1)
 
-    Written with the square itself rather than ``numpy.var``, which would take the modulus of complex numbers.
+    This is the square itself, also of complex numbers, of which ``numpy.var`` takes the modulus.
 
     Parameters, Returns
     -------------------
@@ -85,26 +87,24 @@ def var(a: Array, axis: Axis = None, keepdims: bool = False, correction: float =
     var(a) = mean(a²) − mean(a)².
     """
     axes = _axes("var", a, axis)
-    _need_float("var", a)
-    squares = distances_from_mean(a, axes)
-    squares *= squares
+    check_float("var", a)
+    distances = distances_from_mean(a, axes)
     degrees = max(_count(a, axes) - correction, 0)
-    return _as_array(_wide_sum(squares, axes, keepdims) / degrees, a, a.dtype)
+    return _as_array(_wide_sum(distances * distances, axes, keepdims) / degrees, a, a.dtype)  # (1)
 
 
 def distances_from_mean(a: Array, axes: tuple[int, ...]) -> Array:
-    """Return a − mean over axes, exactly centred: what rounding the mean shifts all distances by is subtracted, too.
+    """Return a − mean over axes, in the memory order of a, with a mean of zero.
 
-    In float32 a mean of 30,000 is rounded by up to 0.001. Where the deviation is 0.1, that alone would change the
-    sum of squares by a ten-thousandth.
+    The rounded mean shifts all distances, so their own mean is subtracted, too. In float32 a mean of 30,000 is rounded
+    by up to 0.001. Beside a deviation of 0.1, that alone would change the sum of squares by a ten-thousandth.
     """
-    distances = subtract(a, mean(a, axes, keepdims=True))
-    distances -= mean(distances, axes, keepdims=True)
-    return distances
+    distances = a - mean(a, axes, keepdims=True)
+    return in_order_of(a, distances - mean(distances, axes, keepdims=True))
 
 
 def amax(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Largest element over axes, NaN if one of them is NaN.
+    """Return the largest element over axes, NaN if one of them is NaN.
 
     Parameters, Returns
     -------------------
@@ -112,14 +112,14 @@ def amax(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
     Raises
     ------
-    ShapeError : if a has no such axis, or there is nothing to choose from.
+    ShapeError : if a has no such axis, or there are no elements.
     """
     axes = _nonempty_axes("amax", a, axis)
     return _as_array(a.max(axis=axes, keepdims=keepdims), a, a.dtype)
 
 
 def amin(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Smallest element over axes, NaN if one of them is NaN.
+    """Return the smallest element over axes, NaN if one of them is NaN.
 
     Parameters, Returns
     -------------------
@@ -127,49 +127,48 @@ def amin(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
     Raises
     ------
-    ShapeError : if a has no such axis, or there is nothing to choose from.
+    ShapeError : if a has no such axis, or there are no elements.
     """
     axes = _nonempty_axes("amin", a, axis)
     return _as_array(a.min(axis=axes, keepdims=keepdims), a, a.dtype)
 
 
 def argmax(a: Array, axis: int | None = None, keepdims: bool = False) -> Array:
-    """Index of the first largest element along an axis; the first NaN counts as largest.
+    """Return the index of the first largest element along an axis; the first NaN counts as largest.
 
     Returns
     -------
-    index : int64 array; for axis None, the place in row-major order
+    index : int64 array; for axis None, the index in row-major order
 
     Raises
     ------
-    ShapeError : if a has no such axis, or there is nothing to choose from.
+    ShapeError : if a has no such axis, or there are no elements.
     """
     _nonempty_axes("argmax", a, axis)
     return _as_array(xp_of(a).argmax(a, axis=axis, keepdims=keepdims), a, np.int64)
 
 
 def argmin(a: Array, axis: int | None = None, keepdims: bool = False) -> Array:
-    """Index of the first smallest element along an axis; the first NaN counts as smallest.
+    """Return the index of the first smallest element along an axis; the first NaN counts as smallest.
 
     Returns
     -------
-    index : int64 array; for axis None, the place in row-major order
+    index : int64 array; for axis None, the index in row-major order
 
     Raises
     ------
-    ShapeError : if a has no such axis, or there is nothing to choose from.
+    ShapeError : if a has no such axis, or there are no elements.
     """
     _nonempty_axes("argmin", a, axis)
     return _as_array(xp_of(a).argmin(a, axis=axis, keepdims=keepdims), a, np.int64)
 
 
-@in_float32()
 def amax_share(a: Array, axis: int | None = None) -> Array:
-    """The derivative of `amax` with respect to each element: who gets how much of the gradient.
+    """Return the derivative of `amax` with respect to each element: its share of the gradient.
 
-    Over one axis the first largest element gets it all. Over the whole array all that are largest share it
-    evenly. A NaN is larger than anything, and all NaNs are equal. These are PyTorch's conventions for
-    ``max(dim)`` and ``max()``.
+    Over one axis, the first largest element gets the whole gradient. Over the whole array, all largest elements share
+    it evenly. NaN counts as the largest value, and all NaNs as equal. These are PyTorch's conventions for ``max(dim)``
+    and ``max()``.
 
     Returns
     -------
@@ -177,16 +176,15 @@ def amax_share(a: Array, axis: int | None = None) -> Array:
 
     Raises
     ------
-    ShapeError : if a has no such axis, or there is nothing to choose from.
+    ShapeError : if a has no such axis, or there are no elements.
     DtypeError : for integers and booleans.
     """
-    _need_float("amax_share", a)
+    check_float("amax_share", a)
     return _share(a, amax(a) if axis is None else argmax(a, axis, keepdims=True), axis)
 
 
-@in_float32()
 def amin_share(a: Array, axis: int | None = None) -> Array:
-    """The derivative of `amin` with respect to each element; see `amax_share`.
+    """Return the derivative of `amin` with respect to each element; see `amax_share`.
 
     Returns
     -------
@@ -194,19 +192,19 @@ def amin_share(a: Array, axis: int | None = None) -> Array:
 
     Raises
     ------
-    ShapeError : if a has no such axis, or there is nothing to choose from.
+    ShapeError : if a has no such axis, or there are no elements.
     DtypeError : for integers and booleans.
     """
-    _need_float("amin_share", a)
+    check_float("amin_share", a)
     return _share(a, amin(a) if axis is None else argmin(a, axis, keepdims=True), axis)
 
 
 def sum_to(a: Array, shape: Sequence[int]) -> Array:
-    """The adjoint of broadcasting: sums over the axes along which ``shape`` was repeated to give a's shape.
+    """Sum over the axes along which broadcasting repeats ``shape`` to the shape of a: the adjoint of broadcasting.
 
     Returns
     -------
-    y : array of the shape, dtype of a; a read-only view of a if it has the shape already
+    y : array of that shape, dtype of a; a read-only view of a if it has the shape already
 
     Raises
     ------
@@ -228,12 +226,11 @@ def _share(a: Array, best: Array, axis: int | None) -> Array:
     xp = xp_of(a)
     share: Array = xp.empty_like(a)
     if axis is None:
-        hits = equal(a, best)
-        hits |= not_equal(a, a)  # if there is a NaN, best is NaN and equals nothing
-        xp.divide(hits, hits.sum(), out=share)
-        return share
-    places = xp.arange(a.shape[axis]).reshape([-1 if i == axis % a.ndim else 1 for i in range(a.ndim)])
-    xp.equal(places, best, out=share)
+        hits = (a == best) | (a != a)  # NaN equals nothing, itself included
+        share[...] = hits / hits.sum()
+    else:
+        indices = xp.arange(a.shape[axis]).reshape([-1 if i == axis % a.ndim else 1 for i in range(a.ndim)])
+        share[...] = indices == best
     return share
 
 
@@ -243,7 +240,7 @@ def _wide_sum(a: Array, axes: Shape, keepdims: bool) -> Any:
 
 
 def _as_array(result: Any, a: Array, dtype: Any) -> Array:
-    """What a reduction of ``a`` gave, as an array of ``dtype``: NumPy gives a scalar if no axis is left."""
+    """Return the result of a reduction of ``a`` as an array of ``dtype``; without axes, NumPy gives a scalar."""
     y: Array = xp_of(a).asanyarray(result, dtype=dtype)
     return y
 
@@ -252,10 +249,10 @@ def _axes(operation: str, a: Array, axis: Axis) -> Shape:
     if axis is None:
         return tuple(range(a.ndim))
     axes = axis if isinstance(axis, tuple) else (axis,)
-    numbers = tuple(normalized_axis(operation, item, a.ndim) for item in axes)
-    if len(set(numbers)) < len(numbers):
+    normalized = tuple(normalized_axis(operation, item, a.ndim) for item in axes)
+    if len(set(normalized)) < len(normalized):
         raise ShapeError(f"{operation}: an axis is named twice in {axes} for an array of shape {a.shape}")
-    return numbers
+    return normalized
 
 
 def _nonempty_axes(operation: str, a: Array, axis: Axis) -> Shape:
@@ -266,12 +263,4 @@ def _nonempty_axes(operation: str, a: Array, axis: Axis) -> Shape:
 
 
 def _count(a: Array, axes: Shape) -> int:
-    count = 1
-    for i in axes:
-        count *= a.shape[i]
-    return count
-
-
-def _need_float(operation: str, a: Array) -> None:
-    if a.dtype.kind not in "fc":
-        raise DtypeError(f"{operation} needs a float array, got {a.dtype}: convert with .to(dtype)")
+    return math.prod(a.shape[i] for i in axes)

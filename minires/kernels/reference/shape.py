@@ -1,12 +1,12 @@
-"""Kernels that move elements and compute nothing: reshape, pad, index, join.
+"""Kernels that only move elements: reshape, pad, index, join.
 
-Each one is a linear map whose matrix holds zeros and ones, so its gradient is the same map read backwards:
-what was copied to several places is summed (`getitem_grad`, and `sum_to` in reduction.py for `broadcast_to`),
-what was left out gets zero, and the rest goes back where it came from.
+Each one is a linear map whose matrix holds zeros and ones, so its gradient is the transposed map. Copies of one element
+are summed (`getitem_grad`, and for `broadcast_to` it is `sum_to` in reduction.py), elements that were left out get
+zero, and all others go back to where they came from.
 
-Where no element needs to move, the result is a view of the input. NumPy's views are read-only, so nobody can
-change an input through a result; CuPy has no such flag. Where elements move, `pad`, `concatenate` and
-`getitem_grad` allocate the result in the memory order of their first argument.
+Where no element moves, the result is a view of the input. NumPy's views are read-only, so a result cannot be used to
+change an input; CuPy has no such flag. Where elements move, `pad`, `concatenate` and `getitem_grad` allocate the result
+in the memory order of their first argument.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Shape = tuple[int, ...]
 
 @functools.lru_cache
 def result_shape(operation: str, *shapes: Shape) -> Shape:
-    """The shape that ``shapes`` broadcast to, by NumPy's rules.
+    """Return the shape that ``shapes`` broadcast to, by NumPy's rules.
 
     Raises
     ------
@@ -43,8 +43,20 @@ def result_shape(operation: str, *shapes: Shape) -> Shape:
         ) from None
 
 
+def in_order_of(x: Array, y: Array) -> Array:
+    """Return y, a result of the shape of x, in the memory order of x: y itself, or a copy.
+
+    NumPy chooses another order where a formula combines arrays of different orders, CuPy nearly always.
+    """
+    ordered: Array = xp_of(x).empty_like(x, dtype=y.dtype)
+    if type(y) is type(x) and y.strides == ordered.strides:
+        return y
+    ordered[...] = y
+    return ordered
+
+
 def normalized_axis(operation: str, axis: int, ndim: int) -> int:
-    """``axis`` counted from the front: 0 ≤ axis < ndim.
+    """Return ``axis`` counted from the front: 0 ≤ axis < ndim.
 
     Raises
     ------
@@ -56,15 +68,15 @@ def normalized_axis(operation: str, axis: int, ndim: int) -> int:
 
 
 def reshape(a: Array, shape: int | Sequence[int]) -> Array:
-    """The elements of ``a`` in row-major order, in another shape; one size may be −1, "what is left".
+    """Return the elements of ``a`` in row-major order, in another shape; one size may be −1, for what is left.
 
     Returns
     -------
-    y : array of the shape, a read-only view where the strides of a allow it
+    y : array of that shape, a read-only view where the strides of a allow it
 
     Raises
     ------
-    ShapeError : if the shape does not hold as many elements.
+    ShapeError : if the shape holds another number of elements.
     """
     try:
         return frozen(a.reshape(shape))
@@ -73,7 +85,7 @@ def reshape(a: Array, shape: int | Sequence[int]) -> Array:
 
 
 def transpose(a: Array, axes: Sequence[int] | None = None) -> Array:
-    """The axes of ``a`` in another order: ``y.shape[i] = a.shape[axes[i]]``; reversed if axes is None.
+    """Return ``a`` with its axes in another order, ``y.shape[i] = a.shape[axes[i]]``; reversed if axes is None.
 
     Returns
     -------
@@ -90,11 +102,11 @@ def transpose(a: Array, axes: Sequence[int] | None = None) -> Array:
 
 
 def broadcast_to(a: Array, shape: Sequence[int]) -> Array:
-    """``a`` repeated along new leading axes and along axes of size 1, as arithmetic would do.
+    """Return ``a`` repeated along new leading axes and along axes of size 1, as arithmetic does.
 
     Returns
     -------
-    y : array of the shape, a read-only view of a in which repeated elements share their memory
+    y : array of that shape, a read-only view of a in which repeated elements share their memory
 
     Raises
     ------
@@ -110,13 +122,13 @@ def broadcast_to(a: Array, shape: Sequence[int]) -> Array:
 
 
 def pad(a: Array, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Array:
-    """``a`` with ``value`` around it.
+    """Return ``a`` with ``value`` around it.
 
     Parameters
     ----------
     a : array of any rank
     widths : (before, after) for each axis, each at least 0
-    value : what to put there
+    value : a scalar
 
     Returns
     -------
@@ -126,7 +138,7 @@ def pad(a: Array, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Arra
     ------
     ShapeError : if there is not one pair for each axis, or a width is negative.
 
-    Identity that tests it: its adjoint cuts the border off, ⟨gy, pad(a)⟩ = ⟨gy[inside], a⟩ (value 0).
+    Identity that tests it: its adjoint cuts off the border, ⟨gy, pad(a)⟩ = ⟨gy[inside], a⟩ (value 0).
     """
     widths = [(before, after) for before, after in widths]
     if len(widths) != a.ndim or any(min(pair) < 0 for pair in widths):
@@ -135,14 +147,15 @@ def pad(a: Array, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Arra
             f"of at least 0, got {widths}"
         )
     sizes = [before + n + after for n, (before, after) in zip(a.shape, widths, strict=True)]
+    inside = tuple(slice(before, before + n) for n, (before, _) in zip(a.shape, widths, strict=True))
     y: Array = xp_of(a).empty_like(a, shape=sizes)
     y[...] = value
-    y[tuple(slice(before, before + n) for n, (before, _) in zip(a.shape, widths, strict=True))] = a
+    y[inside] = a
     return y
 
 
 def getitem(a: Array, index: Any) -> Array:
-    """``a[index]``: slices, integers, None, Ellipsis, integer arrays and boolean masks, as in NumPy.
+    """Return ``a[index]``, by slices, integers, None, Ellipsis, integer arrays and boolean masks, as in NumPy.
 
     Returns
     -------
@@ -159,22 +172,22 @@ def getitem(a: Array, index: Any) -> Array:
 
 
 def getitem_grad(gy: Array, index: Any, shape: Sequence[int]) -> Array:
-    """Gradient of the loss with respect to the input of `getitem`: gy, put back where it came from.
+    """Return the gradient of the loss with respect to the input of `getitem`.
 
-        ga[i] = Σ gy[j] over every j with y[j] = a[i]
+        ga[i] = Σ gy[j] over every j with y[j] = a[i]                             (1)
 
-    An element that an integer array picked several times gets the sum, which is rounded once; one that was not picked
-    gets zero.
+    An element that an integer array picks several times gets the sum, rounded once. An element that is not picked gets
+    zero.
 
     Parameters
     ----------
     gy : the gradient with respect to the output
     index : as in the forward pass
-    shape : of the input
+    shape : the shape of the input
 
     Returns
     -------
-    ga : a new array of the shape, dtype of gy, in the memory order of gy if it has as many axes
+    ga : a new array of that shape, dtype of gy, in the memory order of gy if it has as many axes
 
     Raises
     ------
@@ -193,14 +206,14 @@ def getitem_grad(gy: Array, index: Any, shape: Sequence[int]) -> Array:
     dtype = sum_dtype(gy.dtype) if repeats else gy.dtype
     ga: Array = xp.zeros_like(gy, shape=shape or (1,), dtype=dtype).reshape(shape)  # CuPy takes () for no shape at all
     if repeats:
-        xp.add.at(ga, index, gy.astype(dtype, copy=False))  # converted first, which NumPy adds 100 times as fast
+        xp.add.at(ga, index, gy.astype(dtype, copy=False))  # (1); NumPy adds the converted array 100 times as fast
     else:
-        ga[index] = gy
+        ga[index] = gy  # (1)
     return ga.astype(gy.dtype, copy=False)
 
 
 def concatenate(arrays: Sequence[Array], axis: int = 0) -> Array:
-    """Arrays joined one after another along an axis that they have.
+    """Join arrays one after another along an axis that they have.
 
     Returns
     -------
@@ -211,7 +224,7 @@ def concatenate(arrays: Sequence[Array], axis: int = 0) -> Array:
     ShapeError : if there are no arrays, or their shapes differ on another axis.
     DtypeError : if the dtypes differ.
 
-    Identity that tests it: `split` takes it apart again, and split is its adjoint.
+    Identity that tests it: `split` undoes it, and split is its adjoint.
     """
     shapes = [array.shape for array in arrays]
     if not shapes or not all(shapes):
@@ -228,7 +241,7 @@ def concatenate(arrays: Sequence[Array], axis: int = 0) -> Array:
 
 
 def split(a: Array, sizes: Sequence[int], axis: int = 0) -> tuple[Array, ...]:
-    """``a`` cut along an axis into pieces of the given sizes; the gradient of `concatenate`.
+    """Cut ``a`` along an axis into pieces of the given sizes; this is the gradient of `concatenate`.
 
     Returns
     -------
@@ -245,7 +258,7 @@ def split(a: Array, sizes: Sequence[int], axis: int = 0) -> tuple[Array, ...]:
 
 
 def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
-    """Arrays of one shape joined along a new axis: ``y[…, i, …] = arrays[i]``.
+    """Join arrays of one shape along a new axis: ``y[…, i, …] = arrays[i]``.
 
     Returns
     -------
@@ -268,19 +281,19 @@ def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
 
 
 def _pieces(sizes: Sequence[int], axis: int) -> list[tuple[slice, ...]]:
-    """For each size, the index of the piece that it takes along ``axis``, one after another."""
+    """Return the index of each piece of an array that is cut along ``axis`` into these sizes."""
     ends = np.cumsum(sizes).tolist()
     return [(slice(None),) * axis + (slice(end - n, end),) for n, end in zip(sizes, ends, strict=True)]
 
 
 def _with_ellipsis(index: Any) -> tuple[Any, ...]:
-    """``index`` as a tuple with an Ellipsis in it, so that a single element is an array of no axes."""
+    """Return ``index`` as a tuple with an Ellipsis, by which a single element is an array without axes."""
     index = index if isinstance(index, tuple) else (index,)
     return index if any(item is Ellipsis for item in index) else (*index, Ellipsis)
 
 
 def _may_repeat(item: Any) -> bool:
-    """Whether an item of an index can pick an element twice: integer arrays and lists can, masks cannot."""
+    """Return whether an item of an index can pick an element twice: integer arrays and lists can, masks cannot."""
     if isinstance(item, list | tuple):
         item = np.asarray(item)
     return getattr(item, "ndim", 0) > 0 and item.dtype != np.bool_

@@ -13,7 +13,7 @@ from minires.testing import strategies as ms
 @pytest.mark.numpy_only
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @given(seed=st.integers(0, 2**32 - 1))
-def test_the_rectifier_and_its_gradient_are_their_definitions(dtype, seed):
+def test_relu_and_its_gradient_are_their_definitions(dtype, seed):
     rng = np.random.default_rng(seed)
     x, gy = rng.integers(-2, 3, (2, 2, 3, 4)).astype(dtype), rng.standard_normal((2, 2, 3, 4)).astype(dtype)
     x = np.asfortranarray(x)

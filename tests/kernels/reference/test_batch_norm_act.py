@@ -62,7 +62,7 @@ def test_all_four_gradients_agree_with_the_complex_step(frozen, complex_step, sh
         assert abs(np.sum(gy * moved) - np.sum(gradient * d)) <= 500 * 2.0**-52 * size * (1 + np.abs(d).max())
 
 
-def test_without_the_rectifier_the_shortcut_receives_the_gradient_itself():
+def test_without_relu_the_shortcut_gets_the_gradient_itself():
     x = np.arange(8.0).reshape(2, 1, 2, 2)
     one, zero = np.ones(1), np.zeros(1)
     y, mean, _, inv_std = batch_norm_act(x, one, zero, x, False, EPS)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from minires import kernels
 from minires.device import asarray, is_array
 from minires.kernels import reference
-from minires.kernels.halves import rounded
+from minires.kernels.float16 import to_float16
 from minires.testing.rounding.algorithms import algorithm_of
 from minires.testing.rounding.cases import elements, layers
 from minires.testing.rounding.cases.case import Cases, KernelCase
@@ -109,7 +109,7 @@ def all_in_halves(kernel: Callable[..., Any]) -> Callable[..., Any]:
     def computed(*arguments: Any) -> Any:
         given = zip(names, arguments, strict=False)
         found = kernel(*(value.astype(np.float32) if name in _STATISTICS else value for name, value in given))
-        return tuple(map(rounded, found)) if isinstance(found, tuple) else rounded(found)
+        return tuple(map(to_float16, found)) if isinstance(found, tuple) else to_float16(found)
 
     return computed
 
