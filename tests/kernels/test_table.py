@@ -40,7 +40,7 @@ def test_a_kernel_of_another_set_has_the_reference_s_signature(module, name):
 @pytest.mark.parametrize(("module", "name"), EVERY, ids=label)
 def test_a_kernel_says_what_it_takes_and_gives_or_whose_version_it_is(module, name):
     text = inspect.getdoc(getattr(module, name))
-    others = re.findall(r"`(?:minires\.kernels\.reference\.)?(\w+)`", text)  # "as `conv2d`", read there
+    others = re.findall(r"`(?:(?:minires\.kernels\.)?reference\.(?:\w+\.)?)?(\w+)`", text)  # "as `conv2d`", read there
     sections = re.search(r"^(Parameters\n-{10}|Returns\n-{7})\n", text, re.MULTILINE)
     assert sections or text.startswith("Returns ") or any(kernel in REFERENCE.__all__ for kernel in others)
 
