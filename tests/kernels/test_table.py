@@ -15,6 +15,8 @@ REFERENCE = importlib.import_module("minires.kernels.reference")
 OTHERS = [importlib.import_module(f"minires.kernels.{name}") for name in ("fast", "cuda")]
 PAIRS = [(module, name) for module in OTHERS for name in module.__all__]
 EVERY = [(module, name) for module in (REFERENCE, *OTHERS) for name in module.__all__]
+# Files of the reference whose kernels are in the same file as the plain forms in the other sets.
+FUSED = {"batch_norm_act": "batch_norm", "conv_act": "conv"}
 
 
 def label(value):
@@ -40,9 +42,16 @@ def test_a_kernel_of_another_set_has_the_reference_s_signature(module, name):
 @pytest.mark.parametrize(("module", "name"), EVERY, ids=label)
 def test_a_kernel_says_what_it_takes_and_gives_or_whose_version_it_is(module, name):
     text = inspect.getdoc(getattr(module, name))
-    others = re.findall(r"`(?:(?:minires\.kernels\.)?reference\.(?:\w+\.)?)?(\w+)`", text)  # "as `conv2d`", read there
+    others = re.findall(r"`(?:reference\.\w+\.)?(\w+)`", text)  # "as `conv2d`", read there
     sections = re.search(r"^(Parameters\n-{10}|Returns\n-{7})\n", text, re.MULTILINE)
     assert sections or text.startswith("Returns ") or any(kernel in REFERENCE.__all__ for kernel in others)
+
+
+@pytest.mark.parametrize(("module", "name"), PAIRS, ids=label)
+def test_a_kernel_of_another_set_is_in_a_file_of_the_same_name_and_names_the_reference_s(module, name):
+    function, theirs = getattr(module, name), label(inspect.getmodule(getattr(REFERENCE, name)))
+    assert label(inspect.getmodule(function)) == FUSED.get(theirs, theirs)
+    assert f"`reference.{theirs}.{name}`" in inspect.getdoc(function)
 
 
 @pytest.mark.parametrize(("module", "name"), EVERY, ids=label)
