@@ -1,4 +1,4 @@
-"""Every kernel for CUDA arrays under all that the null device can look for, and within its rounding bound."""
+"""Every kernel for CUDA arrays passes all checks of the fake device, and is within its rounding bound."""
 
 import gc
 import pathlib
@@ -16,7 +16,7 @@ from minires.testing.rounding import cases
 
 
 def never_waiting(device, kernel):
-    """The kernel, in whose calls nobody may wait for the device."""
+    """Return the kernel with a check that its calls never wait for the device."""
 
     def called(*arguments):
         with device.recording() as record:

@@ -9,7 +9,7 @@ from minires.testing import strategies as ms
 
 
 def steps(array):
-    """The strides that count: those of axes with several elements, and of arrays with any."""
+    """Return the strides of the axes with several elements; none for an empty array."""
     return [stride for stride, n in zip(array.strides, array.shape, strict=True) if n > 1 and array.size]
 
 

@@ -23,7 +23,7 @@ STEPS = {
 
 
 def after(kernels, name, shapes, seed, dtype, order, alike):
-    """The arrays after one step."""
+    """Return the arrays after one step."""
     kernel, count, options = STEPS[name]
     lists = [
         [
