@@ -4,7 +4,7 @@ The device knows a launch's grid, and its arrays by their addresses alone. CuPy 
 `cupy.cuda.function.Function`, be the kernel one of its own operations or one of kernels/cuda, and a subclass takes
 that one's place here.
 
-Two things are not seen. Launches for a list of arrays have their addresses in a table (kernels/cuda/lists.py); a
+Two things are not seen. Launches for a list of arrays have their addresses in a table (kernels/cuda/many_arrays.py); a
 block of theirs takes 4096 numbers, each for itself. And products are cuBLAS's: the grid that the device writes down
 for them is a guess, so nothing is said of them, although a convolution's weight gradient sums over many pixels.
 """

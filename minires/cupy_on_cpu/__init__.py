@@ -1,4 +1,4 @@
-"""Real CuPy without a GPU: its kernels compiled for the CPU and run there, so that CI can test them.
+"""Run the real CuPy without a GPU: compile its kernels for the CPU and run them there, so that CI can test them.
 
     from minires import cupy_on_cpu
 
@@ -7,42 +7,45 @@
 
     with device.recording() as record:
         y = cupy.arange(5.0) * 2            # on the CPU, by the code that CuPy wrote for the GPU
-    record.launches                         # what would have been started, with grid and block
-    record.synchronisations                 # where a program would have waited
+    record.launches                         # each kernel that was started, with grid and block
+    record.synchronisations                 # how often the program would have waited
 
-Nothing of CuPy is replaced by a look-alike. Its dispatch, its rules of shapes, dtypes and strides, its memory pool,
-its code generation and the CUDA code in its kernels and in yours are what they are; below them, three things stand in
-for a GPU:
+CuPy itself is unchanged: its dispatch, its rules for shapes, dtypes and strides, its memory pool, its code generation,
+and the CUDA code of its kernels and of yours. Below them, three parts take the place of a GPU:
 
-- *null devices* (null_device.py): the functions of CUDA's runtime and driver that CuPy calls, on host memory
-  (memory.py);
-- *execution* (execution.py): the CUDA source of each kernel, compiled by g++ with a header that has threads take
-  turns;
+- *fake devices* (null_device.py): the functions of CUDA's runtime and driver that CuPy calls (cuda_api.py), on host
+  memory (memory.py);
+- *execution* (execution.py): the CUDA source of each kernel, compiled by g++ with a header in which threads take turns;
 - *cuBLAS* (cublas.py): its matrix products, by NumPy.
 
-**What it proves**: that kernels compile, that their results are right, with red zones around every allocation and
-fresh memory, a block's shared memory too, full of NaN (``check=True``), that no integer is divided by zero, that a
-program computes with what is on its current device (``devices=2``), that results do not depend on which thread comes
-first and that no two threads (of kernels with barriers: blocks) write to the same byte without an atomic
-(``races=True``, or inside `NullDevice.watching_races`, slow), that grids, blocks and barriers are such as a device can
-do, and how many launches, copies, allocations and synchronisations a program makes.
+**What it proves**
+
+- Kernels compile and their results are right. With ``check=True``, red zones surround every allocation, and fresh
+  memory, a block's shared memory too, is full of NaN.
+- No integer is divided by zero.
+- A program computes only with memory of its current device (``devices=2``).
+- Results do not depend on the order of the threads, and no two threads (in kernels with barriers: blocks) write to the
+  same byte without an atomic (``races=True``, or inside `NullDevice.watching_races`; slow).
+- A real device can launch the grids and blocks, and all threads of a block reach its barriers.
+- How many launches, copies, allocations and synchronisations a program makes.
 
 **What it does not prove**: speed, occupancy, how cuBLAS rounds, the order of events on several streams, behaviour when
-memory runs out, conversion of floats that do not fit an integer, races of threads that write what was there before.
-Subnormal float64 numbers are flushed in kernels that compute in float32 too. Threads of a warp do not run in lockstep;
-code that relies on that without ``__syncwarp`` fails here, as it may on a GPU.
+memory runs out, conversion of floats that do not fit in an integer, and races of threads that write the value that was
+there before. Subnormal float64 numbers are flushed in kernels that also compute in float32. Threads of a warp do not
+run in lockstep; code that relies on lockstep without ``__syncwarp`` fails here, as it may on a GPU.
 
-**What does not run**: what comes in binaries, not in source: `sort`, `argsort` and `unique` (Thrust), `cupy.random`
-(cuRAND), `cupy.fft`, and of `cupy.linalg` all but products.
+**What does not run**: code that CuPy ships as binaries, not as source: `sort`, `argsort` and `unique` (Thrust),
+`cupy.random` (cuRAND), `cupy.fft`, and all of `cupy.linalg` but products.
 
-It leans on CuPy's private tables, so it knows one version (`CUPY_VERSION`), on Linux on x86-64, and needs gcc and g++:
-``pip install 'minires-net[cupy-on-cpu]'`` brings that version. Use a process of its own: CuPy stays on the CPU for
-the rest of its life. In pytest, a conftest.py calls `install`; a script ends with `leave`, or CuPy looks for its
-device.
+It depends on CuPy's private tables, so it works with one version (`CUPY_VERSION`), on Linux on x86-64, and needs gcc
+and g++: ``pip install 'minires-net[cupy-on-cpu]'`` installs that version. Use a separate process, because CuPy then
+stays on the CPU until the process ends. In pytest, a conftest.py calls `install`. A script ends with `leave`; otherwise
+CuPy looks for its device at exit.
 """
 
 from minires.cupy_on_cpu.carry import carried, to_device
 from minires.cupy_on_cpu.installation import CUPY_VERSION, install, leave
-from minires.cupy_on_cpu.null_device import DeviceFault, Launch, NullDevice, Record
+from minires.cupy_on_cpu.null_device import NullDevice
+from minires.cupy_on_cpu.record import DeviceFault, Launch, Record
 
 __all__ = ["CUPY_VERSION", "DeviceFault", "Launch", "NullDevice", "Record", "carried", "install", "leave", "to_device"]

@@ -1,4 +1,4 @@
-"""The same tests over both backends: a function of CuPy's arrays as one of NumPy's."""
+"""Run the same tests on both backends: a function of CuPy arrays as a function of NumPy arrays."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def carried(function: Function) -> Function:
-    """``function``, which takes NumPy's arrays, carries them to the device, and carries its results back.
+    """Return ``function`` for NumPy arrays: it copies them to the device, and its results back.
 
-    Arrays keep their strides, so that sliced, transposed and reversed ones are such on the device, too. Where the
-    function writes into an argument, so is written into NumPy's. Called without NumPy's arrays, or with others beside
-    them (CuPy's, of a subclass, a double), it is ``function``.
+    Arrays keep their strides, so sliced, transposed and reversed arrays remain so on the device. Where the function
+    writes into an argument, the NumPy array changes too. Called without NumPy arrays, or with other arrays among the
+    arguments (CuPy's, of a subclass, a double), it is ``function`` itself.
     """
 
     @functools.wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
         if _has_others((arguments, options)):
             return function(*arguments, **options)
-        seen: dict[int, tuple[Any, Any]] = {}  # by id: an array that is given twice is carried once
+        seen: dict[int, tuple[Any, Any]] = {}  # by id: an array that is passed twice is copied once
 
         def carry(array: Any) -> Any:
             if id(array) not in seen:
@@ -46,7 +46,7 @@ def carried(function: Function) -> Function:
 
 
 def to_device(array: Any) -> Any:
-    """A CuPy array with the values and the strides of NumPy's."""
+    """Return a CuPy array with the values and strides of a NumPy array."""
     cupy = _cupy()
     if not array.size:
         return cupy.empty(array.shape, array.dtype)
@@ -59,7 +59,7 @@ def to_device(array: Any) -> Any:
 
 
 def _each(function: Callable[[Any], Any], kind: type, value: Any) -> Any:
-    """``value`` with the arrays of a kind in its lists, tuples and dictionaries replaced."""
+    """Return ``value`` with the arrays of type ``kind`` in its lists, tuples and dictionaries replaced."""
     if type(value) is kind:
         return function(value)
     if isinstance(value, dict):
@@ -70,7 +70,7 @@ def _each(function: Callable[[Any], Any], kind: type, value: Any) -> Any:
 
 
 def _has_others(value: Any) -> bool:
-    """Whether an array that is not NumPy's own, but CuPy's, of a subclass, or a double, is among the arguments."""
+    """Return whether an argument is an array but not exactly numpy.ndarray: CuPy's, of a subclass, or a double."""
     if isinstance(value, dict):
         return _has_others(tuple(value.values()))
     if type(value) in (list, tuple):

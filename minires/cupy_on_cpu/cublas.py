@@ -1,7 +1,7 @@
-"""cuBLAS's matrix products, by NumPy.
+"""cuBLAS's matrix products, computed by NumPy.
 
-CuPy's module for cuBLAS is linked to the library, which is not here: one with the same names and no content takes
-its place (`stub`), and its functions that CuPy's matmul calls are replaced. Matrices are column-major, as in Fortran.
+CuPy's cuBLAS module is linked to a library that is not installed. `stub` loads an empty library with the same symbols
+in its place, and `Products` replaces the functions that CuPy's matmul calls. Matrices are column-major, as in Fortran.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from minires.cupy_on_cpu.null_device import DeviceFault, Launch, NullDevice
+from minires.cupy_on_cpu.null_device import NullDevice
+from minires.cupy_on_cpu.record import DeviceFault, Launch
 
 _DTYPES: dict[int, np.dtype[Any]] = {  # cudaDataType
     0: np.dtype(np.float32),
@@ -25,12 +26,12 @@ _DTYPES: dict[int, np.dtype[Any]] = {  # cudaDataType
     4: np.dtype(np.complex64),
     5: np.dtype(np.complex128),
 }
-_IN_HALVES = 2, 64, 65  # what asks for sums in float16: a cudaDataType, and two of cublasComputeType
-_CONJUGATED = 2  # cublasOperation: transposed and conjugated; 1 is transposed, 0 as it is
+_FLOAT16_SUMS = 2, 64, 65  # codes for sums in float16: a cudaDataType and two of cublasComputeType
+_CONJUGATED = 2  # cublasOperation: transposed and conjugated; 1 is transposed, 0 is neither
 
 
 def stub(module: pathlib.Path, cache: pathlib.Path) -> None:
-    """Load libraries with the names that CuPy's compiled cuBLAS module asks for.
+    """Load empty libraries with the names and symbols that CuPy's compiled cuBLAS module needs.
 
     Parameters
     ----------
@@ -57,13 +58,13 @@ def stub(module: pathlib.Path, cache: pathlib.Path) -> None:
 
 
 class Products:
-    """The functions for products, on the memory of a device."""
+    """The functions for matrix products, on the memory of a device."""
 
     def __init__(self, device: NullDevice) -> None:
         self.device = device
 
     def replace(self, cublas: ModuleType) -> None:
-        """Put them into CuPy's module."""
+        """Put the functions into CuPy's module."""
         cublas.create = lambda: 1 + self.device.current  # type: ignore[attr-defined]
         cublas.gemmEx = self.gemm  # type: ignore[attr-defined]
         cublas.gemmStridedBatchedEx = self.gemm_strided  # type: ignore[attr-defined]
@@ -113,20 +114,20 @@ class Products:
         return gemm
 
     def _note(self, name: str, handle: int, m: int, n: int, count: int) -> None:
-        """A launch, with a block for each 128 × 128 piece of a result: cuBLAS's own choice is not known."""
+        """Record a launch with a block for each 128 × 128 part of a result; cuBLAS's real grid is not known."""
         self.device.need_current(f"{name} by the handle", handle - 1)
         grid = -(-m // 128), -(-n // 128), max(1, count)
         self.device.note(lambda record: record.launches.append(Launch(name, grid, (256, 1, 1), 0)))
 
     def _need_wide(self, how: tuple[int, ...]) -> None:
-        """That sums of halves are float32 sums, which is how `_multiply` makes them."""
-        if how[0] in _IN_HALVES:
+        """Raise DeviceFault for sums in float16: `_multiply` makes float32 sums of float16 operands."""
+        if how[0] in _FLOAT16_SUMS:
             raise DeviceFault(f"cuBLAS: a product with sums in float16 (compute type {how[0]}) is not known here")
 
     def _multiply(
         self, ta: int, tb: int, m: int, n: int, k: int, a: Any, b: Any, c: Any, factors: tuple[Any, Any]
     ) -> None:
-        """C = alpha · op(A) · op(B) + beta · C."""
+        """Set C = alpha · op(A) · op(B) + beta · C."""
         for (_, leading, _), rows, name in ((a, k if ta else m, "A"), (b, n if tb else k, "B"), (c, m, "C")):
             if leading < max(1, rows):
                 raise DeviceFault(f"cuBLAS: the leading dimension of {name} is {leading}, less than its {rows} rows")
@@ -136,13 +137,13 @@ class Products:
         result = _matrix(c, m, n)
         wide = np.promote_types(result.dtype, np.float32)
         left = _operand(a, ta, m, k).astype(wide)
-        with np.errstate(all="ignore"):  # a GPU warns of nothing
+        with np.errstate(all="ignore"):  # a GPU never warns
             product = factors[0] * (left @ _operand(b, tb, k, n).astype(wide))
             result[...] = product + factors[1] * result if factors[1] else product
 
 
 def _operand(where: tuple[int, int, int], operation: int, rows: int, columns: int) -> Any:
-    """op(A): as it is, transposed, or transposed and conjugated."""
+    """Return op(A): A itself, transposed, or transposed and conjugated."""
     if not operation:
         return _matrix(where, rows, columns)
     turned = _matrix(where, columns, rows).T
@@ -150,17 +151,17 @@ def _operand(where: tuple[int, int, int], operation: int, rows: int, columns: in
 
 
 def _matrix(where: tuple[int, int, int], rows: int, columns: int) -> Any:
-    """Column-major (rows, columns) at (address, leading dimension, dtype), a view of the device's memory."""
-    address, leading, number = where
-    dtype = _DTYPES[number]
+    """Return the column-major matrix (rows, columns) at (address, leading dimension, dtype), a view."""
+    address, leading, code = where
+    dtype = _DTYPES[code]
     count = leading * (columns - 1) + rows
-    numbers = np.frombuffer((ctypes.c_char * (count * dtype.itemsize)).from_address(address), dtype)
+    elements = np.frombuffer((ctypes.c_char * (count * dtype.itemsize)).from_address(address), dtype)
     strides = (dtype.itemsize, leading * dtype.itemsize)
-    return np.lib.stride_tricks.as_strided(numbers, (rows, columns), strides)
+    return np.lib.stride_tricks.as_strided(elements, (rows, columns), strides)
 
 
 def _factor(address: int, dtype: int) -> Any:
-    """alpha or beta, in the host's memory; of half precision products it is a float32."""
+    """Return alpha or beta from the host's memory; for float16 products it is a float32."""
     known = np.promote_types(_DTYPES[dtype], np.float32)
     return np.frombuffer((ctypes.c_char * known.itemsize).from_address(address), known)[0]
 

@@ -1,8 +1,8 @@
-"""CUDA source, compiled by g++ and run: what the null device does when a kernel is launched.
+"""Run CUDA kernels from their source, compiled by g++.
 
-CuPy hands the source of a kernel to NVRTC and the binary that it gets to the driver. Here both ends are held: the
-source is kept under its binary, and a launch of that binary runs the source, compiled with include/cuda_on_cpu.h.
-Compiled kernels are kept on disk, by the hash of all that they are made of.
+CuPy passes the source of a kernel to NVRTC, and the binary that NVRTC returns to the driver. Here both ends are
+replaced: the source is stored under its binary, and a launch of that binary runs the source, compiled with
+include/cuda_on_cpu.h. Compiled kernels are cached on disk under the hash of all their inputs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from minires.cupy_on_cpu.null_device import DeviceFault, Launch, NullDevice
+from minires.cupy_on_cpu.null_device import NullDevice
+from minires.cupy_on_cpu.record import DeviceFault, Launch
 
 HERE = pathlib.Path(__file__).parent
 INCLUDE = HERE / "include"
@@ -35,7 +36,7 @@ _FLAGS = (
     "-fno-gnu-unique",
     "-U_FORTIFY_SOURCE",
 )
-# What every kernel of CuPy's includes, compiled once.
+# The headers that every CuPy kernel includes, compiled once.
 _HEADERS = (
     "cuda_on_cpu.h",
     *(f"cupy/{name}" for name in ("complex.cuh", "carray.cuh", "atomics.cuh", "math_constants.h")),
@@ -52,16 +53,16 @@ extern "C" int run_%(name)s(const on_cpu::Started *how, long first, long last, l
     return on_cpu::launch(%(kernel)s, *how, first, last, only, backwards);
 }
 extern "C" void sizes_%(name)s(size_t *bytes) { on_cpu::sizes(%(kernel)s, bytes); }"""
-_MOST_BYTES = 1 << 28  # to compare after all threads, or blocks, of a launch that is watched: 0.1 s
-_FAULTS = {  # by what a kernel gives, and find_race
+_MOST_BYTES = 1 << 28  # to compare in a launch that is searched for races, over all its threads or blocks: 0.1 s
+_FAULTS = {  # by the value that a kernel or find_race returns
     1: "some threads wait at a barrier to which others do not come",
     2: "an integer is divided by zero, or the least one by −1",
     -1: "a race, {count} bytes are written by several {who}",
     -2: "a race, {count} bytes are otherwise if the threads take turns otherwise",
 }
-_MOST_PARAMETERS = 4096  # bytes of all of them
-_LAST = ctypes.c_size_t(-1).value  # what stands behind the sizes of a kernel's parameters
-_NO_BINARY = b"source "  # what stands for the binary of a program that NVRTC has not compiled
+_MOST_PARAMETERS = 4096  # bytes of all parameters
+_LAST = ctypes.c_size_t(-1).value  # the end of the sizes of a kernel's parameters
+_NO_BINARY = b"source "  # in place of a binary, for a program that NVRTC has not compiled
 
 
 class _Started(ctypes.Structure):
@@ -82,24 +83,24 @@ class Execution:
 
     Parameters
     ----------
-    device : whose memory they work on
-    nvrtc : whether NVRTC compiles each program too, which takes as long again and finds what g++ does not mind
+    device : the device whose memory they use
+    nvrtc : whether NVRTC compiles each program too; this takes as long again and finds errors that g++ accepts
     cache : a folder for compiled kernels
     host : host.c, compiled
     """
 
     def __init__(self, device: NullDevice, nvrtc: bool, cache: pathlib.Path, host: ctypes.PyDLL) -> None:
         self.device, self.nvrtc, self.cache = device, nvrtc, cache
-        pointer, number = ctypes.c_void_p, ctypes.c_long
+        pointer, long = ctypes.c_void_p, ctypes.c_long
         self._find_race: Any = host.find_race
-        self._find_race.argtypes = [pointer, pointer, number, number, pointer, pointer, number, pointer]
+        self._find_race.argtypes = [pointer, pointer, long, long, pointer, pointer, long, pointer]
         self.sources: dict[bytes, str] = {}
-        self.instances: dict[str, dict[str, str]] = {}  # of templates: for each source, names to expressions
+        self.instances: dict[str, dict[str, str]] = {}  # template instances of each source: names to expressions
         self._libraries: dict[str, ctypes.CDLL] = {}
         self.cupy_include = ""
 
     def watch(self, compiler: Any) -> None:
-        """See all that CuPy's module ``compiler`` compiles."""
+        """Keep the source of all that CuPy's module ``compiler`` compiles."""
         original: Callable[..., Any] = compiler._NVRTCProgram.compile
 
         def compiled(program: Any, options: Any = (), log_stream: Any = None) -> Any:
@@ -117,7 +118,7 @@ class Execution:
         compiler._NVRTCProgram.compile = compiled
 
     def launch(self, binary: bytes, kernel: str, parameters: int, launch: Launch) -> None:
-        """Run a kernel whose parameters' addresses lie at ``parameters``."""
+        """Run a kernel; the addresses of its parameters are at ``parameters``."""
         source = self.sources.get(binary)
         if source is None:
             raise DeviceFault(f"{kernel} comes from a binary, not from source")
@@ -128,12 +129,12 @@ class Execution:
         barriers = any(word in source for word in _BARRIERS)
         how = _Started(parameters, launch.grid, launch.block, launch.shared_memory, _flushes(source), barriers)
         alone = 0 if barriers else int(np.prod(launch.block))
-        places, count = self.device.memory.places, ctypes.c_long()
-        if self.device.races and launch.blocks * max(1, alone) * int(places[:, 1].sum()) <= _MOST_BYTES:
+        table, count = self.device.memory.table, ctypes.c_long()
+        if self.device.races and launch.blocks * max(1, alone) * int(table[:, 1].sum()) <= _MOST_BYTES:
             self.device.note(_count_watched)
             atomics = ctypes.c_long.in_dll(library, "on_cpu_atomics")
             where = ctypes.cast(run, ctypes.c_void_p), ctypes.byref(how), launch.blocks, alone, ctypes.byref(atomics)
-            found = self._find_race(*where, places.ctypes.data, len(places), ctypes.byref(count))
+            found = self._find_race(*where, table.ctypes.data, len(table), ctypes.byref(count))
         else:
             found = run(how, 0, launch.blocks, -1, False)
         if found:
@@ -160,7 +161,7 @@ class Execution:
         return library
 
     def _headers(self) -> pathlib.Path:
-        """A file that includes all headers; beside it lies the same precompiled."""
+        """Return a file that includes all headers, with a precompiled copy beside it."""
         text = "".join(f"#include <{header}>\n" for header in _HEADERS)
         own = [path.read_text(encoding="utf-8") for path in sorted(INCLUDE.rglob("*.*h"))]
         path = self.cache / f"{_hash(text, *own, *_FLAGS, self.cupy_include)}.h"
@@ -171,7 +172,7 @@ class Execution:
         return path
 
     def _compile(self, text: str, path: pathlib.Path, *how: Any) -> None:
-        """g++ into a file beside, renamed when it is whole: other processes may want the same."""
+        """Compile with g++ into a temporary file and rename it when complete, because other processes may read it."""
         with tempfile.TemporaryDirectory(dir=self.cache) as folder:
             code, made = pathlib.Path(folder, "kernel.cpp"), pathlib.Path(folder, "made")
             code.write_text(text, encoding="utf-8")
@@ -183,12 +184,12 @@ class Execution:
 
 
 def _words(sizes: Any, parameters: int) -> Any:
-    """All that may be an address in the parameters whose addresses lie at ``parameters``: words of eight bytes."""
+    """Return all words of eight bytes in the parameters of a kernel, since each may be an address."""
     counts = (ctypes.c_size_t * _MOST_PARAMETERS)()
     sizes(counts)
     words = [
-        ctypes.string_at(ctypes.c_void_p.from_address(parameters + 8 * place).value or 0, count // 8 * 8)
-        for place, count in enumerate(itertools.takewhile(lambda count: count != _LAST, counts))
+        ctypes.string_at(ctypes.c_void_p.from_address(parameters + 8 * index).value or 0, count // 8 * 8)
+        for index, count in enumerate(itertools.takewhile(lambda count: count != _LAST, counts))
     ]
     return np.frombuffer(b"".join(words), np.uintp)
 
@@ -206,5 +207,5 @@ def _count_watched(record: Any) -> None:
 
 
 def _flushes(source: str) -> bool:
-    """Whether subnormal numbers are flushed: not where there are none of float32."""
+    """Return whether subnormal numbers are flushed to zero: not in a source with double and without float."""
     return re.search(r"\bfloat\b", source) is not None or re.search(r"\bdouble\b", source) is None

@@ -1,4 +1,4 @@
-"""Putting the parts together, before CuPy is imported."""
+"""Install the stand-in for a GPU, before CuPy is imported."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import sys
 import tempfile
 from typing import Any, NoReturn
 
-from minires.cupy_on_cpu import cublas, tables
+from minires.cupy_on_cpu import cublas, cuda_api, tables
 from minires.cupy_on_cpu.execution import INCLUDE, Execution
 from minires.cupy_on_cpu.memory import Memory
 from minires.cupy_on_cpu.null_device import NullDevice
 from minires.errors import install_command
 
 CUPY_VERSION = "14.2.0"
-"""The version of CuPy whose tables this knows."""
+"""The version of CuPy that this works with."""
 
 _installed: NullDevice | None = None
 
@@ -34,23 +34,23 @@ def install(
     architecture: int = 80,
     devices: int = 1,
 ) -> NullDevice:
-    """Let CuPy, which this process has not imported yet, compute on the CPU.
+    """Let CuPy compute on the CPU in this process, which has not imported CuPy yet.
 
     Parameters
     ----------
-    execute : whether kernels run; without, they are recorded alone, and arrays hold NaN
-    check : whether CuPy allocates each array for itself, between red zones that are looked at after each launch
-    races : whether small kernels run in pieces and in several orders, to find threads that write to one place, or read
-        what others write, without a barrier between; `NullDevice.watching_races` does so for a while
-    nvrtc : whether NVRTC compiles every kernel, too; it needs nvidia-cuda-nvrtc-cu12 and nvidia-cuda-runtime-cu12
-    architecture : the compute capability that the device says to have, times ten
-    devices : how many there are; kernels are refused memory that is not the current one's
+    execute : whether kernels run; without, they are only recorded, and arrays hold NaN
+    check : whether CuPy allocates each array separately, between red zones that are checked after each launch
+    races : whether small kernels run in parts and in several orders, to find threads that write to one byte, or read
+        what others write, without a barrier between; `NullDevice.watching_races` does this for a while
+    nvrtc : whether NVRTC compiles every kernel too; it needs nvidia-cuda-nvrtc-cu12 and nvidia-cuda-runtime-cu12
+    architecture : the compute capability that the device reports, times ten
+    devices : the number of devices; a kernel that uses memory of another than the current device fails
 
     Raises
     ------
-    RuntimeError : if CuPy is imported already, or is of another version, or the system is not Linux on x86-64.
+    RuntimeError : if CuPy is already imported, or has another version, or the system is not Linux on x86-64.
     ImportError : if CuPy is not installed.
-    FileNotFoundError : if g++ is not.
+    FileNotFoundError : if g++ is not installed.
     """
     global _installed
     if _installed is not None or "cupy" in sys.modules:
@@ -62,14 +62,14 @@ def install(
         raise ImportError(f"CuPy is not installed: {install_command('cupy-on-cpu')}")
     _check_version(pathlib.Path(found.origin).parent.parent)
     cache = _cache()
-    os.environ["CUPY_ACCELERATORS"] = ""  # CUB and cuTENSOR bring a runtime of their own
-    os.environ["CUPY_CACHE_IN_MEMORY"] = "1"  # or kernels would come from a disk, without their source
+    os.environ["CUPY_ACCELERATORS"] = ""  # CUB and cuTENSOR would bring their own runtime
+    os.environ["CUPY_CACHE_IN_MEMORY"] = "1"  # kernels from the disk cache would have no source
     host = _host(cache)
     device = NullDevice(architecture, check, races, devices, Memory(host))
     runtime = importlib.import_module("cupy_backends.cuda.api.runtime")
     driver = importlib.import_module("cupy_backends.cuda.api.driver")
-    tables.replace(runtime, device.runtime())
-    tables.replace(driver, device.driver())
+    tables.replace(runtime, cuda_api.runtime(device))
+    tables.replace(driver, cuda_api.driver(device))
     tables.put_before(driver, "launchKernel", host.guarded_launch, host.set_launch)
     libraries = pathlib.Path(found.origin).parent / "cuda" / "libs"
     cublas.stub(next(libraries.glob("cublas*.so")), cache)
@@ -87,14 +87,14 @@ def install(
 
 
 def leave(status: int) -> NoReturn:
-    """End the process now, without what CuPy would do with a device at its end."""
+    """End the process now, without the clean-up that CuPy would do with a device."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
 
 
 def _host(cache: pathlib.Path) -> ctypes.PyDLL:
-    """include/host.c, compiled."""
+    """Compile and load include/host.c."""
     source = INCLUDE / "host.c"
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         made = pathlib.Path(folder, "host.so")
@@ -103,7 +103,7 @@ def _host(cache: pathlib.Path) -> ctypes.PyDLL:
 
 
 def _check_version(site: pathlib.Path) -> None:
-    """Look at the version without importing CuPy."""
+    """Raise RuntimeError unless CuPy has the right version, without importing it."""
     version = (site / "cupy" / "_version.py").read_text(encoding="utf-8").partition("'")[2].partition("'")[0]
     if version != CUPY_VERSION:
         raise RuntimeError(
@@ -112,7 +112,7 @@ def _check_version(site: pathlib.Path) -> None:
 
 
 def _cache() -> pathlib.Path:
-    """The folder for compiled kernels."""
+    """Return the folder for compiled kernels."""
     home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     cache = pathlib.Path(home, "minires", "cupy_on_cpu")
     cache.mkdir(parents=True, exist_ok=True)

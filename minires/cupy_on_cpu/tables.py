@@ -1,7 +1,8 @@
-"""Functions of compiled modules, replaced by Python's.
+"""Replace functions of compiled modules by Python functions.
 
-Cython modules call each other by pointers, which they fetch by name from the table ``__pyx_capi__`` when they are
-imported. Whoever changes the table before that is called instead. A capsule's name is the function's C signature.
+Cython modules call each other through pointers, which they look up by name in the table ``__pyx_capi__`` when they are
+imported. A table that is changed before that redirects these calls. The name of a capsule is the C signature of its
+function.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ _kept: list[Any] = []  # callbacks and names that compiled code points to
 
 
 def replace(module: ModuleType, functions: Mapping[str, Callable[..., Any]]) -> None:
-    """Let ``functions`` be called for those of their names in a Cython module, from C and from Python.
+    """Replace functions of a Cython module, for callers in C and in Python.
 
     Parameters
     ----------
-    module : a compiled module whose functions nobody has fetched yet
-    functions : by name; they get the arguments without Cython's own
+    module : a compiled module whose functions no other module has looked up yet
+    functions : by name; they are called without the arguments that Cython adds
     """
     for name, function in functions.items():
         result, arguments, own = _parsed(_signature(module, name).decode())
@@ -50,7 +51,7 @@ def replace(module: ModuleType, functions: Mapping[str, Callable[..., Any]]) -> 
 
 
 def put_before(module: ModuleType, name: str, function: Any, tell: Callable[[Any], object]) -> None:
-    """Let a C function be called for ``name``; ``tell`` is given the address of what was called before."""
+    """Replace ``name`` by a C function; ``tell`` is called with the address of the old function."""
     address = _python.PyCapsule_GetPointer(module.__pyx_capi__[name], _signature(module, name))
     tell(ctypes.c_void_p(address))
     _enter(module, name, function)
@@ -69,7 +70,7 @@ def _enter(module: ModuleType, name: str, function: Any) -> None:
 
 
 def _parsed(signature: str) -> tuple[Any, list[Any], int]:
-    """The C types of result and arguments of a signature, and how many arguments come before Cython's own."""
+    """Return the C types of the result and of the arguments, and how many arguments precede Cython's own."""
     result, _, rest = signature.partition("(")
     names = [name.strip() for name in rest.rpartition(")")[0].split(",") if name.strip() not in ("", "void")]
     types = [ctypes.c_int if "__pyx_skip" in n else ctypes.c_void_p if "__pyx_" in n else _C_TYPES[n] for n in names]
@@ -77,5 +78,5 @@ def _parsed(signature: str) -> tuple[Any, list[Any], int]:
 
 
 def _with_first(count: int, function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` called with the first arguments alone."""
+    """Return ``function`` called with only the first ``count`` positional arguments."""
     return lambda *arguments, **options: function(*arguments[:count])

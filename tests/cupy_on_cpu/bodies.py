@@ -1,8 +1,8 @@
-"""The kernels for CuPy under the tests that were written for the reference's on NumPy.
+"""Run the tests of the reference kernels on the kernels for CuPy.
 
 For ``--cuda cpu`` and ``--cuda gpu``: in the test modules of tests/kernels/reference, each kernel is replaced by the
-one that computes on CUDA arrays, of kernels/cuda or else itself, carried to the device and back. The package stays as
-it is.
+one that computes on CUDA arrays, from kernels/cuda or else itself. Its arguments are copied to the device and its
+results back. The package itself does not change.
 """
 
 import functools
@@ -17,13 +17,13 @@ REFERENCE = "minires.kernels.reference"
 
 
 def begin(where):
-    """Let CuPy compute on a GPU, or on the CPU in its place."""
+    """Let CuPy compute on a GPU, or on the CPU instead."""
     if where == "cpu":
         begin.device = cupy_on_cpu.install(devices=2)
 
 
 def carry(module):
-    """Replace the kernels that a test module has imported, or that modules have that it has imported."""
+    """Replace the kernels that a test module has imported, and those in modules that it has imported."""
     for name, value in list(vars(module).items()):
         if is_kernel(value):
             setattr(module, name, on_cuda(value))
@@ -33,13 +33,13 @@ def carry(module):
 
 
 def is_kernel(value):
-    """Whether this is one of the reference kernels."""
+    """Return whether this is one of the reference kernels."""
     return isinstance(value, types.FunctionType) and getattr(reference, value.__name__, None) is value
 
 
 @functools.cache
 def on_cuda(kernel):
-    """What `kernels.choose` takes for CUDA arrays, carried: the reference's for complex ones."""
+    """Return a function of NumPy arrays that runs the kernel of CUDA arrays; the reference's for complex arrays."""
     own = getattr(cuda, kernel.__name__) if kernel.__name__ in cuda.__all__ else kernel
 
     @functools.wraps(kernel)

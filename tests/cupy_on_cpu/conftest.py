@@ -1,4 +1,4 @@
-"""The device that these tests are about: the one that stands in for a GPU, or a GPU."""
+"""The device of these tests: the fake device, or a GPU."""
 
 import bodies
 import pytest
@@ -6,7 +6,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def device():
-    """The null device; tests about it are skipped on a GPU."""
+    """Return the fake device; tests about it are skipped on a GPU."""
     found = getattr(bodies.begin, "device", None)
     if found is None:
         pytest.skip("about the device that stands in for a GPU")

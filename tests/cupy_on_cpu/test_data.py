@@ -117,7 +117,7 @@ def test_training_on_a_gpu_is_training_and_its_checkpoints_go_on_anywhere(tmp_pa
 
 
 def moved_network(seed):
-    """`sources.network`, each weight of which is moved by half an ulp of float16, up or down."""
+    """Return `sources.network` with each weight moved by half an ulp of float16, up or down."""
     real, rng = sources.network, np.random.default_rng(seed)
 
     def network(*arguments):

@@ -1,4 +1,4 @@
-"""What the null device sees of a program, and what it refuses."""
+"""What the fake device records of a program, and what it refuses."""
 
 import gc
 import threading
@@ -16,7 +16,7 @@ def kernel(body, name="k", parameters="const float *x, float *y, int n"):
 
 
 def run(body, n=64, block=32, out=64, **how):
-    """``body`` on x = 0 … n − 1 and ``out`` zeros."""
+    """Run ``body`` on x = 0 … n − 1 and ``out`` zeros."""
     x, y = cupy.arange(n, dtype="f4"), cupy.zeros(out, "f4")
     kernel(body)((-(-n // block),), (block,), (x, y, np.int32(n)), **how)
     return y.get()

@@ -1,4 +1,4 @@
-"""Kernels in float16 on CUDA: stored in half precision, computed in float32 or better."""
+"""Kernels in float16 on CUDA: stored in float16, computed in float32 or wider."""
 
 import itertools
 
@@ -69,7 +69,7 @@ def test_products_of_halves_are_cublass_whatever_way_they_lie(device, groups, ou
 
 
 def test_what_float16_holds_none_of_is_a_number_of_a_step_still():
-    """Adam's eps, 1e-8, is 0 in float16, and 0 / 0 no number."""
+    """Adam's eps, 1e-8, is 0 in float16, and 0 / 0 is NaN."""
     p, g, m, v = cupy.ones(3, "e"), *(cupy.zeros(3, "e") for _ in range(3))
     cuda.adam_([p], [g], [m], [v], 1, 1e-3)
     assert (p == 1).all()

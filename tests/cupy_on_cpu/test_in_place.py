@@ -1,4 +1,4 @@
-"""Tensors on a GPU are written in place, pickled and copied as those on the CPU are."""
+"""Tensors on a GPU are written in place, pickled and copied like tensors on the CPU."""
 
 import copy
 import operator

@@ -1,4 +1,4 @@
-"""Every kernel for CUDA arrays under all that the null device can look for, and within its rounding bound."""
+"""Every kernel for CUDA arrays passes all checks of the fake device, and is within its rounding bound."""
 
 import gc
 import pathlib
@@ -16,7 +16,7 @@ from minires.testing.rounding import cases
 
 
 def never_waiting(device, kernel):
-    """The kernel, in whose calls nobody may wait for the device."""
+    """Return the kernel with a check that its calls never wait for the device."""
 
     def called(*arguments):
         with device.recording() as record:
@@ -55,12 +55,12 @@ def test_batch_norm_takes_more_channels_than_a_grid_has_rows(device, monkeypatch
 
 
 def test_columns_may_be_more_than_an_int_counts(monkeypatch):
-    assert [columns._number(count) for count in (2**31 - 1, 2**31)] == ["int", "long long"]
+    assert [columns._index_type(count) for count in (2**31 - 1, 2**31)] == ["int", "long long"]
     rng, geometry = np.random.default_rng(0), Geometry((3, 2), stride=(2, 1), padding=(1, 1), groups=2)
     x, w = (cupy.asarray(rng.standard_normal(shape)) for shape in ((2, 4, 5, 6), (6, 2, 3, 2)))
     y = cuda.conv2d(x, w, geometry)
     found = y, *cuda.conv2d_grads(y, x, w, geometry)
-    monkeypatch.setattr(columns, "_number", lambda count: "long long")
+    monkeypatch.setattr(columns, "_index_type", lambda count: "long long")
     longer = cuda.conv2d(x, w, geometry), *cuda.conv2d_grads(y, x, w, geometry)
     for a, b in zip(found, longer, strict=True):
         assert (a == b).all()

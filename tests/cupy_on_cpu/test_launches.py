@@ -1,4 +1,4 @@
-"""Whole training steps at full size, recorded or compiled, each in a process of its own; and how they are counted."""
+"""Training steps at full size, recorded or compiled, each in a separate process; and how they are counted."""
 
 import importlib
 import json
@@ -17,12 +17,12 @@ BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 
 
 def finished(*arguments):
-    """A process of Python that has ended."""
+    """Run Python in a process and return it when it has ended."""
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=300)
 
 
 def run(*options):
-    """The output of bench_launches.py, whose exit status is its verdict."""
+    """Return the output of bench_launches.py; fail unless its exit status is 0."""
     done = finished(BENCHMARKS / "bench_launches.py", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -134,7 +134,7 @@ def test_launches_of_few_blocks_with_a_large_array_are_found_whatever_their_name
 
 @pytest.fixture
 def counting(monkeypatch):
-    """The kernels for CUDA, counted."""
+    """Return the kernels for CUDA with counters."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     return importlib.import_module("roofline").Counting()
 

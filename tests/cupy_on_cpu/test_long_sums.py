@@ -1,4 +1,4 @@
-"""The error of a sum does not grow with its length, in the kernels for CUDA either."""
+"""The error of a sum does not grow with its length: the kernels for CUDA."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Networks and training on CuPy come to what they come to on NumPy."""
+"""Networks and training on CuPy give the same results as on NumPy."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def batch(N, size, device, dtype):
 
 
 def losses(device, steps, dtype, network, size):
-    """The losses of some training steps, the network and the optimizer after them."""
+    """Return the losses of some training steps, and the network and the optimizer after them."""
     model = network(seed=0).to(device, dtype)
     optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     images, labels = batch(2, size, device, dtype)

@@ -1,4 +1,4 @@
-"""CuPy does what the table of its differences says; and what a table does not hold."""
+"""CuPy behaves as the table of differences says; and cases that the table does not contain."""
 
 import cupy
 import pytest

@@ -14,7 +14,7 @@ STEPS = {
 
 
 def drawn(shapes):
-    """Parameters, gradients and two lists that are kept, on the host."""
+    """Return parameters, gradients and two lists of state, on the host."""
     rng = np.random.default_rng(0)
     return [[rng.random(shape, "f4") for shape in shapes] for _ in range(4)]
 

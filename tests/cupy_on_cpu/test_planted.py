@@ -1,7 +1,7 @@
-"""Mistakes in code for a GPU that a suite on NumPy cannot see: each is planted, and found.
+"""Plant mistakes in GPU code that a suite on NumPy cannot see, and check that each is found.
 
-First in our own kernels, where the checks that the suite makes of every kernel must find them; then in kernels written
-for the purpose. Code that relies on what NumPy has and CuPy has not is in tests/strict_cupy/differences.py.
+First in our own kernels, where the suite's checks of every kernel must find them, then in kernels written for the
+purpose. Code that relies on functions that only NumPy has is in tests/strict_cupy/differences.py.
 """
 
 import sys
@@ -28,7 +28,7 @@ def values(*shape):
 
 
 def arguments(kernel):
-    """Enough for more than one part of a channel, borders, strides, ties, and more classes than threads in a block."""
+    """Return arguments with several parts of a channel, borders, strides, ties, and many classes."""
     x, gy = values(2, 3, 24, 24), lay_out(values(2, 3, 24, 24)[::-1], "HWNC")
     gamma, beta = values(2, 3)
     mean, _, inv_std = reference.batch_norm(x, gamma, beta, 1e-5)[1:]
@@ -53,7 +53,7 @@ def check(kernel):
 
 @pytest.fixture
 def plant(monkeypatch):
-    """plant(text, instead): put other text into the source of our kernels. It is an error if there is no such text."""
+    """Return plant(text, instead), which replaces text in the source of our kernels; the text must exist."""
     found = {}
 
     def forget_kernels():
@@ -150,7 +150,7 @@ def test_a_mistake_around_a_kernel_is_found_by_its_checks(device, monkeypatch, k
 
 
 def launched(body, out=64):
-    """A kernel over 64 threads in two blocks, on x and ``out`` zeros."""
+    """Run a kernel with 64 threads in two blocks, on x and ``out`` zeros."""
     k = cupy.RawKernel(f'extern "C" __global__ void k(const float *x, float *y, int n) {{ {body} }}', "k")
     y = cupy.zeros(out, "f4")
     k((2,), (32,), (cupy.asarray(values(64)), y, np.int32(64)))

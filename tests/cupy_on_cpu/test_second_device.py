@@ -1,4 +1,4 @@
-"""What is on the second device is computed there, while CuPy's current device is the first."""
+"""Arrays on the second device are computed there, while CuPy's current device is the first."""
 
 import threading
 
@@ -150,7 +150,7 @@ def test_a_thread_computes_there_too():
 
 
 def trained(device, optimizer, **options):
-    """Losses, parameters, and what the optimizer keeps, of ResNet-20 after three steps."""
+    """Return ResNet-20's losses, parameters and optimizer state after three steps."""
     model = models.resnet20(seed=0).to(device)
     made = getattr(optim, optimizer)(model.parameters(), lr=0.01, **options)
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""The double of CuPy is like CuPy: both are given the same, and the list of CuPy's names is what CuPy has."""
+"""The double of CuPy behaves like CuPy on the same calls, and the manifest lists CuPy's names."""
 
 import cupy
 import cupy_manifest
@@ -23,7 +23,7 @@ def test_the_double_gives_what_cupy_gives(row):
 
 
 def values(*shape):
-    """Small integers in float32: results are the same in whatever order they are computed."""
+    """Return small integers in float32: sums are exact in any order."""
     return np.random.default_rng(3).integers(-4, 5, shape).astype("f4")
 
 

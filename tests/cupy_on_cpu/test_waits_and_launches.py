@@ -1,4 +1,4 @@
-"""What costs on a GPU and not on NumPy: where a program waits for the device, and what products launch."""
+"""Costs on a GPU that NumPy does not have: where a program waits for the device, and what products launch."""
 
 import cupy
 import numpy as np

@@ -16,6 +16,8 @@ REFERENCE = importlib.import_module("minires.kernels.reference")
 OTHERS = [importlib.import_module(f"minires.kernels.{name}") for name in ("fast", "cuda")]
 PAIRS = [(module, name) for module in OTHERS for name in module.__all__]
 EVERY = [(module, name) for module in (REFERENCE, *OTHERS) for name in module.__all__]
+# Files of the reference whose kernels are in the same file as the plain forms in the other sets.
+FUSED = {"batch_norm_act": "batch_norm", "conv_act": "conv"}
 
 
 def label(value):
@@ -41,9 +43,16 @@ def test_a_kernel_of_another_set_has_the_reference_s_signature(module, name):
 @pytest.mark.parametrize(("module", "name"), EVERY, ids=label)
 def test_a_kernel_says_what_it_takes_and_gives_or_whose_version_it_is(module, name):
     text = inspect.getdoc(getattr(module, name))
-    others = re.findall(r"`(?:minires\.kernels\.reference\.)?(\w+)`", text)  # "as `conv2d`", read there
+    others = re.findall(r"`(?:reference\.\w+\.)?(\w+)`", text)  # "as `conv2d`", read there
     sections = re.search(r"^(Parameters\n-{10}|Returns\n-{7})\n", text, re.MULTILINE)
     assert sections or "as this file says" in text or any(kernel in REFERENCE.__all__ for kernel in others)
+
+
+@pytest.mark.parametrize(("module", "name"), PAIRS, ids=label)
+def test_a_kernel_of_another_set_is_in_a_file_of_the_same_name_and_names_the_reference_s(module, name):
+    function, theirs = getattr(module, name), label(inspect.getmodule(getattr(REFERENCE, name)))
+    assert label(inspect.getmodule(function)) == FUSED.get(theirs, theirs)
+    assert f"`reference.{theirs}.{name}`" in inspect.getdoc(function)
 
 
 @pytest.mark.parametrize(("module", "name"), EVERY, ids=label)
@@ -198,15 +207,8 @@ def test_the_table_says_in_which_file_of_each_set_a_kernel_is():
     assert len(columns) == 1
 
 
-# Names of files differ where a fast file holds what several files of the reference do, or a part of one.
-ELSEWHERE = {
-    ("activation.py", "elementwise.py"),
-    ("arithmetic.py", "elementwise.py"),
-    ("dropout.py", "elementwise.py"),
-    ("batch_norm_act.py", "batch_norm.py"),
-    ("conv_act.py", "conv.py"),
-    ("pooling.py", "pooling_avg.py"),
-}
+# The other sets have these beside the kernels that they end.
+ELSEWHERE = {("batch_norm_act.py", "batch_norm.py"), ("conv_act.py", "conv.py")}
 
 
 @pytest.mark.parametrize(("module", "name"), PAIRS, ids=label)

@@ -1,4 +1,4 @@
-"""The double of CuPy in the place of CuPy."""
+"""Put the double of CuPy in the place of CuPy."""
 
 import sys
 
@@ -8,7 +8,7 @@ import strict_double
 
 @pytest.fixture(scope="module")
 def double_for_cupy():
-    """What the package takes for CuPy while a module of tests runs."""
+    """Make the package use the double as CuPy while a test module runs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "cupy", strict_double.cupy)
         yield strict_double.cupy

@@ -1,7 +1,7 @@
-"""CuPy's interface, read off the CuPy that is installed: what there is, and what each function takes.
+"""Write down the interface of the installed CuPy: its names, and the parameters of each function.
 
-`python tests/strict_cupy/cupy_manifest.py` writes it to manifest.json; a test in tests/cupy_on_cpu sees when it drifts.
-Parameters are written as in ``def``, without their defaults: "a, axis=, *, dtype=".
+`python tests/strict_cupy/cupy_manifest.py` writes manifest.json; a test in tests/cupy_on_cpu fails when CuPy differs
+from it. Parameters are written as in ``def``, without their defaults: "a, axis=, *, dtype=".
 """
 
 import inspect
@@ -25,7 +25,7 @@ KEYWORDS = (
 
 
 def manifest():
-    """The names of the module and of its arrays, with their parameters; what a signature does not tell, by trial."""
+    """Return the names of the module and of its arrays, with their parameters: from signatures, or else by trial."""
     import cupy
 
     namespaces = {"": cupy, "lib.stride_tricks.": cupy.lib.stride_tricks, "linalg.": cupy.linalg}
@@ -50,27 +50,27 @@ def manifest():
 
 
 def written(found):
-    """The text of manifest.json: one name a line, sorted."""
+    """Return the text of manifest.json: one name a line, sorted."""
     return json.dumps(found, indent=1, sort_keys=True) + "\n"
 
 
 def public(space):
-    """The names without an underscore, sorted."""
+    """Return the names without an underscore, sorted."""
     return [name for name in sorted(dir(space)) if not name.startswith("_")]
 
 
 def is_function(value):
-    """Whether it is called, and is no class."""
+    """Return whether it is callable and not a class."""
     return callable(value) and not inspect.isclass(value)
 
 
 def is_constant(value):
-    """Whether it is a number, None, or a type of NumPy's."""
+    """Return whether it is a number, None, or a NumPy type."""
     return value is None or isinstance(value, float) or (inspect.isclass(value) and value.__module__ == "numpy")
 
 
 def parameters(function):
-    """The parameters by the signature or, where Cython has none, by the first line of the docstring."""
+    """Return the parameters from the signature or, for Cython functions without one, from the first docstring line."""
     try:
         known = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -84,7 +84,7 @@ def parameters(function):
 
 
 def methods_of(ufunc, cupy):
-    """Which methods a ufunc has: CuPy says that of a few alone, when they are called."""
+    """Return the methods of a ufunc; CuPy shows for some of them only by a call whether they exist."""
     dtype = next((kind for kind in "fil?" if any(types.startswith(kind) for types in ufunc.types)), "d")
     a = cupy.ones(4, dtype)
     calls = {
@@ -96,19 +96,19 @@ def methods_of(ufunc, cupy):
 
 
 def put_to(ufunc, cupy):
-    """The dtypes of arrays that its method ``at`` takes."""
+    """Return the dtypes that its method ``at`` accepts."""
     arrays = {kind: cupy.ones(2, kind) for kind in "?bhilqBHILQefdFD"}
     return "".join(kind for kind, a in arrays.items() if works(lambda a=a: ufunc.at(a, cupy.asarray([0, 1]), a)))
 
 
 def taken(call, x):
-    """Which of the keywords that NumPy's functions have this one takes."""
+    """Return which of the keywords of NumPy's functions this function accepts."""
     values = {"axis": 0, "casting": "same_kind", "dtype": "f4", "order": "C", "out": x, "where": True}
     return ", ".join(f"{name}=" for name in KEYWORDS if works(lambda name=name: call(**{name: values.get(name, True)})))
 
 
 def works(call):
-    """Whether it does not raise."""
+    """Return whether the call succeeds."""
     try:
         call()
     except Exception:  # of whatever kind: CuPy's, or its compiler's

@@ -1,8 +1,8 @@
-"""CuPy is not NumPy: one row for each thing in which they differ, or in which one might expect them to.
+"""The differences between CuPy and NumPy, one row each, and cases where one might expect a difference.
 
-A row says what code does, how it is written, and what comes of it on CuPy: an error, or something else than on NumPy.
-So code that relies on NumPy's side of it fails in the tests that run on CuPy or on the double of it. Rows with SAME are
-what can be relied on. A fourth item is what the double raises where CuPy says nothing, or why it does otherwise.
+A row has a description, code, and its outcome on CuPy: an error, or another result than on NumPy. Code that relies on
+NumPy's behaviour fails in the tests that run on CuPy or on its double. Code may rely on rows with SAME. A fourth item
+is the error that the double raises where CuPy raises none, or the reason why the double differs.
 
 test_strict_double.py gives all rows to the double; tests/cupy_on_cpu gives them to CuPy (test_not_numpy.py,
 test_waits_and_launches.py) and to both (test_strict_double.py). Mistakes in kernels are in its test_planted.py.
@@ -25,25 +25,25 @@ PLACES = np.array([0, 2])
 
 
 def put(array, index, value):
-    """The array, once a value is assigned to some of it."""
+    """Assign a value to a part of the array and return the array."""
     array[index] = value
     return array
 
 
 def raised(array, by, whole=None):
-    """The array, or what it is a part of, once something is added to it in its place."""
+    """Add in place, and return the array or the whole array that it is a part of."""
     array += by
     return array if whole is None else whole
 
 
 def counted(array, places):
-    """The array, once each place was raised by one, or was meant to be."""
+    """Add one at each index, as far as the index is applied, and return the array."""
     array[places] += 1
     return array
 
 
 def at(xp, ufunc, dtype):
-    """Some zeros, once ones and twos are put to them at places of which one comes twice."""
+    """Return zeros after ``ufunc.at`` with three values and an index that occurs twice."""
     y = xp.zeros(4, dtype)
     getattr(xp, ufunc).at(y, xp.array([0, 0, 2]), xp.array([1, 2, 1], dtype))
     return y
@@ -294,7 +294,7 @@ each_product = pytest.mark.parametrize(
 
 
 def outcome(code, xp):
-    """What comes of it on NumPy, CuPy or the double: the class of an error, or shape, dtype, strides and values."""
+    """Return the outcome on NumPy, CuPy or the double: the class of an error, or shape, dtype, strides and values."""
     try:
         y = code(xp, xp.array(HOST))
     except Exception as error:
@@ -305,7 +305,7 @@ def outcome(code, xp):
 
 
 def is_expected(row, ours):
-    """Whether this outcome is what the table says."""
+    """Return whether this outcome is the one in the table."""
     if row.expected is UNDEFINED:
         return not isinstance(ours, type)
     if row.expected in (SAME, BOTH_REFUSE):

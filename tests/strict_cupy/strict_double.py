@@ -1,26 +1,26 @@
-"""A double of CuPy that computes with NumPy, and is as strict as CuPy is, or stricter.
+"""A double of CuPy that computes with NumPy and is as strict as CuPy, or stricter.
 
-`cupy` stands for the module, `ndarray` for its arrays. Which names both have, and which parameters, is read off the
-real CuPy: manifest.json, by cupy_manifest.py. They raise as CuPy does:
+`cupy` stands for the module, `ndarray` for its arrays. Their names and parameters are those of the real CuPy, which
+cupy_manifest.py writes to manifest.json. They raise as CuPy does:
 
 - AttributeError for a name that CuPy lacks, TypeError for a parameter that its function lacks;
 - NotImplementedError for a ufunc's method that CuPy lacks, TypeError for a dtype that its method ``at`` does not take;
-- TypeError for NumPy's arrays and lists as operands, and for arrays of no axes as a range, a size or an axis.
+- TypeError for NumPy arrays and lists as operands, and for arrays without axes as a range, a size or an axis.
 
-They give what CuPy gives:
+They return what CuPy returns:
 
-- arrays of no axes from reductions and from ``a[0]``, never scalars;
+- arrays without axes from reductions and from ``a[0]``, never scalars;
 - new arrays in C order, whatever the order of the operands, unless the function has a parameter ``order`` (or is
-  ``pad`` or ``roll``; and ``matmul`` has one, for nothing);
+  ``pad`` or ``roll``; the parameter of ``matmul`` has no effect);
 - zero for float32 numbers below the normal ones; the shape of a in ``zeros_like(a, shape=())``.
 
-And they raise what CuPy lets pass:
+And they raise where CuPy does not:
 
 - `Waits` where the program would wait for the device, unless `recording` allows it;
-- `Undefined` for values assigned to one place twice, IndexError for index arrays that are out of range, ValueError
-  for writing into what ``broadcast_to`` gives.
+- `Undefined` for two values assigned to one element, IndexError for index arrays out of range, ValueError for writing
+  into a result of ``broadcast_to``.
 
-Memory that was allocated and not yet written is full of NaN, or of −1.
+Memory that is allocated and not yet written is full of NaN, or of −1.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ SMALLEST = np.finfo(np.float32).tiny
 
 
 def lent(value):
-    """NumPy's array behind one of the double's, and a number as it is; TypeError for other arrays and for lists."""
+    """Return the NumPy array behind an array of the double, or a number; TypeError for other arrays and for lists."""
     if isinstance(value, ndarray):
         return value.host
     if isinstance(value, np.ndarray | list | tuple):
@@ -51,26 +51,26 @@ def lent(value):
 
 
 def filling(value):
-    """The same for what is assigned, with a ValueError; a host array of no axes is taken for a number."""
+    """Do the same for a value to assign, with ValueError; a host array without axes counts as a number."""
     if isinstance(value, np.ndarray | list | tuple) and np.ndim(value):
         raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
     return value.host if isinstance(value, ndarray) else value
 
 
 def each_lent(value):
-    """The same for arrays in sequences."""
+    """Do the same for arrays in sequences."""
     return [each_lent(item) for item in value] if isinstance(value, list | tuple) else lent(value)
 
 
 def plain(value):
-    """A size or an axis, or several; TypeError for arrays among them."""
+    """Return a size or an axis, or several; TypeError for arrays among them."""
     if isinstance(value, ndarray | np.ndarray):
         raise TypeError("'ndarray' object cannot be interpreted as an integer")
     return tuple(map(plain, value)) if isinstance(value, list | tuple) else value
 
 
 def lent_index(index):
-    """An index as a tuple, with NumPy's arrays."""
+    """Return an index as a tuple, with NumPy arrays."""
     return tuple(map(_lent_item, index if isinstance(index, tuple) else (index,)))
 
 
@@ -94,12 +94,12 @@ _LENDING = {  # by the name of a parameter; all others are arrays or numbers
 
 @functools.cache
 def signature(parameters):
-    """The signature that stands in the manifest, each default None."""
+    """Return the signature in the manifest; each default is None."""
     return inspect.signature(eval(f"lambda {parameters.replace('=', '=None')}: None"))
 
 
 def call(name, parameters, function, arguments, keywords, owner=None):
-    """NumPy's ``function`` of the arguments, if CuPy's takes such; ``owner`` is the array that it is a method of."""
+    """Call NumPy's ``function`` if CuPy's accepts these arguments; ``owner`` is the array whose method it is."""
     own = signature(parameters)
     try:
         own.bind(*arguments, **keywords)
@@ -120,7 +120,7 @@ def _keeps_order(name, parameters):
 
 
 def returned(value, operands, order):
-    """NumPy's results as the double's: ``out`` is itself, a view stays one, and new arrays are in the order."""
+    """Return NumPy's results as arrays of the double: ``out`` itself, views as views, new arrays in ``order``."""
     if isinstance(value, list | tuple):
         return type(value)(returned(item, operands, order) for item in value)
     if not isinstance(value, np.ndarray | np.generic):
@@ -134,7 +134,7 @@ def returned(value, operands, order):
 
 
 class ndarray(NDArrayOperatorsMixin):
-    """An array on the device; ``host`` is where its values are, for tests to look at without waiting."""
+    """An array on the device; tests read its values in ``host`` without waiting."""
 
     __module__ = "cupy"
 
@@ -236,7 +236,7 @@ class ndarray(NDArrayOperatorsMixin):
 
 
 class Ufunc:
-    """A ufunc, with the methods that CuPy's has."""
+    """A ufunc, with the methods of CuPy's ufunc."""
 
     def __init__(self, name):
         self.name, self.function = name, getattr(np, name)
@@ -268,14 +268,14 @@ class Ufunc:
 
 
 def flushed(value):
-    """Float32 numbers with zeros for those below the normal ones."""
+    """Return float32 values with 0 for subnormal ones."""
     if getattr(value, "dtype", None) != np.float32:
         return value
     return np.where(np.abs(value) < SMALLEST, np.copysign(np.float32(0), value), value)
 
 
 class Space(types.ModuleType):
-    """The names of CuPy's that begin with a prefix: its own name, or that of a module in it."""
+    """The names in CuPy, or in one of its modules, that the manifest lists under a prefix."""
 
     def __init__(self, prefix):
         super().__init__(f"cupy.{prefix}".strip("."))
@@ -295,7 +295,7 @@ class Space(types.ModuleType):
 
 
 def function(path, *arguments, **keywords):
-    """A function of the module: what NumPy has under the same name."""
+    """Return a function of the module: the NumPy function of the same name."""
     if path in OWN:
         return OWN[path](*arguments, **keywords)
     if path in ("argwhere", "extract", "flatnonzero", "nonzero", "unique") or (path == "where" and len(arguments) == 1):
@@ -314,7 +314,7 @@ def function(path, *arguments, **keywords):
 
 
 def note_copies(x, y, out):
-    """cuBLAS takes matrices in either order, and stacks of them in one, in which it gives what it computes."""
+    """Note operands that CuPy copies: cuBLAS takes matrices in C or Fortran order, and stacks only in C order."""
     stacks = x.ndim > 2 or y.ndim > 2
     for array in (x, y) if out is None else (x, y, out):
         flags = lent(array).flags
@@ -323,7 +323,7 @@ def note_copies(x, y, out):
 
 
 def asarray(a, dtype=None, order=None, *, copy=None, blocking=False):
-    """An array of the device, NumPy's or a list as one of the device."""
+    """Return an array of the device, a NumPy array or a list as an array of the device."""
     if isinstance(a, ndarray):
         host = np.asarray(a.host, dtype, order, copy=copy)
         return a if host is a.host else ndarray(host)
@@ -331,13 +331,13 @@ def asarray(a, dtype=None, order=None, *, copy=None, blocking=False):
 
 
 def array(obj, dtype=None, copy=True, order="K", subok=False, ndmin=0, *, blocking=False):
-    """A copy of what `asarray` takes."""
+    """Return a copy of what `asarray` accepts."""
     made = asarray(obj, dtype)
     return ndarray(np.array(made.host, order=order, ndmin=ndmin)) if copy or ndmin > made.ndim else made
 
 
 def asnumpy(a, stream=None, order="C", out=None, *, blocking=True):
-    """A copy for NumPy."""
+    """Return a copy for NumPy."""
     return a.get() if isinstance(a, ndarray) else np.asarray(a)
 
 
@@ -345,7 +345,7 @@ OWN = {"array": array, "asanyarray": asarray, "asarray": asarray, "asnumpy": asn
 
 
 class Device(contextlib.nullcontext):
-    """The one device."""
+    """The only device."""
 
     def __init__(self, index=0):
         super().__init__(self)

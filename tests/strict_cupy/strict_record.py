@@ -1,20 +1,20 @@
-"""What the double of CuPy notes of a program, and what it raises where CuPy says nothing."""
+"""What the double of CuPy records of a program, and the errors that it raises where CuPy raises none."""
 
 import contextlib
 from dataclasses import dataclass, field
 
 
 class Waits(AssertionError):
-    """The program would wait here until the device has computed a value."""
+    """Raised where the program would wait until the device has computed a value."""
 
 
 class Undefined(AssertionError):
-    """What CuPy makes of this depends on which thread is the last."""
+    """Raised where the result on CuPy depends on which thread is last."""
 
 
 @dataclass
 class Record:
-    """What a program did: where it waited, and the operands of products that CuPy copies first."""
+    """Where a program waited, and the operands of products that CuPy copies first."""
 
     waits: list = field(default_factory=list)
     copies: list = field(default_factory=list)
@@ -25,7 +25,7 @@ _records = []
 
 @contextlib.contextmanager
 def recording():
-    """``with recording() as record:`` waits are allowed inside, and written down."""
+    """Allow and record waits inside ``with recording() as record:``."""
     _records.append(Record())
     try:
         yield _records[-1]
@@ -34,12 +34,12 @@ def recording():
 
 
 def current():
-    """The innermost record, or one that nobody reads."""
+    """Return the innermost record, or a new one outside `recording`."""
     return _records[-1] if _records else Record()
 
 
 def wait(why):
-    """Note that the program waits; raises Waits where that is not allowed."""
+    """Record that the program waits; raise Waits if that is not allowed."""
     if not _records:
         raise Waits(f"{why} waits for the device")
     current().waits.append(why)

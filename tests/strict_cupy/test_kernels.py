@@ -1,4 +1,4 @@
-"""Every reference kernel on the double of CuPy: what a GPU would refuse is refused where there is none."""
+"""Every reference kernel on the double of CuPy: it refuses what a GPU would refuse."""
 
 import numpy as np
 import pytest
@@ -31,14 +31,14 @@ pytestmark = pytest.mark.usefixtures("double_for_cupy")
 
 
 def each(function, kind, value):
-    """``value`` with the arrays of a kind in its lists and tuples replaced."""
+    """Return ``value`` with the arrays of a type in its lists and tuples replaced."""
     if type(value) is kind:
         return function(value)
     return type(value)(each(function, kind, item) for item in value) if type(value) in (list, tuple) else value
 
 
 def on_double(kernel):
-    """A kernel of NumPy's arrays that computes on the double, and gives what it gives on NumPy but for the values."""
+    """Return a kernel that computes on the double, and returns results like NumPy's except for their values."""
 
     def call(*arguments):
         expected = kernel(*each(copy_in_order, np.ndarray, arguments))
@@ -61,7 +61,7 @@ def on_double(kernel):
 
 
 def described(results, kind, in_order):
-    """Class, dtype, shape and number of NaN of each of a kernel's results and, if asked for, its order in memory."""
+    """Return class, dtype, shape and count of NaNs of each result and, if asked for, its memory order."""
 
     def describe(y):
         nans = np.isnan(y.host if isinstance(y, strict_double.ndarray) else y).sum()  # so is memory never written

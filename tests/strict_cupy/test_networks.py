@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("double_for_cupy")
 
 
 def train(device, make_optimizer):
-    """The losses of three steps, and the network after them."""
+    """Return the losses of three steps, and the network after them."""
     rng = np.random.default_rng(0)
     model = models.resnet20(seed=0).to(device, np.float64)
     optimizer = make_optimizer(model.parameters())

@@ -1,4 +1,4 @@
-"""The double of CuPy refuses what it is there to refuse, and computes the rest."""
+"""The double of CuPy refuses what it must refuse, and computes the rest."""
 
 import inspect
 

@@ -1,4 +1,4 @@
-"""The code for CUDA of batch_norm.py: sums over channels in two steps, and what is done to each pixel."""
+"""The CUDA code of batch_norm.py: sums over channels in two steps, and the arithmetic of each pixel."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ extern "C" __global__ void gradient_sums(
     }
 }
 
-// Thread c: gbeta and ggamma, and what they share out to each of M pixels, none of it rounded to halves.
+// Thread c: gbeta and ggamma, and their shares of each of M pixels, which are not rounded to float16.
 extern "C" __global__ void sums_of_parts(
     const double *found, const Wide *inv_std, T *gbeta, T *ggamma, double *shares, int C, int parts, double M) {
     const int c = blockIdx.x * blockDim.x + threadIdx.x;
@@ -84,7 +84,7 @@ extern "C" __global__ void sums_of_parts(
 
 @functools.cache
 def normalised(shortcut: bool, relu: bool) -> Any:
-    """A kernel for (1) of batch_norm.py."""
+    """Return a kernel for (1) of batch_norm.py."""
     code = "Wide z = (x - mean) * (gamma * inv_std) + beta" + (" + shortcut;" if shortcut else ";")
     code += "y = z < 0 ? Wide(0) : z;" if relu else "y = z;"
     inputs = "T x, T gamma, T beta, U mean, U inv_std" + ", T shortcut" * shortcut
@@ -93,7 +93,7 @@ def normalised(shortcut: bool, relu: bool) -> Any:
 
 @functools.cache
 def input_gradient(relu: bool, keeps_gz: bool) -> Any:
-    """A kernel for (2) of batch_norm.py, and for gz."""
+    """Return a kernel for (2) of batch_norm.py, and for gz if wanted."""
     code = "T masked = y > T(0) ? gy : T(0);" if relu else "T masked = gy;"
     code += "gx = gamma * inv_std * (masked - Wide(of_beta) - (x - mean) * inv_std * Wide(of_gamma));"
     code += "gz = masked;" * keeps_gz

@@ -1,13 +1,13 @@
-"""Columns of images, for a convolution that is one matrix product, and the sum back.
+"""Columns of images, with which a convolution is one matrix product, and the sum of columns back into an image.
 
-What each output sees of the image is written side by side, a column for each output:
+The inputs of each output are written side by side, one column for each output:
 
-    columns[(g, r, s, c), (n, p, q)] = x[n, g·C + c, h, w], the pixel that (p, q) meets through (r, s), or 0    (1)
-    gx[n, c, h, w] = Σ of gcolumns over the (r, s) and (p, q) that meet (h, w)                                  (2)
+    columns[(g, r, s, c), (n, p, q)] = x[n, g·C + c, h, w], the pixel that the tap (r, s) joins with (p, q), or 0    (1)
+    gx[n, c, h, w] = Σ of gcolumns over the (r, s) and (p, q) that are joined with (h, w)                            (2)
 
-(2) is gathered, a thread for each pixel, so nothing is added by two threads and results are the same every time. Of
-1×1 filters with stride 1 the columns are the image. Columns are made for as many images at once as fit `_COLUMNS`, or
-for one.
+(2) is gathered, one thread for each pixel, so no two threads add to the same element and results do not vary. For 1×1
+filters with stride 1, the columns are the image. Columns are made for as many images at once as fit in `_COLUMNS`, at
+least one.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ import numpy as np
 from minires.device import Array, Size, xp_of
 from minires.geometry import Geometry
 from minires.kernels.cuda.layout import cnhw
-from minires.kernels.cuda.window import each_window, window_kernel, window_numbers
+from minires.kernels.cuda.window import each_window, window_arguments, window_kernel
 
 _COLUMNS = 256 << 20  # bytes of columns at once
-_FEW = 64  # taps up to which a pixel's gradient is summed in the arrays' own precision, as the products are
+_FEW = 64  # taps up to which a pixel's gradient is summed in the dtype of the products
 
 
 def columns_of(x: Array, geometry: Geometry, size: Size) -> Iterator[tuple[slice, Array]]:
-    """Images of x (N, C, H, W), and their columns (G, R·S·C, n·P·Q) by (1), until all are done; ``size`` is (P, Q)."""
+    """Yield parts of the images of x (N, C, H, W), and their columns (G, R·S·C, n·P·Q) by (1); ``size`` is (P, Q)."""
     image = cnhw(x)
     C, N = image.shape[:2]
     rows, pixels = C * math.prod(geometry.kernel), math.prod(size)
@@ -39,27 +39,27 @@ def columns_of(x: Array, geometry: Geometry, size: Size) -> Iterator[tuple[slice
             columns = part_of(image, images, copy=True)
         else:
             columns = xp_of(image).empty((rows, count * pixels), image.dtype)
-            _spread(_number(columns.size))(image, *_numbers(geometry, image.shape, size, images), columns)
+            _spread(_index_type(columns.size))(image, *_arguments(geometry, image.shape, size, images), columns)
         yield images, columns.reshape(geometry.groups, -1, count * pixels)
 
 
 def add_back(columns: Array, geometry: Geometry, size: Size, images: slice, gx: Array) -> None:
-    """(2) for some images of gx (C, N, H, W), from their columns (G·R·S·C, n, P, Q); ``size`` is (P, Q)."""
+    """Set some images of gx (C, N, H, W) to (2), from their columns (G·R·S·C, n, P, Q); ``size`` is (P, Q)."""
     pixels = gx.size // gx.shape[1] * (images.stop - images.start)
     taps = geometry.kernel[0] * geometry.kernel[1]
-    _gather(_number(pixels), "Wide" if taps <= _FEW else "double")(
-        columns, *_numbers(geometry, gx.shape, size, images), gx, size=pixels
+    _gather(_index_type(pixels), "Wide" if taps <= _FEW else "double")(
+        columns, *_arguments(geometry, gx.shape, size, images), gx, size=pixels
     )
 
 
 def parts(N: int, per_image: int) -> list[slice]:
-    """The images, in parts whose columns fit."""
+    """Cut the images into parts whose columns fit in `_COLUMNS`."""
     count = max(1, min(N, _COLUMNS // max(1, per_image)))
     return [slice(start, min(start + count, N)) for start in range(0, N, count)]
 
 
 def part_of(array: Array, images: slice, copy: bool = False) -> Array:
-    """Some of the images of (C, N, H, W): the array if they are all, otherwise a new one, with values or without."""
+    """Return some of the images of (C, N, H, W): the array itself for all, otherwise a new one, filled if ``copy``."""
     if images == slice(0, array.shape[1]):
         return array
     xp, part = xp_of(array), array[:, images]
@@ -68,41 +68,41 @@ def part_of(array: Array, images: slice, copy: bool = False) -> Array:
 
 
 def is_pointwise(geometry: Geometry) -> bool:
-    """Whether the columns are the image."""
+    """Return whether the columns are the image."""
     return geometry.kernel == geometry.stride == (1, 1) and geometry.padding == (0, 0)
 
 
 # --- Kernels -------------------------------------------------------------------------------------------------
 
-# Beside the window: channels of a group, images of all, the first that is meant and how many are.
+# Parameters beside the window: channels of a group, images in all, the first image and how many.
 _SIZES = "int32 C, int32 N, int32 first, int32 n"
 
 
-def _numbers(geometry: Geometry, image: tuple[int, ...], size: Size, images: slice) -> list[Any]:
-    """What `_SIZES` names, and the window's, for an image (C, N, H, W)."""
+def _arguments(geometry: Geometry, image: tuple[int, ...], size: Size, images: slice) -> list[Any]:
+    """Return the arguments for `_SIZES` and for the window, for an image (C, N, H, W)."""
     C, N, H, W = image
     sizes = C // geometry.groups, N, images.start, images.stop - images.start
-    return [*map(np.int32, sizes), *window_numbers(geometry, (H, W), size)]
+    return [*map(np.int32, sizes), *window_arguments(geometry, (H, W), size)]
 
 
-def _number(count: int) -> str:
-    """The type of a place among so many: divisions of the longer one take several times as long."""
+def _index_type(count: int) -> str:
+    """Return the type of an index below ``count``: division of the longer type takes several times as long."""
     return "int" if count < 2**31 else "long long"
 
 
-def _places(number: str, **sizes: str) -> str:
-    """Code that takes i apart, the fastest index first, and leaves what is above in ``rest``."""
+def _unravel(index_type: str, **sizes: str) -> str:
+    """Return code that splits the index i into ``sizes``, the fastest first, and leaves the rest in ``rest``."""
     parts = (f"const int {name} = rest % {size}; rest /= {size};" for name, size in sizes.items())
-    return "\n".join([f"{number} rest = i;", *parts])
+    return "\n".join([f"{index_type} rest = i;", *parts])
 
 
 @functools.cache
-def _spread(number: str) -> Any:
-    """Columns of x (C, N, H, W)."""
+def _spread(index_type: str) -> Any:
+    """Return a kernel for the columns of x (C, N, H, W)."""
     return window_kernel(
         f"raw T x, {_SIZES}",
         "T column",
-        _places(number, q="Q", p="P", image="n", c="C", s="S", r="R")  # and the group is left
+        _unravel(index_type, q="Q", p="P", image="n", c="C", s="S", r="R")  # the group is left
         + """
         const int h = p * stride_h + r * dilation_h - pad_h, w = q * stride_w + s * dilation_w - pad_w;
         const bool inside = h >= 0 && h < H && w >= 0 && w < W;
@@ -113,12 +113,12 @@ def _spread(number: str) -> Any:
 
 
 @functools.cache
-def _gather(number: str, sums: str) -> Any:
-    """(2), for each pixel of gx (C, N, H, W), by sums of a type."""
+def _gather(index_type: str, sums: str) -> Any:
+    """Return a kernel for (2), for each pixel of gx (C, N, H, W), with sums of a type."""
     return window_kernel(
         f"raw U columns, {_SIZES}",
         "raw T gx",
-        _places(number, w="W", h="H", image="n", c="C")
+        _unravel(index_type, w="W", h="H", image="n", c="C")
         + f"""
         const int g = rest;
         {sums} sum = 0;

@@ -1,13 +1,15 @@
 """Convolution and its two gradients on a GPU: the reference's functions, by a copy and one matrix product.
 
-With the columns of columns.py, filters as matrices w[(r, s, c), k] and gradients gy[k, (n, p, q)], for each of the
-groups g,
+With the columns of columns.py, filters as matrices F[(r, s, c), k] and gradients gy[k, (n, p, q)], for each group g,
 
-    y        = wᵀ · columns                                                       (1)
-    gw       = columns · gyᵀ                                                      (2)
-    gcolumns = w · gy                                                             (3)
+    y        = Fᵀ · columns                                                       (1)
+    gF       = columns · gyᵀ                                                      (2)
+    gcolumns = F · gy                                                             (3)
 
-and gcolumns are added back to the pixels that they are of. Of halves, what is added afterwards is in float32.
+The gcolumns are then added back to their pixels. In float16, sums of several products are in float32.
+
+Results are equal to the reference's within the rounding of their sums, and lie in memory as (C, N, H, W) and
+(R, S, C, K).
 """
 
 from __future__ import annotations
@@ -27,25 +29,7 @@ from minires.kernels.cuda.raw import element_kernel
 
 
 def conv2d(x: Array, w: Array, geometry: Geometry) -> Array:
-    """Convolution of images with filters: `minires.kernels.reference.conv2d`.
-
-    Parameters
-    ----------
-    x : (N, C, H, W) array
-    w : (K, C / groups, R, S) array of the same dtype
-    geometry : stride, padding, dilation and groups, with kernel (R, S)
-
-    Returns
-    -------
-    y : (N, K, P, Q), dtype of x
-
-    Raises
-    ------
-    ShapeError : if the shapes do not agree with each other or with the geometry.
-    DtypeError : if x and w differ in dtype.
-
-    Identity that tests it: equal to the reference, within the rounding of its sums.
-    """
+    """Convolve images with filters, as `reference.conv.conv2d`."""
     N, K, P, Q = geometry.check_conv(x.shape, w.shape)
     y: Array = xp_of(x).empty((K, N, P, Q), same_dtype(x, w))
     _convolve(x, w, geometry, y)
@@ -61,27 +45,9 @@ def conv2d_act(
     relu: bool,
     geometry: Geometry,
 ) -> Array:
-    """Convolve, scale, add a bias and the shortcut, rectify: `minires.kernels.reference.conv2d_act`.
+    """Convolve, scale, add a bias and the shortcut and apply ReLU, as `reference.conv_act.conv2d_act`.
 
-    Parameters
-    ----------
-    x : (N, C, H, W) array
-    w : (K, C / groups, R, S) array of the same dtype
-    scale : (K,) array of the same dtype, or None for no scaling
-    bias : (K,) array of the same dtype, or None for no addition
-    shortcut : (N, K, P, Q) array of the same dtype, or None for no addition
-    relu : whether to rectify
-    geometry : stride, padding, dilation and groups, with kernel (R, S)
-
-    Returns
-    -------
-    y : (N, K, P, Q), dtype of x
-
-    Raises
-    ------
-    ShapeError, DtypeError : as `conv2d` does, and if scale, bias or shortcut do not fit its output.
-
-    Identity that tests it: equal to the reference, within the rounding of its sums.
+    One launch does all that follows the convolution.
     """
     N, K, P, Q = geometry.check_conv(x.shape, w.shape)
     y: Array = xp_of(x).empty((K, N, P, Q), same_dtype(x, w))
@@ -102,26 +68,7 @@ def conv2d_act(
 
 
 def conv2d_input_grad(gy: Array, w: Array, geometry: Geometry, size: Size) -> Array:
-    """Gradient by the input of `conv2d`: `minires.kernels.reference.conv2d_input_grad`.
-
-    Parameters
-    ----------
-    gy : (N, K, P, Q) array, the gradient with respect to the output
-    w : (K, C / groups, R, S) array of the same dtype
-    geometry : as in the forward pass
-    size : (H, W) of the input
-
-    Returns
-    -------
-    gx : (N, C, H, W), dtype of gy
-
-    Raises
-    ------
-    ShapeError : if the shapes do not agree with each other or with the geometry.
-    DtypeError : if gy and w differ in dtype.
-
-    Identity that tests it: equal to the reference, within the rounding of its sums.
-    """
+    """Return the gradient with respect to the input, as `reference.conv.conv2d_input_grad`."""
     shape_x = check_input_grad(gy, w, geometry, size)
     gx, _ = _grads(gy, None, w, geometry, shape_x, w.shape)
     assert gx is not None
@@ -129,25 +76,7 @@ def conv2d_input_grad(gy: Array, w: Array, geometry: Geometry, size: Size) -> Ar
 
 
 def conv2d_weight_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
-    """Gradient by the filters of `conv2d`: `minires.kernels.reference.conv2d_weight_grad`.
-
-    Parameters
-    ----------
-    gy : (N, K, P, Q) array, the gradient with respect to the output
-    x : (N, C, H, W) array of the same dtype
-    geometry : as in the forward pass
-
-    Returns
-    -------
-    gw : (K, C / groups, R, S), dtype of gy
-
-    Raises
-    ------
-    ShapeError : if the shapes do not agree with each other or with the geometry.
-    DtypeError : if gy and x differ in dtype.
-
-    Identity that tests it: equal to the reference, within the rounding of its sums.
-    """
+    """Return the gradient with respect to the filters, as `reference.conv.conv2d_weight_grad`."""
     shape_w = check_weight_grad(gy, x, geometry)
     _, gw = _grads(gy, x, None, geometry, x.shape, shape_w)
     assert gw is not None
@@ -157,26 +86,7 @@ def conv2d_weight_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
 def conv2d_grads(
     gy: Array, x: Array, w: Array, geometry: Geometry, wants: tuple[bool, bool] = (True, True)
 ) -> tuple[Array | None, Array | None]:
-    """Both gradients of `conv2d`: `minires.kernels.reference.conv2d_grads`.
-
-    Parameters
-    ----------
-    gy : (N, K, P, Q); x : (N, C, H, W); w : (K, C / groups, R, S), all of one dtype
-    geometry : as in the forward pass
-    wants : whether gx and gw are wanted; what is not wanted is not computed
-
-    Returns
-    -------
-    gx : (N, C, H, W) or None
-    gw : (K, C / groups, R, S) or None
-
-    Raises
-    ------
-    ShapeError : if the shapes do not agree with each other or with the geometry.
-    DtypeError : if the dtypes differ.
-
-    Identity that tests it: equal to the reference, within the rounding of its sums.
-    """
+    """Return both gradients of `conv2d`, as `reference.conv.conv2d_grads`."""
     if not any(wants):
         geometry.check_conv(x.shape, w.shape)
         return None, None
@@ -185,7 +95,7 @@ def conv2d_grads(
 
 
 def _convolve(x: Array, w: Array, geometry: Geometry, y: Array) -> None:
-    """y (K, N, P, Q) by (1), whose shapes are checked; of halves, it may be in float32."""
+    """Set y (K, N, P, Q) by (1); the caller has checked the shapes. For float16 images, y may be in float32."""
     if 0 in (x.size, w.size):
         y.fill(0)
         return
@@ -200,7 +110,7 @@ def _convolve(x: Array, w: Array, geometry: Geometry, y: Array) -> None:
 def _grads(
     gy: Array, x: Array | None, w: Array | None, geometry: Geometry, shape_x: tuple[int, ...], shape_w: tuple[int, ...]
 ) -> tuple[Array | None, Array | None]:
-    """gx if w is given, gw if x is; the shapes are checked."""
+    """Return gx if w is given and gw if x is given; the caller has checked the shapes."""
     xp, dtype = xp_of(gy), same_dtype(*(array for array in (gy, x, w) if array is not None))
     (N, C, *size), (K, _, R, S), G = shape_x, shape_w, geometry.groups
     gx: Any = None if w is None else xp.empty((C, N, *size), dtype)
@@ -227,7 +137,7 @@ def _grads(
 
 
 def _input_grad(gy: Array, filters: Array, geometry: Geometry, gx: Array) -> None:
-    """gx (C, N, H, W) by (3), from gy (K, N, P, Q)."""
+    """Set gx (C, N, H, W) by (3), from gy (K, N, P, Q)."""
     xp, (G, rows, _), (_, N, P, Q), wide = xp_of(gy), filters.shape, gy.shape, wide_dtype(gy.dtype)
     for images in parts(N, G * rows * P * Q * wide.itemsize):
         part = part_of(gy, images, copy=True)
@@ -255,7 +165,7 @@ def _filters(w: Array, G: int) -> Array:
 
 @functools.cache
 def _finish(given: tuple[str, ...], relu: bool) -> Any:
-    """y = relu(scale · z + bias + shortcut), of which some are given."""
+    """Return a kernel for y = relu(scale · z + bias + shortcut), with the terms that are given."""
     terms = ("z * scale" if "scale" in given else "z", *(name for name in given if name != "scale"))
     code = f"Wide sum = {' + '.join(terms)}; y = " + ("sum < 0 ? Wide(0) : sum;" if relu else "sum;")
     inputs = ", ".join(["U z", *(f"T {name}" for name in given)])

@@ -1,8 +1,8 @@
-"""Memory order of the CUDA kernels.
+"""Memory layout of the CUDA kernels.
 
-Activations are logically (N, C, H, W) and lie in memory as (C, N, H, W): a channel is contiguous, as its statistics
-want it, and an image of 1×1 filters is a matrix (C, N·H·W) as it lies. Filters are logically (K, C, R, S) and lie as
-(R, S, C, K), as on the CPU. Whatever lies otherwise is copied first.
+Activations have the logical shape (N, C, H, W) and lie in memory as (C, N, H, W). A channel is then contiguous, as its
+statistics need it, and for 1×1 filters the image is a matrix (C, N·H·W). Filters have the logical shape (K, C, R, S)
+and lie as (R, S, C, K), as on the CPU. Arrays with another layout are copied first.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from minires.device import Array, xp_of
 
 
 def cnhw(x: Array) -> Array:
-    """A logical (N, C, H, W) as a C-order (C, N, H, W): a view where it lies so, otherwise a copy."""
+    """Return a logical (N, C, H, W) as a C-order (C, N, H, W): a view if possible, otherwise a copy."""
     return _contiguous(x.transpose(1, 0, 2, 3))
 
 
@@ -21,7 +21,7 @@ def nchw_view(x: Array) -> Array:
 
 
 def rsck(w: Array) -> Array:
-    """Logical filters (K, C, R, S) as a C-order (R, S, C, K): a view where they lie so, otherwise a copy."""
+    """Return logical filters (K, C, R, S) as a C-order (R, S, C, K): a view if possible, otherwise a copy."""
     return _contiguous(w.transpose(2, 3, 1, 0))
 
 

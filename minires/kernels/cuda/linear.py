@@ -1,4 +1,7 @@
-"""The fully connected layer on a GPU, whose products of halves are in float32."""
+"""The fully connected layer on a GPU. In float16, its products are summed in float32.
+
+Results are equal to the reference's within the rounding of their sums.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +13,7 @@ from minires.kernels.cuda.product import multiply
 
 
 def linear(x: Array, weight: Array) -> Array:
-    """Multiply the last axis of x by a matrix: `minires.kernels.reference.linear`.
-
-    Parameters
-    ----------
-    x : (…, C) array
-    weight : (K, C) array of the same dtype
-
-    Returns
-    -------
-    y : (…, K), dtype of x
-
-    Raises
-    ------
-    ShapeError, DtypeError : as the reference does.
-
-    Identity that tests it: equal to the reference, within the rounding of its sums.
-    """
+    """Multiply the last axis of x by a matrix, as `reference.linear.linear`."""
     check_linear(x, weight)
     return _product(_rows(x), weight.T).reshape(*x.shape[:-1], len(weight))
 
@@ -34,23 +21,7 @@ def linear(x: Array, weight: Array) -> Array:
 def linear_grads(
     gy: Array, x: Array, weight: Array, wants: tuple[bool, bool] = (True, True)
 ) -> tuple[Array | None, Array | None]:
-    """Gradients by the input and the weights of `linear`: `minires.kernels.reference.linear_grads`.
-
-    Parameters
-    ----------
-    gy : (…, K); x : (…, C); weight : (K, C), all of one dtype
-    wants : whether gx and gweight are wanted; what is not wanted is not computed
-
-    Returns
-    -------
-    gx : (…, C) or None; gweight : (K, C) or None; dtype of gy
-
-    Raises
-    ------
-    ShapeError, DtypeError : as the reference does.
-
-    Identity that tests it: equal to the reference, within the rounding of its sums.
-    """
+    """Return the gradients with respect to input and weights, as `reference.linear.linear_grads`."""
     check_linear_grads(gy, x, weight)
     gx = _product(_rows(gy), weight).reshape(x.shape) if wants[0] else None
     gweight = _product(_rows(gy).T, _rows(x)) if wants[1] else None

@@ -1,4 +1,7 @@
-"""One step of an optimizer for all parameters on a GPU, in place: one launch for eighty of them."""
+"""One step of an optimizer for all parameters on a GPU, in place: one launch for up to eighty parameters.
+
+Results are equal to the reference's within rounding.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Sequence
 
 from minires.device import Array
 from minires.kernels.checks import check_count, check_momentum, check_step
-from minires.kernels.cuda.lists import for_each
+from minires.kernels.cuda.many_arrays import for_each_element
 from minires.kernels.cuda.raw import wide
 
 
@@ -22,18 +25,7 @@ def sgd_(
     nesterov: bool = False,
     first: bool = False,
 ) -> None:
-    """One step of stochastic gradient descent: `minires.kernels.reference.sgd_`.
-
-    Parameters
-    ----------
-    ps, gs, velocities, lr, momentum, dampening, weight_decay, nesterov, first : as the reference's
-
-    Raises
-    ------
-    ShapeError, DtypeError : as the reference does.
-
-    Identity that tests it: equal to the reference, within rounding.
-    """
+    """Take one step of stochastic gradient descent, as `reference.optim.sgd_`."""
     check_momentum(momentum, velocities)
     kept = [velocities] if velocities is not None and momentum else []
     check_step(ps, gs, *([] if velocities is None else [velocities]))
@@ -54,36 +46,25 @@ def adam_(
     weight_decay: float = 0.0,
     decoupled: bool = False,
 ) -> None:
-    """One step of Adam or AdamW: `minires.kernels.reference.adam_`.
-
-    Parameters
-    ----------
-    ps, gs, ms, vs, step, lr, beta1, beta2, eps, weight_decay, decoupled : as the reference's
-
-    Raises
-    ------
-    ShapeError, DtypeError : as the reference does.
-
-    Identity that tests it: equal to the reference, within rounding.
-    """
+    """Take one step of Adam or AdamW, as `reference.optim.adam_`."""
     check_step(ps, gs, ms, vs)
     check_count(step)
     lr, beta1, beta2, weight_decay = float(lr), float(beta1), float(beta2), float(weight_decay)
     shrink = 1 - lr * weight_decay if decoupled else 1.0
     decay = 0.0 if decoupled else weight_decay
     rates = lr / (1 - beta1**step), 1 / (1 - beta2**step) ** 0.5
-    numbers = *rates, 1 - beta1, beta2, 1 - beta2, eps, shrink, decay
-    _update(_adam(bool(decay), shrink != 1), numbers, ps, gs, ms, vs)
+    constants = *rates, 1 - beta1, beta2, 1 - beta2, eps, shrink, decay
+    _update(_adam(bool(decay), shrink != 1), constants, ps, gs, ms, vs)
 
 
-def _update(code: str, numbers: tuple[float, ...], ps: Sequence[Array], *others: Sequence[Array]) -> None:
-    """Run ``code``, which makes p of d, the gradient, for each number of all parameters."""
+def _update(code: str, constants: tuple[float, ...], ps: Sequence[Array], *others: Sequence[Array]) -> None:
+    """Run ``code``, which computes p from the gradient d, for each element of all parameters."""
     if ps:
         pointers = ("T *ps", "const T *gs", "T *ms", "T *vs")[: 1 + len(others)]
-        parameters = [f"Wide n{place}" for place in range(len(numbers))]
+        parameters = [f"Wide n{index}" for index in range(len(constants))]
         code = f"Wide d = gs[i], p = ps[i]; {code} ps[i] = p;"
-        scalars = [*map(wide(ps[0].dtype), numbers)]
-        for_each("update", code, pointers, (ps, *others), parameters, scalars)
+        scalars = [*map(wide(ps[0].dtype), constants)]
+        for_each_element("update", code, pointers, (ps, *others), parameters, scalars)
 
 
 # --- Kernels -------------------------------------------------------------------------------------------------
@@ -91,7 +72,10 @@ def _update(code: str, numbers: tuple[float, ...], ps: Sequence[Array], *others:
 
 @functools.cache
 def _sgd(momentum: bool, decay: bool, nesterov: bool, first: bool) -> str:
-    """p of d, the gradient; n0 to n3 are lr, momentum, 1 − dampening and weight_decay, and ms the velocities."""
+    """Return the code that computes p from the gradient d; ms are the velocities.
+
+    n0 to n3 are lr, momentum, 1 − dampening and weight_decay.
+    """
     code = "d += n3 * p;" if decay else ""
     if momentum:
         code += "Wide v = d;" if first else "Wide v = n1 * ms[i] + n2 * d;"
@@ -101,7 +85,10 @@ def _sgd(momentum: bool, decay: bool, nesterov: bool, first: bool) -> str:
 
 @functools.cache
 def _adam(decay: bool, shrinks: bool) -> str:
-    """p of d; n0 … n7 are lr / (1 − beta1^t), (1 − beta2^t)^−½, 1 − beta1, beta2, 1 − beta2, eps, shrink and decay."""
+    """Return the code that computes p from the gradient d.
+
+    n0 to n7 are lr / (1 − beta1^t), (1 − beta2^t)^−½, 1 − beta1, beta2, 1 − beta2, eps, shrink and decay.
+    """
     code = "p *= n6;" * shrinks + "d += n7 * p;" * decay
     code += "Wide m = ms[i] + n2 * (d - ms[i]), v = n3 * vs[i] + n4 * d * d;"
     return code + "ms[i] = m; vs[i] = v; p -= n0 * m / (sqrt(v) * n1 + n5);"

@@ -1,6 +1,6 @@
-"""How kernels are made, and what they share: those of an element at a time, and those of whole blocks of threads.
+"""How kernels are compiled and started: those of one element a thread, and those of whole blocks of threads.
 
-T is the type of the arrays' numbers, Wide that of arithmetic with them and of sums: float for halves, otherwise T.
+In their code, T is the dtype of the arrays. Wide is the dtype of arithmetic and sums: float for float16, otherwise T.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ THREADS = 256  # in a block
 TYPES = {"float16": "float16", "float32": "float", "float64": "double"}
 _WIDE = "typedef decltype(T() + T()) Wide;\n"  # CuPy's float16 is added as a float
 
-# Every source begins so.
+# The beginning of every source of a raw kernel.
 _SHARED = r"""
 #define THREADS %d
 typedef %s T;
@@ -37,32 +37,33 @@ __device__ double total(double value) { // the sum over the block, for all its t
 
 
 def wide(dtype: Any) -> Any:
-    """The type of the numbers beside arrays that a kernel takes as Wide."""
+    """Return the scalar type that a kernel takes as Wide."""
     return wide_dtype(dtype).type
 
 
 def element_kernel(inputs: str, outputs: str, code: str, name: str, preamble: str = "") -> Any:
-    """An ElementwiseKernel that knows Wide. Numbers beside its arrays are of a type that it names."""
+    """Return an ElementwiseKernel whose code may use Wide; scalar inputs must have an explicit type."""
     import cupy
 
     return cupy.ElementwiseKernel(inputs, outputs, code, name, preamble=_WIDE + preamble)
 
 
 def address(array: Any) -> int:
-    """Where an array of CuPy begins."""
+    """Return the address of a CuPy array."""
     return array.data.ptr
 
 
 def launch(source: str, name: str, dtype: Any, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
-    """Start a kernel of ``source`` on a grid of blocks, unless that is empty."""
+    """Start a kernel of ``source`` on a grid of blocks, unless the grid is empty."""
     if 0 not in grid:
         _compiled(source, name, np.dtype(dtype).name)(grid, (THREADS,), arguments)
 
 
 @functools.cache
 def _compiled(source: str, name: str, dtype: str) -> Any:
+    """Return the kernel ``name`` of ``source``, compiled for T = ``dtype``."""
     import cupy
 
     whole = _SHARED % (THREADS, TYPES[dtype]) + _WIDE + source
-    needs = "#include <cupy/float16.cuh>\n" if "float16" in whole else ""  # CUDA's headers, which not everybody has
+    needs = "#include <cupy/float16.cuh>\n" if "float16" in whole else ""  # it needs CUDA's own headers
     return cupy.RawKernel(needs + whole, name)

@@ -1,7 +1,9 @@
-"""Cross-entropy on a GPU: a block of threads for each row of logits, and no look at the labels from outside.
+"""Cross-entropy on a GPU: a block of threads for each row of logits.
 
-The formulas are those of kernels/reference/softmax.py. To tell of a label that is no class, the host would have to
-wait for the device; here such a row costs NaN, and hands NaN to its logits.
+The formulas are those of kernels/reference/softmax.py. Results are equal to the reference's within rounding.
+
+The host never waits for the device. So a label out of range raises no error here: its row costs NaN, and the gradient
+of its logits is NaN.
 """
 
 from __future__ import annotations
@@ -14,30 +16,16 @@ from minires.kernels.cuda.raw import launch
 
 
 def cross_entropy(logits: Array, labels: Array, label_smoothing: float, ignore_index: int, reduction: str) -> Array:
-    """How unlikely softmax(logits) holds the labels to be, in nats: `minires.kernels.reference.cross_entropy`.
+    """Return the cross-entropy of softmax(logits) in nats, as `reference.softmax.cross_entropy`.
 
-    Parameters
-    ----------
-    logits : (N, K) float array
-    labels : (N,) int64 array with values in 0 … K − 1, or ``ignore_index``; another costs NaN
-    label_smoothing, ignore_index, reduction : as the reference's
-
-    Returns
-    -------
-    loss : an array of no axes, or (N,) for "none"; dtype of logits
-
-    Raises
-    ------
-    ShapeError, DtypeError, ValueError : as the reference does.
-
-    Identity that tests it: equal to the reference, within rounding.
+    A label that is neither a class nor ``ignore_index`` costs NaN.
     """
     check_labels(logits, labels, label_smoothing, reduction)
     xp, (N, K), labels = xp_of(logits), logits.shape, xp_of(labels).ascontiguousarray(labels)
-    losses: Array = xp.empty(N) if K else xp.full(N, np.nan)  # rounded when they are added
+    losses: Array = xp.empty(N) if K else xp.full(N, np.nan)  # in float64: rounded when they are added
     if N and K:
-        numbers = np.int32(K), np.float64(label_smoothing), np.int64(ignore_index)
-        launch(_CODE, "losses", logits.dtype, (N,), (xp.ascontiguousarray(logits), labels, losses, *numbers))
+        scalars = np.int32(K), np.float64(label_smoothing), np.int64(ignore_index)
+        launch(_CODE, "losses", logits.dtype, (N,), (xp.ascontiguousarray(logits), labels, losses, *scalars))
     if reduction == "none":
         return losses.astype(logits.dtype)
     loss: Array = xp.empty((), logits.dtype)
@@ -49,32 +37,16 @@ def cross_entropy(logits: Array, labels: Array, label_smoothing: float, ignore_i
 def cross_entropy_grad(
     gy: Array, logits: Array, labels: Array, label_smoothing: float, ignore_index: int, reduction: str
 ) -> Array:
-    """Gradient by the logits of `cross_entropy`: `minires.kernels.reference.cross_entropy_grad`.
-
-    Parameters
-    ----------
-    gy : an array of no axes, or (N,) for "none"
-    logits, labels, label_smoothing, ignore_index, reduction : as in the forward pass
-
-    Returns
-    -------
-    glogits : (N, K), dtype of logits
-
-    Raises
-    ------
-    as `cross_entropy`; ShapeError and DtypeError also if gy has not the shape and dtype of the loss.
-
-    Identity that tests it: equal to the reference, within rounding.
-    """
+    """Return the gradient with respect to the logits, as `reference.softmax.cross_entropy_grad`."""
     check_labels(logits, labels, label_smoothing, reduction)
     check_loss_grad(gy, logits, labels, reduction)
     xp, (N, K) = xp_of(logits), logits.shape
     glogits: Array = xp.empty((N, K), logits.dtype)
     if N and K:
         how = np.int32(("none", "sum", "mean").index(reduction))
-        numbers = np.int32(N), np.int32(K), np.float64(label_smoothing), np.int64(ignore_index), how
+        scalars = np.int32(N), np.int32(K), np.float64(label_smoothing), np.int64(ignore_index), how
         arrays = *map(xp.ascontiguousarray, (gy, logits, labels)), glogits
-        launch(_CODE, "gradients", logits.dtype, (N,), (*arrays, *numbers))
+        launch(_CODE, "gradients", logits.dtype, (N,), (*arrays, *scalars))
     return glogits
 
 

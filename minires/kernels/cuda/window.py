@@ -1,4 +1,4 @@
-"""Kernels that compute an element at a time and look through the windows of a convolution or of pooling."""
+"""Kernels that compute one element at a time and loop over the windows of a convolution or of pooling."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from minires.device import Size
 from minires.geometry import Geometry
 from minires.kernels.cuda.raw import element_kernel
 
-# The numbers that such a kernel is given: the window, and the sizes of the image and of the output.
-_NAMES = ("R", "S", "stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w", "H", "W", "P", "Q")
+# The scalars that such a kernel takes: the window, and the sizes of the image and of the output.
+_PARAMETERS = ("R", "S", "stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w", "H", "W", "P", "Q")
 
 
-def window_numbers(geometry: Geometry, image: Size, output: Size) -> list[Any]:
-    """The last arguments of a `window_kernel`."""
+def window_arguments(geometry: Geometry, image: Size, output: Size) -> list[Any]:
+    """Return the last arguments of a `window_kernel`."""
     windows = (*geometry.kernel, *geometry.stride, *geometry.padding, *geometry.dilation)
     return [np.int32(n) for n in (*windows, *image, *output)]
 
 
 def window_kernel(sources: str, targets: str, code: str, name: str) -> Any:
-    """An ElementwiseKernel that knows its window by the names R, S, stride_h, … Q."""
-    inputs = ", ".join([sources, *(f"int32 {number}" for number in _NAMES)])
+    """Return an ElementwiseKernel with the parameters R, S, stride_h, … Q after its sources."""
+    inputs = ", ".join([sources, *(f"int32 {parameter}" for parameter in _PARAMETERS)])
     return element_kernel(inputs, targets, code, name)
 
 
 def each_tap(code: str) -> str:
-    """``code`` for each pixel (h, w) that the output (p, q) sees, with the tap (r, s) through which it does."""
+    """Return code that runs ``code`` for each tap (r, s) of output (p, q) and the pixel (h, w) under it."""
     return f"""
     for (int r = 0; r < R; r++) {{
         const int h = p * stride_h + r * dilation_h - pad_h;
@@ -42,7 +42,7 @@ def each_tap(code: str) -> str:
 
 
 def each_window(code: str) -> str:
-    """``code`` for each output (p, q) that sees the pixel (h, w), with the tap (r, s) through which it does."""
+    """Return code that runs ``code`` for each output (p, q) whose tap (r, s) is over the pixel (h, w)."""
     return f"""
     for (int r = 0; r < R; r++) {{
         const int down = h + pad_h - r * dilation_h, p = down / stride_h;

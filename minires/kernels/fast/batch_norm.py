@@ -1,16 +1,19 @@
-"""Batch normalisation with the shortcut and the rectifier that follow it, each way in one pass over memory.
+"""Batch normalisation with the shortcut and the ReLU that follow it, in one pass over memory each way.
 
     y = relu(gamma · (x − mean) · inv_std + beta + shortcut)
 
-The arithmetic is little, so reading and writing memory is what it costs. An image is one matrix here, a few
-pixels to a row, and every per-channel number is repeated along such a row; then all steps are long NumPy calls
-on contiguous blocks, and per-channel constants are folded together first:
+The time goes into reading and writing memory, not into arithmetic. So the image is one matrix here: a row holds a few
+pixels, and each per-channel value is repeated along the row. All steps are then long NumPy calls on contiguous blocks.
+The per-channel constants are combined first:
 
     forward    y  = x · scale + shift,    scale = gamma · inv_std,  shift = beta − mean · scale      (1)
     backward   gx = gz · scale + x · slope + level,
                slope = −scale · inv_std · ggamma / M,  level = −scale · gbeta / M − slope · mean     (2)
 
-The sums, and the centre that x is taken around where its mean is large, are channels.py's.
+Where the mean is large beside the standard deviation, x is taken around a centre. channels.py computes the centre and
+the sums.
+
+Results are equal to the reference's within rounding. Images lie in memory as (H, W, N, C).
 """
 
 from __future__ import annotations
@@ -25,75 +28,23 @@ from minires.kernels.checks import (
     check_gradient,
     check_shortcut,
 )
+from minires.kernels.fast.activation import relu_grad_into
 from minires.kernels.fast.channels import FAR, ChannelRows
-from minires.kernels.fast.elementwise import rectifier_mask
 from minires.threads import Steps, parallel_steps
 
 
 def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array, Array]:
-    """Normalise each channel by the statistics of the batch: `minires.kernels.reference.batch_norm`.
-
-    Parameters
-    ----------
-    x : (N, C, H, W) float array
-    gamma, beta : (C,) arrays of the same dtype
-    eps : keeps the root away from zero
-
-    Returns
-    -------
-    y : (N, C, H, W), dtype of x
-    mean, var, inv_std : (C,); var is the biased variance
-
-    Raises
-    ------
-    ShapeError : if the shapes do not agree, or a channel has a single value.
-    DtypeError : if dtypes are mixed.
-
-    Identity that tests it: equal to the reference, within rounding.
-    """
+    """Normalise by the batch's statistics, as `reference.batch_norm.batch_norm`."""
     return batch_norm_act(x, gamma, beta, None, False, eps)
 
 
 def batch_norm_inference(x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float) -> Array:
-    """Normalise by statistics that are given: `minires.kernels.reference.batch_norm_inference`.
-
-    Parameters
-    ----------
-    x : (N, C, H, W) float array
-    gamma, beta, mean, var : (C,) arrays of the same dtype
-    eps : keeps the root away from zero
-
-    Returns
-    -------
-    y : (N, C, H, W), dtype of x
-
-    Raises
-    ------
-    ShapeError, DtypeError : if shapes or dtypes do not agree.
-
-    Identity that tests it: equal to the reference, within rounding.
-    """
+    """Normalise by given statistics, as `reference.batch_norm.batch_norm_inference`."""
     return batch_norm_act_inference(x, gamma, beta, mean, var, None, False, eps)
 
 
 def batch_norm_grads(gy: Array, x: Array, gamma: Array, mean: Array, inv_std: Array) -> tuple[Array, Array, Array]:
-    """Gradients of a training-mode batch norm: `minires.kernels.reference.batch_norm_grads`.
-
-    Parameters
-    ----------
-    gy, x : (N, C, H, W) arrays
-    gamma, mean, inv_std : (C,) arrays, the last two as `batch_norm` returned them
-
-    Returns
-    -------
-    gx : (N, C, H, W); ggamma, gbeta : (C,); dtype of gy
-
-    Raises
-    ------
-    ShapeError, DtypeError : if shapes or dtypes do not agree.
-
-    Identity that tests it: Σ gx = 0; equal to the reference, within rounding.
-    """
+    """Return gx, ggamma and gbeta, as `reference.batch_norm.batch_norm_grads`."""
     check_batch_norm_grads(gy, x, gamma, mean, inv_std)
     return parallel_steps(_grads(gy, None, x, gamma, mean, inv_std, False, False))[:3]
 
@@ -101,27 +52,9 @@ def batch_norm_grads(gy: Array, x: Array, gamma: Array, mean: Array, inv_std: Ar
 def batch_norm_act(
     x: Array, gamma: Array, beta: Array, shortcut: Array | None, relu: bool, eps: float
 ) -> tuple[Array, Array, Array, Array]:
-    """Normalise by the batch, add the shortcut, rectify: `minires.kernels.reference.batch_norm_act`.
+    """Normalise by the batch's statistics, add the shortcut and apply ReLU.
 
-    Parameters
-    ----------
-    x : (N, C, H, W) array
-    gamma, beta : (C,) arrays of the same dtype
-    shortcut : (N, C, H, W) array of the same dtype, or None for no addition
-    relu : whether to rectify
-    eps : keeps the root away from zero
-
-    Returns
-    -------
-    y : (N, C, H, W), dtype of x
-    mean, var, inv_std : (C,)
-
-    Raises
-    ------
-    ShapeError : if the shapes do not agree, or a channel has a single value.
-    DtypeError : if dtypes are mixed.
-
-    Identity that tests it: equal to the reference, within rounding.
+    As `reference.batch_norm_act.batch_norm_act`, in one pass after the statistics.
     """
     check_shortcut(shortcut, x)
     check_batch(x, gamma, beta)
@@ -140,23 +73,9 @@ def batch_norm_act(
 def batch_norm_act_inference(
     x: Array, gamma: Array, beta: Array, mean: Array, var: Array, shortcut: Array | None, relu: bool, eps: float
 ) -> Array:
-    """`batch_norm_act` by given statistics: `minires.kernels.reference.batch_norm_act_inference`.
+    """Normalise by given statistics, add the shortcut and apply ReLU.
 
-    Parameters
-    ----------
-    x : (N, C, H, W) array
-    gamma, beta, mean, var : (C,) arrays of the same dtype
-    shortcut, relu, eps : as in `batch_norm_act`
-
-    Returns
-    -------
-    y : (N, C, H, W), dtype of x
-
-    Raises
-    ------
-    ShapeError, DtypeError : if shapes or dtypes do not agree.
-
-    Identity that tests it: equal to the reference, within rounding.
+    As `reference.batch_norm_act.batch_norm_act_inference`, in one pass.
     """
     check_shortcut(shortcut, x)
     check_batch_norm(x, gamma, beta, statistics=(mean, var))
@@ -176,39 +95,22 @@ def batch_norm_act_grads(
     wants_shortcut: bool,
     overwrite: bool = False,
 ) -> tuple[Array, Array, Array, Array | None]:
-    """Gradients of `batch_norm_act`: `minires.kernels.reference.batch_norm_act_grads`.
+    """Return gx, ggamma, gbeta and gshortcut, as `reference.batch_norm_act.batch_norm_act_grads`.
 
-        gz = 0 where y ≤ 0, else gy; gy itself without the rectifier
+        gz = 0 where y ≤ 0, else gy; without ReLU, gz = gy
 
-    Parameters
-    ----------
-    gy, y, x : (N, C, H, W) arrays; y is the output, whose signs are the rectifier's mask
-    gamma, mean, inv_std : (C,) arrays, the last two as `batch_norm_act` returned them
-    relu : as in the forward pass
-    wants_shortcut : whether gshortcut = gz is wanted
-    overwrite : whether results may lie in the memory of gy, which saves reading as much as is written
-
-    Returns
-    -------
-    gx : (N, C, H, W); ggamma, gbeta : (C,)
-    gshortcut : (N, C, H, W) or None; without the rectifier it is the array gy itself
-
-    Raises
-    ------
-    ShapeError, DtypeError : if shapes or dtypes do not agree.
-
-    Identity that tests it: Σ gx = 0 in each channel; equal to the reference, within rounding.
+    With ``overwrite``, gz and gx may lie in the memory of gy, so the processor fetches no other memory to write into.
     """
-    check_batch_norm_grads(gy, x, gamma, mean, inv_std)
     if relu:
         check_gradient(gy, y, "output")
+    check_batch_norm_grads(gy, x, gamma, mean, inv_std)
     return parallel_steps(_grads(gy, y if relu else None, x, gamma, mean, inv_std, wants_shortcut, overwrite))
 
 
 def _apply(
     image: ChannelRows, scale: Array, beta: Array, mean: Array, centre: Array | None, shortcut: Array | None, relu: bool
 ) -> Steps[Array]:
-    """y of (1), with the shortcut added, rectified."""
+    """Return y of (1), with the shortcut added and ReLU applied."""
     shift = beta - (mean if centre is None else mean - centre) * scale
     centred = image.centred(centre)
     scales, shifts, zeros = image.rows(scale, shift, np.zeros(len(scale)))  # a row of zeros is faster than one zero
@@ -238,7 +140,10 @@ def _grads(
     wants_shortcut: bool,
     overwrite: bool,
 ) -> Steps[tuple[Array, Array, Array, Array | None]]:
-    """gx, ggamma, gbeta, gz; y is the mask of a rectifier, or None. gx lies where gz lay, unless gz is wanted."""
+    """Return gx, ggamma, gbeta and gshortcut by (2); gz = gy if y is None, otherwise 0 where y ≤ 0.
+
+    gx lies in the memory of gz, unless the caller wants gz as the shortcut's gradient.
+    """
     M, dtype = x.shape[0] * x.shape[2] * x.shape[3], gy.dtype
     image = ChannelRows(x)
     centre = _centre(mean, inv_std)
@@ -249,7 +154,7 @@ def _grads(
 
     def of_block(rows: slice) -> tuple[Array, Array]:
         if outputs is not None:
-            rectifier_mask(gradient[rows], outputs[rows], gz[rows])
+            relu_grad_into(gradient[rows], outputs[rows], gz[rows])
         return gz[rows], centred(rows)
 
     gbeta, products = yield from image.sums(of_block)
@@ -273,5 +178,5 @@ def _grads(
 
 
 def _centre(mean: Array, inv_std: Array) -> Array | None:
-    """The mean where it is large beside the deviation, so that x is taken around it, otherwise None."""
+    """Return the mean if a channel's mean is large beside its standard deviation, otherwise None."""
     return mean if bool(((mean * inv_std) ** 2 > FAR).any()) else None

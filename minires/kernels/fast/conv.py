@@ -1,15 +1,16 @@
-"""Convolution and its two gradients on the CPU: the reference's functions, in the fastest way that fits.
+"""Convolution and its two gradients on the CPU: the reference's functions, by the fastest algorithm that fits.
 
-The formulas and shapes are those of kernels/reference/conv.py. Five files compute them; plan.py says which:
+The formulas and shapes are those of kernels/reference/conv.py. Five files compute them, and plan.py chooses among them:
 
 - conv_pointwise.py: 1×1 filters, one matrix product;
 - conv_winograd.py: 3×3 filters with stride 1 in float32, with a quarter of the multiplications;
-- conv_depthwise.py: a filter for each channel, row by row of pixels;
+- conv_depthwise.py: one filter for each channel, row by row of pixels;
 - conv_strips.py: other dense windows, with one copy for all rows of the filter;
-- conv_general.py: everything else, dilated, grouped or very large: a gather and a matrix product.
+- conv_general.py: all else (dilated, grouped or very large), by a gather and a matrix product.
 
-Results lie in memory as (H, W, N, C), gradients of filters as (R, S, C, K); inputs in these orders are read
-in place. All are freshly allocated, and the same bits come out for any number of threads.
+Results lie in memory as (H, W, N, C), and gradients of filters as (R, S, C, K); inputs with these layouts are not
+copied. All results are newly allocated, and have the same bits for any number of threads. They are equal to the
+reference's within the rounding of the algorithm.
 """
 
 from __future__ import annotations
@@ -26,25 +27,7 @@ from minires.kernels.fast.plan import plan
 
 
 def conv2d(x: Array, w: Array, geometry: Geometry) -> Array:
-    """Convolution of images with filters: `minires.kernels.reference.conv2d`.
-
-    Parameters
-    ----------
-    x : (N, C, H, W) float array
-    w : (K, C / groups, R, S) array of the same dtype
-    geometry : stride, padding, dilation and groups, with kernel (R, S)
-
-    Returns
-    -------
-    y : (N, K, P, Q), dtype of x
-
-    Raises
-    ------
-    ShapeError : if the shapes do not agree with each other or with the geometry.
-    DtypeError : if x and w differ in dtype.
-
-    Identity that tests it: equal to the reference, within the rounding of the path taken.
-    """
+    """Convolve images with filters, as `reference.conv.conv2d`."""
     return conv2d_act(x, w, None, None, None, False, geometry)
 
 
@@ -58,27 +41,9 @@ def conv2d_act(
     relu: bool,
     geometry: Geometry,
 ) -> Array:
-    """Convolve, scale, add a bias and the shortcut, rectify: `minires.kernels.reference.conv2d_act`.
+    """Convolve, scale, add a bias and the shortcut and apply ReLU, as `reference.conv_act.conv2d_act`.
 
-    Parameters
-    ----------
-    x : (N, C, H, W) float array
-    w : (K, C / groups, R, S) array of the same dtype
-    scale : (K,) array of the same dtype, or None for no scaling
-    bias : (K,) array of the same dtype, or None for no addition
-    shortcut : (N, K, P, Q) array of the same dtype, or None for no addition
-    relu : whether to rectify
-    geometry : stride, padding, dilation and groups, with kernel (R, S)
-
-    Returns
-    -------
-    y : (N, K, P, Q), dtype of x
-
-    Raises
-    ------
-    ShapeError, DtypeError : as `conv2d` does, and if scale, bias or shortcut do not fit its output.
-
-    Identity that tests it: equal to the reference, within the rounding of the path taken.
+    All that follows the convolution is done to a block of the output while the cache holds it (finish.py).
     """
     shape = geometry.check_conv(x.shape, w.shape)
     y = new_activations(shape, same_dtype(x, w))
@@ -97,26 +62,7 @@ def conv2d_act(
 
 
 def conv2d_input_grad(gy: Array, w: Array, geometry: Geometry, size: Size) -> Array:
-    """Gradient by the input of `conv2d`: `minires.kernels.reference.conv2d_input_grad`.
-
-    Parameters
-    ----------
-    gy : (N, K, P, Q) array, the gradient with respect to the output
-    w : (K, C / groups, R, S) array of the same dtype
-    geometry : as in the forward pass
-    size : (H, W) of the input
-
-    Returns
-    -------
-    gx : (N, C, H, W), dtype of gy
-
-    Raises
-    ------
-    ShapeError : if the shapes do not agree with each other or with the geometry.
-    DtypeError : if gy and w differ in dtype.
-
-    Identity that tests it: equal to the reference, within the rounding of the path taken.
-    """
+    """Return the gradient with respect to the input, as `reference.conv.conv2d_input_grad`."""
     shape_x = check_input_grad(gy, w, geometry, size)
     gx, _ = _grads(gy, None, w, geometry, shape_x, w.shape)
     assert gx is not None
@@ -124,25 +70,7 @@ def conv2d_input_grad(gy: Array, w: Array, geometry: Geometry, size: Size) -> Ar
 
 
 def conv2d_weight_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
-    """Gradient by the filters of `conv2d`: `minires.kernels.reference.conv2d_weight_grad`.
-
-    Parameters
-    ----------
-    gy : (N, K, P, Q) array, the gradient with respect to the output
-    x : (N, C, H, W) array of the same dtype
-    geometry : as in the forward pass
-
-    Returns
-    -------
-    gw : (K, C / groups, R, S), dtype of gy
-
-    Raises
-    ------
-    ShapeError : if the shapes do not agree with each other or with the geometry.
-    DtypeError : if gy and x differ in dtype.
-
-    Identity that tests it: equal to the reference, within the rounding of the path taken.
-    """
+    """Return the gradient with respect to the filters, as `reference.conv.conv2d_weight_grad`."""
     shape_w = check_weight_grad(gy, x, geometry)
     _, gw = _grads(gy, x, None, geometry, x.shape, shape_w)
     assert gw is not None
@@ -152,25 +80,9 @@ def conv2d_weight_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
 def conv2d_grads(
     gy: Array, x: Array, w: Array, geometry: Geometry, wants: tuple[bool, bool] = (True, True)
 ) -> tuple[Array | None, Array | None]:
-    """Both gradients of `conv2d`, which share what is done to gy: `minires.kernels.reference.conv2d_grads`.
+    """Return both gradients of `conv2d`, as `reference.conv.conv2d_grads`.
 
-    Parameters
-    ----------
-    gy : (N, K, P, Q); x : (N, C, H, W); w : (K, C / groups, R, S), all of one dtype
-    geometry : as in the forward pass
-    wants : whether gx and gw are wanted; what is not wanted is not computed
-
-    Returns
-    -------
-    gx : (N, C, H, W) or None
-    gw : (K, C / groups, R, S) or None
-
-    Raises
-    ------
-    ShapeError : if the shapes do not agree with each other or with the geometry.
-    DtypeError : if the dtypes differ.
-
-    Identity that tests it: equal to the reference, within the rounding of the path taken.
+    Together they take less time than one after the other: they share a transform of gy, or its blocks in the cache.
     """
     if not any(wants):
         geometry.check_conv(x.shape, w.shape)
@@ -186,7 +98,7 @@ def conv2d_grads(
 def _grads(
     gy: Array, x: Array | None, w: Array | None, geometry: Geometry, shape_x: tuple[int, ...], shape_w: tuple[int, ...]
 ) -> tuple[Array | None, Array | None]:
-    """gx if w is given, gw if x is; the shapes are checked."""
+    """Return gx if w is given and gw if x is given; the caller has checked the shapes."""
     size = shape_x[2], shape_x[3]
     if 0 in (*shape_x, *shape_w):
         gx = None if w is None else new_activations(shape_x, gy.dtype)

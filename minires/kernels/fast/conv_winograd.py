@@ -1,21 +1,21 @@
 """3×3 convolutions with stride 1, and their gradients, by Winograd's F(4×4, 3×3).
 
-The image is cut into 4×4 tiles. To a tile belongs a window d of 6×6 inputs, and with the matrices A, B, G of
-cook_toom.py
+The outputs are cut into 4×4 tiles. Each tile depends on a window d of 6×6 inputs. With the matrices A, B, G of
+cook_toom.py,
 
-    U = G w Gᵀ        (6×6 numbers for each pair of channels)                     (1)
-    V = B d Bᵀ        (6×6 numbers for each tile, image and channel)              (2)
-    M = V · U         (for each of the 36, a matrix product over channels)        (3)
+    U = G w Gᵀ        (6×6 values for each pair of channels)                      (1)
+    V = B d Bᵀ        (6×6 values for each tile, image and channel)               (2)
+    M = V · U         (a matrix product over channels for each of the 36)         (3)
     y = A M Aᵀ        (4×4 outputs for each tile)                                 (4)
 
-The gradient with respect to the input is the same with gy for x, the filter reversed and its channels
-exchanged. It has transformed gy already, and this transform is all that the gradient of the filter needs:
+The gradient with respect to the input is the same with gy in place of x, with the filter reversed and its channels
+exchanged. It has then transformed gy, and the gradient with respect to the filter needs only this transform:
 
     gw = Gᵀ [Σ (Aᵀ x A)ᵀ · V] G,    the sum over tiles and images.                (5)
 
-Each step is a batch of small matrix products. A pixel is one contiguous row of N·C numbers, so applying B to
-a window's six rows or columns is a product of a 6×6 matrix with a 6 × N·C one, read in place through strides;
-where a window reaches into the padding, the matrix simply loses those columns.
+Each step is a batch of small matrix products. A pixel is one contiguous row of N·C elements, so B times the six rows or
+columns of a window is a product of a 6×6 matrix with a 6 × N·C one, which is read in place through strides. Where a
+window reaches into the padding, the columns of the matrix that would meet the padding are left out.
 
 Images here are C-order arrays (H, W, N·C), the filter is (3, 3, C, K).
 """
@@ -35,20 +35,20 @@ from minires.kernels.fast.sums import SMALL_PRODUCT, add_product
 from minires.memory import new_array
 from minires.threads import Steps, parallel_steps, scratch
 
-SUITS = "3×3 with stride 1 in float32"  # as a plan says
-_BLOCK = 36 * 16384  # transformed numbers in a block of tiles: what a core's cache holds, more or less
-_LARGE = 128 * 128  # from so many numbers in a tap, U does not fit the cache beside them: work in three phases
+SUITS = "3×3 with stride 1 in float32"  # how a plan prints it
+_BLOCK = 36 * 16384  # transformed elements in a block of tiles: about what a core's cache holds
+_LARGE = 128 * 128  # elements in a tap from which U does not fit in the cache beside a block: one step at a time
 _FEW = 8  # channels up to which a plain sum is faster
 _LANES = 16  # partial sums of a filter's gradient
-_WORTH = 140 * 10**6  # multiplications, of which a transform takes the time of 96, for which threads are woken
-_FILTER_BLOCK = 8192  # pairs of channels of which one job transforms the filter
+_WORTH = 140 * 10**6  # multiplications from which waking threads is worth it; a transform counts as 96
+_FILTER_BLOCK = 8192  # pairs of channels whose filters one job transforms
 _DTYPE = np.float32
 _FORWARD, _BACKWARD = F43.astype(_DTYPE), F43.flipped().astype(_DTYPE)
 _m, _n = F43.outputs, F43.window
 
 
 class _Block(NamedTuple):
-    """Neighbouring tiles: tile columns ``start`` to ``stop`` of tile row ``row``."""
+    """Neighbouring tiles: the tile columns ``start`` to ``stop`` of the tile row ``row``."""
 
     row: int
     start: int
@@ -56,7 +56,7 @@ class _Block(NamedTuple):
 
 
 def suits(x: tuple[int, ...], w: tuple[int, ...], geometry: Geometry, dtype: Any) -> bool:
-    """Whether a convolution of logical shapes x (N, C, H, W) and w (K, C, R, S) is for this file, and gains."""
+    """Return whether this file computes convolutions of x (N, C, H, W) and w (K, C, R, S), and is faster."""
     possible = (
         geometry.kernel == (3, 3)
         and geometry.stride == geometry.dilation == (1, 1)
@@ -67,7 +67,7 @@ def suits(x: tuple[int, ...], w: tuple[int, ...], geometry: Geometry, dtype: Any
 
 
 def conv2d(x: Array, w: Array, geometry: Geometry, y: Array, finish: Finish) -> None:
-    """y (P, Q, N, K) = `kernels.reference.conv2d` of x (H, W, N, C) and w (3, 3, C, K), finished."""
+    """Set y (P, Q, N, K) to the convolution of x (H, W, N, C) with w (3, 3, C, K), then finish it."""
     offset = -geometry.padding[0], -geometry.padding[1]
     forward = _Pass(_FORWARD, contiguous(x), offset, (y.shape[0], y.shape[1]))
     forward.target, forward.finish = y, finish
@@ -82,9 +82,9 @@ def conv2d(x: Array, w: Array, geometry: Geometry, y: Array, finish: Finish) -> 
 def conv2d_grads(
     gy: Array, x_size: Size, w: Array | None, x: Array | None, geometry: Geometry
 ) -> tuple[Array | None, Array | None]:
-    """(gx, gw) as (H, W, N, C) and (3, 3, C, K), from gy (P, Q, N, K): gx if w is given, gw if x is.
+    """Return (gx, gw) as (H, W, N, C) and (3, 3, C, K), from gy (P, Q, N, K): gx if w is given, gw if x is.
 
-    gx is the convolution of gy, padded by two less the forward padding, with the filter reversed.
+    gx is the convolution of gy, padded by two minus the forward padding, with the filter reversed.
     """
     grad_pass = _Pass(_BACKWARD, gy, (geometry.padding[0] - 2, geometry.padding[1] - 2), x_size)
     if x is not None:
@@ -102,11 +102,11 @@ def conv2d_grads(
 
 
 class _Pass:
-    """One walk over all tiles: transform ``source`` (2), then (3) and (4) into ``target``, (5) with ``partner``."""
+    """One pass over all tiles: (2) from ``source``, then (3) and (4) into ``target``, and (5) with ``partner``."""
 
     def __init__(self, matrices: ShortConvolution, source: Array, offset: Size, size: Size) -> None:
         self.A, self.B = matrices.A, matrices.B
-        self.source, self.offset = source, offset  # the first window begins at row and column ``offset``
+        self.source, self.offset = source, offset  # row and column of the first window
         self.U: Array | None = None
         self.target: Array | None = None
         self.finish: Finish | None = None
@@ -120,7 +120,7 @@ class _Pass:
         C, others = self.source.shape[3], [a.shape[3] for a in (self.target, self.partner) if a is not None]
         blocks = self._blocks(C, max(others))
         if C * max(others) >= _LARGE:
-            yield from self._three_phases(blocks)
+            yield from self._step_by_step(blocks)
             return
         transformed = _n * _n * self.rows * self.cols * self.batch * max(C, *others)
         lanes = [blocks[lane] for lane in pieces(len(blocks), _LANES if transformed * (C + 96) > _WORTH else 1)]
@@ -129,6 +129,7 @@ class _Pass:
         yield lambda lane: self._lane(lane, lanes[lane]), range(len(lanes))
 
     def _blocks(self, C: int, K: int) -> list[_Block]:
+        """Cut the tiles into blocks; C and K are the channels of the source and the most of the others."""
         per_tile = _n * _n * self.batch * max(C, K)
         count = max(round(self.cols * per_tile / _BLOCK + 0.49), -(-4 // self.rows))
         if C * K < _LARGE and self.batch * C * K <= SMALL_PRODUCT:
@@ -137,60 +138,62 @@ class _Pass:
         return [_Block(row, c.start, c.stop) for row in range(self.rows) for c in columns]
 
     def _lane(self, lane: int, blocks: list[_Block]) -> None:
-        """Blocks whose every step happens in the cache, and whose products form one partial sum."""
-        for number, block in enumerate(blocks):
+        """Compute blocks one by one; all steps of a block happen in the cache. Their products form one partial sum."""
+        for index, block in enumerate(blocks):
             tiles = block.stop - block.start
-            V = self._room("winograd V", self.source, tiles)
+            V = self._scratch("winograd V", self.source, tiles)
             self._transform_source(block, V)
             if self.target is not None:
-                M = self._room("winograd M", self.target, tiles)
+                M = self._scratch("winograd M", self.target, tiles)
                 self._multiply(V, M, slice(None))
-                self._back(M, block)
+                self._finish(M, block)
             if self.partner is not None:
-                X = self._room("winograd M", self.partner, tiles)
+                X = self._scratch("winograd M", self.partner, tiles)
                 self._transform_partner(block, X)
-                self._correlate(V, X, slice(None), lane, first=number == 0)
+                self._correlate(V, X, slice(None), lane, first=index == 0)
 
-    def _three_phases(self, blocks: list[_Block]) -> Steps[None]:
-        """Each step over the whole image before the next: filters are read once, and not once a block.
+    def _step_by_step(self, blocks: list[_Block]) -> Steps[None]:
+        """Compute each step for the whole image before the next, so that filters are read once instead of once a block.
 
-        What is large is there one after the other, in the same memory: M and the partner's tiles, U and the products.
+        Large arrays exist one after the other and share memory: M and the partner's tiles, U and the products.
         """
-        V = self._everything(self.source)
-        yield lambda block: self._transform_source(block, self._within(V, block)), blocks
+        V = self._all_tiles(self.source)
+        yield lambda block: self._transform_source(block, self._tiles_of(V, block)), blocks
         if self.target is not None:
-            M = self._everything(self.target)
+            M = self._all_tiles(self.target)
             yield lambda part: self._multiply(V, M, part), pieces(_n * _n, 12)
             self.U = None
-            yield lambda block: self._back(self._within(M, block), block), blocks
+            yield lambda block: self._finish(self._tiles_of(M, block), block), blocks
             del M
         if self.partner is not None:
-            X = self._everything(self.partner)
-            yield lambda block: self._transform_partner(block, self._within(X, block)), blocks
+            X = self._all_tiles(self.partner)
+            yield lambda block: self._transform_partner(block, self._tiles_of(X, block)), blocks
             self.products = new_array((1, _n * _n, self.partner.shape[3], self.source.shape[3]), _DTYPE)
             yield lambda part: self._correlate(V, X, part, 0, first=True), pieces(_n * _n, 12)
 
-    def _everything(self, image: Array) -> Array:
-        """Room for the transforms of all tiles of an image."""
+    def _all_tiles(self, image: Array) -> Array:
+        """Return uninitialised memory for the transforms of all tiles of an image."""
         return new_array((_n, _n, self.rows * self.cols, image.shape[2] * image.shape[3]), _DTYPE)
 
-    def _within(self, everything: Array, block: _Block) -> Array:
+    def _tiles_of(self, tiles: Array, block: _Block) -> Array:
+        """Return the part of the transforms that belongs to a block of tiles, a view."""
         first = block.row * self.cols
-        return everything[:, :, first + block.start : first + block.stop]
+        return tiles[:, :, first + block.start : first + block.stop]
 
-    def _room(self, key: str, image: Array, tiles: int) -> Array:
+    def _scratch(self, key: str, image: Array, tiles: int) -> Array:
+        """Return scratch memory for the transforms of some tiles of an image."""
         return scratch(key, (_n, _n, tiles, image.shape[2] * image.shape[3]), _DTYPE)
 
     def _transform_source(self, block: _Block, V: Array) -> None:
-        _tiles_forth(self.B, self.source, block, self.offset, V)  # (2)
+        _transform(self.B, self.source, block, self.offset, V)  # (2)
 
     def _transform_partner(self, block: _Block, X: Array) -> None:
         assert self.partner is not None
-        _tiles_forth(np.ascontiguousarray(self.A.T), self.partner, block, (0, 0), X)
+        _transform(np.ascontiguousarray(self.A.T), self.partner, block, (0, 0), X)
 
-    def _back(self, M: Array, block: _Block) -> None:
+    def _finish(self, M: Array, block: _Block) -> None:
         assert self.target is not None
-        rows, cols = _tiles_back(self.A, M, block, self.target)  # (4)
+        rows, cols = _transform_back(self.A, M, block, self.target)  # (4)
         if self.finish is not None:
             self.finish.rectangle(rows, cols)
 
@@ -209,8 +212,11 @@ class _Pass:
         return V.reshape(_n * _n, V.shape[2] * self.batch, V.shape[3] // self.batch)
 
 
-def _tiles_forth(matrix: Array, image: Array, block: _Block, offset: Size, out: Array) -> None:
-    """out[:, :, t] = matrix · window · matrixᵀ for each tile t; windows are 4 apart, the first at ``offset``."""
+def _transform(matrix: Array, image: Array, block: _Block, offset: Size, out: Array) -> None:
+    """Set out[:, :, t] = matrix · window · matrixᵀ for each tile t.
+
+    Windows begin at ``offset`` and are 4 pixels apart.
+    """
     (H, W), n, tiles = image.shape[:2], matrix.shape[1], block.stop - block.start
     image = image.reshape(H, W, -1)
     top, left = block.row * _m + offset[0], block.start * _m + offset[1]
@@ -220,14 +226,14 @@ def _tiles_forth(matrix: Array, image: Array, block: _Block, offset: Size, out: 
     half[: cols.start - left] = half[cols.stop - left :] = 0
     inside = half[cols.start - left : cols.stop - left]
     np.matmul(matrix[:, rows.start - top : rows.stop - top], image[rows, cols].transpose(1, 0, 2), out=inside)
-    col, row, number = half.strides
+    col, row, item = half.strides
     shape = tiles, half.shape[1], n, half.shape[2]
-    windows: Array = np.ndarray(shape, half.dtype, half, 0, (_m * col, row, col, number))  # they overlap
+    windows: Array = np.ndarray(shape, half.dtype, half, 0, (_m * col, row, col, item))  # they overlap
     np.matmul(matrix, windows, out=out.transpose(2, 0, 1, 3))
 
 
-def _tiles_back(A: Array, M: Array, block: _Block, image: Array) -> tuple[slice, slice]:
-    """The tiles of ``image`` = A · M · Aᵀ, and where they are; what reaches over the image's edge is left out."""
+def _transform_back(A: Array, M: Array, block: _Block, image: Array) -> tuple[slice, slice]:
+    """Set the tiles of ``image`` to A · M · Aᵀ, without the pixels beyond its edge; return their rows and columns."""
     H, W = image.shape[:2]
     image = image.reshape(H, W, -1)
     tiles, X = M.shape[2:]
@@ -241,7 +247,7 @@ def _tiles_back(A: Array, M: Array, block: _Block, image: Array) -> tuple[slice,
 
 
 def _filter_transform(w: Array, G: Array) -> Steps[Array]:
-    """U (36, C, K) of (1)."""
+    """Return U (36, C, K) of (1)."""
     C, K = w.shape[2:]
     taps, U = w.reshape(3, 3, C * K), new_array((_n, _n, C * K), _DTYPE)
 
@@ -255,7 +261,10 @@ def _filter_transform(w: Array, G: Array) -> Steps[Array]:
 
 
 def _transposed_filter_transform(w: Array, G: Array) -> Steps[Array]:
-    """Uᵀ (36, K, C): of a small filter a copy, because BLAS takes twice as long with small transposed matrices."""
+    """Return Uᵀ (36, K, C), copied if the filter is small.
+
+    BLAS takes twice as long for small transposed matrices.
+    """
     if w.shape[2] * w.shape[3] < _LARGE:
         return (yield from _filter_transform(np.ascontiguousarray(w.transpose(0, 1, 3, 2)), G))
     U = yield from _filter_transform(w, G)
@@ -263,7 +272,7 @@ def _transposed_filter_transform(w: Array, G: Array) -> Steps[Array]:
 
 
 def _filter_gradient(products: Array) -> Steps[Array]:
-    """gw (3, 3, C, K) of (5), from the partial sums (lanes, 36, C, K)."""
+    """Return gw (3, 3, C, K) of (5), from the partial sums (lanes, 36, C, K)."""
     C, K = products.shape[2:]
     sums, gw = products.reshape(len(products), _n, _n, C * K), new_array((3, 3, C * K), _DTYPE)
     GT = np.ascontiguousarray(_BACKWARD.G.T)

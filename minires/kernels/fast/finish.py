@@ -1,8 +1,8 @@
-"""What follows a convolution, done to a piece of its output while the cache still holds it.
+"""Scale, bias, shortcut and ReLU after a convolution, applied to a piece of its output while the cache holds it.
 
     y = relu(scale · y + bias + shortcut)                                         (1)
 
-A pixel is one row of N·K numbers; scale and bias are repeated along it N times.
+A pixel is one row of N·K elements; scale and bias are repeated N times along it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from minires.kernels.fast.layout import hwnc, repeated
 
 
 class Finish:
-    """(1) for pieces of y (P, Q, N, K), in place; a piece is a rectangle of pixels, or a run of them."""
+    """Apply (1) in place to pieces of y (P, Q, N, K); a piece is a rectangle of pixels or a run of them."""
 
     def __init__(self, y: Array, scale: Array | None, bias: Array | None, shortcut: Array | None, relu: bool) -> None:
         P, Q, N, K = y.shape
@@ -27,7 +27,7 @@ class Finish:
 
     @property
     def nothing(self) -> bool:
-        """Whether there is nothing to do."""
+        """Whether (1) changes nothing."""
         return all(part is None for part in (self._scale, self._bias, self._shortcut, self._zeros))
 
     def rectangle(self, rows: slice, cols: slice = slice(None)) -> None:
@@ -37,7 +37,7 @@ class Finish:
             self._do(*images)
 
     def pixels(self, run: slice = slice(None)) -> None:
-        """Finish a run of pixels, counted row by row."""
+        """Finish a run of pixels in row-major order."""
         if not self.nothing:
             self._do(self._y[run], None if self._shortcut is None else self._shortcut[run])
 

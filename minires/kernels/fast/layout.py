@@ -1,10 +1,10 @@
-"""Memory orders of the fast kernels, and how work on them is cut.
+"""Memory layouts of the fast kernels, and how they cut work into blocks.
 
-Activations are logically (N, C, H, W) and lie in memory as (H, W, N, C): each pixel is one row of N·C numbers,
-so whatever is done to a pixel is done to a long contiguous row, and a window over the image is a strided view.
-Weights are logically (K, C, R, S) and lie as (R, S, C, K): each tap of the filter is a matrix.
+Activations have the logical shape (N, C, H, W) and lie in memory as (H, W, N, C). Each pixel is one row of N·C
+elements, so an operation on a pixel runs over a long contiguous row, and a window over the image is a strided view.
+Weights have the logical shape (K, C, R, S) and lie as (R, S, C, K): each tap of the filter is a matrix.
 
-Functions that end in ``_view`` take a logical array to its memory order without touching a number.
+Functions that end in ``_view`` convert between logical shape and memory layout without copying.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from minires.device import Array
 from minires.memory import new_array
 from minires.threads import parallel
 
-_COPY_BLOCK = 1 << 18  # numbers that one job copies
+_COPY_BLOCK = 1 << 18  # elements that one job copies
 
 
 def hwnc_view(x: Array) -> Array:
@@ -45,7 +45,7 @@ def kcrs_view(w: Array) -> Array:
 
 
 def contiguous(view: Array) -> Array:
-    """``view`` itself if it is in C order, otherwise a copy that is."""
+    """Return ``view`` itself if it is in C order, otherwise a copy in C order."""
     if view.flags.c_contiguous and view.flags.aligned:
         return view
     copy = new_array(view.shape, view.dtype)
@@ -55,23 +55,23 @@ def contiguous(view: Array) -> Array:
 
 
 def hwnc(x: Array) -> Array:
-    """A logical (N, C, H, W) as a C-order (H, W, N, C): a view where it lies so, otherwise a copy."""
+    """Return a logical (N, C, H, W) as a C-order (H, W, N, C): a view if possible, otherwise a copy."""
     return contiguous(hwnc_view(x))
 
 
 def rsck(w: Array) -> Array:
-    """Logical weights (K, C, R, S) as a C-order (R, S, C, K): a view where they lie so, otherwise a copy."""
+    """Return logical weights (K, C, R, S) as a C-order (R, S, C, K): a view if possible, otherwise a copy."""
     return contiguous(rsck_view(w))
 
 
 def new_activations(shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """An uninitialised (H, W, N, C) array for a logical shape (N, C, H, W)."""
+    """Return an uninitialised (H, W, N, C) array for a logical shape (N, C, H, W)."""
     N, C, H, W = shape
     return new_array((H, W, N, C), dtype)
 
 
 def repeated(per_channel: Array, N: int) -> Array:
-    """(…, C) -> (…, N·C): a number for each place in the row of a pixel, beginning with a cache line."""
+    """Repeat (…, C) N times along the row of a pixel: returns (…, N·C), which begins with a cache line."""
     *others, C = per_channel.shape
     row = new_array((*others, N, C), per_channel.dtype)
     row[...] = per_channel[..., None, :]
@@ -79,17 +79,20 @@ def repeated(per_channel: Array, N: int) -> Array:
 
 
 def blocks(n: int, size: int) -> list[slice]:
-    """0 … n cut into an even number of slices of nearly equal length, or one; none longer than ``size``, at least 1."""
+    """Cut 0 … n into slices of nearly equal length, none longer than ``size``, which is at least 1.
+
+    The number of slices is 1 or even.
+    """
     return pieces(n, even(-(-n // size)))
 
 
 def even(count: int) -> int:
-    """So many jobs, or one more, so that two threads that share them end together."""
+    """Return ``count``, or one more, so that two threads that share the jobs end together."""
     return count + count % 2 if count > 1 else count
 
 
 def pieces(n: int, count: int) -> list[slice]:
-    """0 … n cut into ``count`` slices of nearly equal length; fewer where some would be empty."""
+    """Cut 0 … n into ``count`` slices of nearly equal length; fewer if some would be empty."""
     count = min(n, count)
     cuts = [n * i // count for i in range(count + 1)] if count else []
     return [slice(a, b) for a, b in itertools.pairwise(cuts) if a < b]

@@ -1,7 +1,7 @@
 """The fully connected layer's product and its gradients, cut by columns of the result.
 
-A batch has few rows and a layer many weights, so what takes the time is reading and writing these: each thread does
-it for its own share of the outputs or inputs.
+A batch has few rows and a layer has many weights, so reading and writing the weights takes the time. Each thread does
+it for a share of the outputs or inputs. Results are equal to the reference's within rounding.
 """
 
 from __future__ import annotations
@@ -18,29 +18,13 @@ from minires.kernels.sums import TERMS, product
 from minires.memory import new_array
 from minires.threads import parallel
 
-_LARGE = 1 << 17  # weights from which cutting is worth its while
+_LARGE = 1 << 17  # weights from which threads are faster
 _SHARES = 8
 
 
 @single_threaded_blas()
 def linear(x: Array, weight: Array) -> Array:
-    """Multiply the last axis of x by a matrix: `minires.kernels.reference.linear`.
-
-    Parameters
-    ----------
-    x : (…, C) array
-    weight : (K, C) array of the same dtype
-
-    Returns
-    -------
-    y : (…, K), dtype of x
-
-    Raises
-    ------
-    ShapeError, DtypeError : as the reference does.
-
-    Identity that tests it: equal to the reference, within rounding.
-    """
+    """Multiply the last axis of x by a matrix, as `reference.linear.linear`."""
     check_linear(x, weight)
     rows = _rows(x)
     y = new_array((len(rows), len(weight)), x.dtype)
@@ -52,23 +36,7 @@ def linear(x: Array, weight: Array) -> Array:
 def linear_grads(
     gy: Array, x: Array, weight: Array, wants: tuple[bool, bool] = (True, True)
 ) -> tuple[Array | None, Array | None]:
-    """Gradients of the loss by the input and the weights: `minires.kernels.reference.linear_grads`.
-
-    Parameters
-    ----------
-    gy : (…, K); x : (…, C); weight : (K, C), all of one dtype
-    wants : whether gx and gweight are wanted; what is not wanted is not computed
-
-    Returns
-    -------
-    gx : (…, C) or None; gweight : (K, C) or None; dtype of gy
-
-    Raises
-    ------
-    ShapeError, DtypeError : as the reference does.
-
-    Identity that tests it: equal to the reference, within rounding.
-    """
+    """Return the gradients with respect to input and weights, as `reference.linear.linear_grads`."""
     check_linear_grads(gy, x, weight)
     gx = gweight = None
     gy_rows, x_rows = _rows(gy), _rows(x)
@@ -85,7 +53,7 @@ def linear_grads(
 
 
 def _multiply(a: Array, b: Array, out: Array) -> None:
-    """out = a · b, long sums in parts."""
+    """Set out = a · b; long sums are computed in parts."""
     if a.shape[1] <= TERMS:
         np.matmul(a, b, out=out)
     else:

@@ -1,8 +1,10 @@
-"""One step of an optimizer for all parameters at once, shared out among the threads.
+"""One step of an optimizer for all parameters at once, shared among the threads.
 
-Most parameters are small, and a call for each would take longer than its arithmetic; a few hold most of the
-numbers. So each is cut into blocks, and neighbours are put together until they are a job's worth. What stands
-between two steps of a formula is kept for a block, and so stays in the cache.
+Most parameters are small, and a call for each would take longer than its arithmetic. A few parameters hold most of the
+elements. So each parameter is cut into blocks, and neighbouring blocks are put together until they are large enough for
+a job. Intermediate values are kept for one block at a time, so they stay in the cache.
+
+Results are equal to the reference's in every bit.
 """
 
 from __future__ import annotations
@@ -13,13 +15,13 @@ import numpy as np
 
 from minires.device import Array
 from minires.kernels.checks import check_count, check_momentum, check_step
-from minires.kernels.fast.elementwise import stretches
+from minires.kernels.fast.elementwise import flat_views
 from minires.kernels.fast.layout import blocks, even
 from minires.threads import parallel, scratch
 
-_BLOCK = 1 << 17  # numbers that are updated together
-_JOB = 1 << 19  # numbers of a job, where there are that many
-_HALVES = 1 << 19  # numbers from which there are two jobs at least: below, it is Python that takes the time
+_BLOCK = 1 << 17  # elements that are updated together
+_JOB = 1 << 19  # elements in a job, if there are that many
+_TWO_JOBS = 1 << 19  # elements from which there are at least two jobs: below, Python takes most of the time
 
 
 def sgd_(
@@ -33,18 +35,7 @@ def sgd_(
     nesterov: bool = False,
     first: bool = False,
 ) -> None:
-    """One step of stochastic gradient descent: `minires.kernels.reference.sgd_`.
-
-    Parameters
-    ----------
-    ps, gs, velocities, lr, momentum, dampening, weight_decay, nesterov, first : as the reference's
-
-    Raises
-    ------
-    ShapeError, DtypeError : as the reference does.
-
-    Identity that tests it: equal to the reference, exactly.
-    """
+    """Take one step of stochastic gradient descent, as `reference.optim.sgd_`."""
     check_momentum(momentum, velocities)
     kept = [] if velocities is None else [velocities]
     check_step(ps, gs, *kept)
@@ -81,18 +72,7 @@ def adam_(
     weight_decay: float = 0.0,
     decoupled: bool = False,
 ) -> None:
-    """One step of Adam or AdamW: `minires.kernels.reference.adam_`.
-
-    Parameters
-    ----------
-    ps, gs, ms, vs, step, lr, beta1, beta2, eps, weight_decay, decoupled : as the reference's
-
-    Raises
-    ------
-    ShapeError, DtypeError : as the reference does.
-
-    Identity that tests it: equal to the reference, exactly.
-    """
+    """Take one step of Adam or AdamW, as `reference.optim.adam_`."""
     check_step(ps, gs, ms, vs)
     check_count(step)
     lr, beta1, beta2, weight_decay = float(lr), float(beta1), float(beta2), float(weight_decay)
@@ -119,9 +99,9 @@ def adam_(
 
 
 def _for_each(update: Callable[..., None], *arrays: Sequence[Array]) -> None:
-    """``update(p, g, …)`` for blocks of all parameters and what is beside them."""
+    """Call ``update(p, g, …)`` on blocks of all parameters and of the arrays beside them."""
     count = sum(p.size for p in arrays[0])
-    least = 2 if count >= _HALVES else 1
+    least = 2 if count >= _TWO_JOBS else 1
     jobs = _together(_blocks(*arrays), count / max(least, even(-(-count // _JOB))))
 
     def run(job: list[tuple[Array, ...]]) -> None:
@@ -132,9 +112,9 @@ def _for_each(update: Callable[..., None], *arrays: Sequence[Array]) -> None:
 
 
 def _blocks(*arrays: Sequence[Array]) -> Iterator[tuple[Array, ...]]:
-    """Each parameter and what is beside it in blocks; whole, where they lie in memory in several orders."""
+    """Yield each parameter and the arrays beside it in blocks, or whole if their memory layouts differ."""
     for alike in zip(*arrays, strict=True):
-        vectors = stretches(*alike)
+        vectors = flat_views(*alike)
         if vectors is None:
             yield alike
         else:
@@ -142,10 +122,13 @@ def _blocks(*arrays: Sequence[Array]) -> Iterator[tuple[Array, ...]]:
 
 
 def _together(parts: Iterator[tuple[Array, ...]], size: float) -> list[list[tuple[Array, ...]]]:
-    """Neighbours together in jobs of about ``size`` numbers: in one where their middles fall into the same stretch."""
+    """Group neighbouring blocks into jobs of about ``size`` elements.
+
+    Two blocks are in the same job if their middle elements fall into the same stretch of ``size`` elements.
+    """
     jobs: dict[int, list[tuple[Array, ...]]] = {}
-    numbers = 0
+    before = 0
     for part in parts:
-        jobs.setdefault(int((numbers + part[0].size / 2) // max(size, 1)), []).append(part)
-        numbers += part[0].size
+        jobs.setdefault(int((before + part[0].size / 2) // max(size, 1)), []).append(part)
+        before += part[0].size
     return list(jobs.values())

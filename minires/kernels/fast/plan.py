@@ -1,10 +1,10 @@
-"""Which way a convolution takes: decided once from its shapes, and remembered.
+"""Choose the algorithm of a convolution from its shapes, once, and remember the choice.
 
     >>> plan(Geometry((3, 3), padding=(1, 1)), (16, 64, 56, 56), (64, 64, 3, 3), np.float32)
     winograd: 3×3 with stride 1 in float32, 1.85 G multiplications by the definition
 
-All ways compute the same function; conv.py says which file is which. `minires profile` prints the plan of every
-layer of a network beside the time that it takes.
+All algorithms compute the same function; conv.py lists their files. `minires profile` prints the plan of every layer of
+a network beside the time that it takes.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ Shape = tuple[int, ...]
 
 
 class Plan(NamedTuple):
-    """The way a convolution and its two gradients take.
+    """The algorithm of a convolution and its two gradients.
 
     Attributes
     ----------
     module : the file that computes them
-    multiplications : what the definition takes, for the output; either gradient takes as many again
+    multiplications : how many the definition takes for the output; each gradient takes as many again
     """
 
     module: ModuleType
@@ -36,7 +36,7 @@ class Plan(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The way in one word."""
+        """The algorithm in one word."""
         return self.module.__name__.rpartition("conv_")[2]
 
     def __repr__(self) -> str:
@@ -47,12 +47,13 @@ _unwanted: set[ModuleType] = set()
 
 
 def set_winograd(enabled: bool) -> None:
-    """Whether 3×3 convolutions with stride 1 in float32 may go Winograd's way, which is faster and rounds more.
+    """Choose whether 3×3 convolutions with stride 1 in float32 may use Winograd's algorithm; at first they may.
 
-    It rounds about six times as much as a plain sum of products: up to 1.7e-5 of the largest value of a result,
-    against 3e-6. An infinity or NaN in an image reaches all outputs of the 4×4 tiles that see it, sums overflow some
-    decades earlier, and beside numbers a million times as large small ones drown. The choice is the process's, and
-    holds for what is computed from now on, backward passes too.
+    Winograd's algorithm is faster and rounds about six times as much as a plain sum of products: up to 1.7e-5 of the
+    largest value of a result, against 3e-6. An infinity or NaN in an image reaches all outputs of the 4×4 tiles whose
+    windows contain it. Sums overflow some decades earlier, and small values beside values a million times as large
+    lose their digits. The choice holds for the whole process, for all that is computed from now on, backward passes
+    included.
 
     Raises
     ------
@@ -66,7 +67,7 @@ def set_winograd(enabled: bool) -> None:
 
 @functools.lru_cache(maxsize=4096)
 def plan(geometry: Geometry, x: Shape, w: Shape, dtype: Any) -> Plan:
-    """The way for images of logical shape x (N, C, H, W) and filters w (K, C / groups, R, S), which fit together."""
+    """Return the plan for images of logical shape x (N, C, H, W) and filters of w (K, C / groups, R, S)."""
     shape = geometry.check_conv(x, w)
     work = math.prod(shape) * math.prod(w[1:])
     for module in (conv_pointwise, conv_winograd, conv_depthwise, conv_strips):

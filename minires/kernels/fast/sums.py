@@ -1,4 +1,4 @@
-"""Sums of matrix products, which the gradients by filters are made of, and what counts as a long sum."""
+"""Sums of matrix products, which form the gradients with respect to filters, and the limit of a plain sum."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import numpy as np
 from minires.device import Array
 from minires.threads import scratch
 
-# Multiplications of a product up to which BLAS copies no operands: it is up to twice as fast, where none is transposed.
+# Multiplications up to which BLAS does not copy the operands of a product. It is then up to twice as fast, unless an
+# operand is transposed.
 SMALL_PRODUCT = 10**6
 
-# Terms that are added one after another in the arrays' own precision, at most; what has more is summed in float64.
+# The most terms that are added one after another in the dtype of the arrays; longer sums are in float64.
 LONG = 512
 
 
 def add_product(total: Array, a: Array, b: Array, first: bool) -> None:
-    """total += a @ b; the first product of a sum overwrites what was there."""
+    """Set total += a @ b, or total = a @ b for the first product of a sum."""
     if first:
         np.matmul(a, b, out=total)
     else:

@@ -12,7 +12,7 @@ def _arrays(result):
 
 @pytest.fixture(scope="session")
 def on_any_threads():
-    """Call a kernel on 1, 2 and 3 threads; its result, if all its bits are the same."""
+    """Return call(kernel, *arguments): run on 1, 2 and 3 threads, check that all bits agree, return the result."""
 
     def call(kernel, *arguments):
         before, results = threads.get_num_threads(), []
@@ -32,7 +32,7 @@ def on_any_threads():
 
 @pytest.fixture(scope="session")
 def in_kernel_order():
-    """Whether an array lies in memory as (H, W, N, C), or filters (with ``filters=True``) as (R, S, C, K)."""
+    """Return check(array, filters=False): whether it lies in memory as (H, W, N, C), or filters as (R, S, C, K)."""
 
     def check(array, filters=False):
         return array.transpose((2, 3, 1, 0) if filters else (2, 3, 0, 1)).flags.c_contiguous
@@ -42,7 +42,7 @@ def in_kernel_order():
 
 @pytest.fixture(scope="session")
 def gamma_n():
-    """γ_n = n·u / (1 − n·u): how much n roundings in a row change a result at most, relatively."""
+    """Return γ_n = n·u / (1 − n·u), the largest relative change of a result by n roundings in a row."""
 
     def bound(n, dtype):
         nu = n * np.finfo(dtype).eps / 2
@@ -53,7 +53,7 @@ def gamma_n():
 
 @pytest.fixture(scope="session")
 def raises_the_same():
-    """Whether two functions raise the same error, with the same text, for the same arguments."""
+    """Return check(one, other, *arguments): both functions raise the same error with the same text."""
 
     def check(one, other, *arguments):
         caught = []

@@ -17,7 +17,7 @@ from minires.testing import strategies as ms
 
 
 def arrays(frozen, case, seed, kind, dtype, order):
-    """x, w and gy, read-only."""
+    """Return x, w and gy, read-only."""
     shapes = case.x, case.w, case.geometry.check_conv(case.x, case.w)
     return [frozen(shape, seed, kind, dtype, order, stream) for stream, shape in enumerate(shapes)]
 
@@ -56,7 +56,7 @@ def depthwise_cases(draw):
 
 @st.composite
 def winograd_cases(draw):
-    """3×3 filters with stride 1 and enough channels and pixels for Winograd's way."""
+    """3×3 filters with stride 1 and enough channels and pixels for Winograd's algorithm."""
     geometry = Geometry((3, 3), padding=(draw(st.integers(0, 2)), draw(st.integers(0, 2))))
     N, H, W = draw(st.integers(1, 4)), draw(st.integers(3, 14)), draw(st.integers(3, 14))
     C, K = draw(st.sampled_from([(9, 16), (10, 7), (16, 5), (24, 2), (128, 130)]))
@@ -85,7 +85,7 @@ SMALL = {
 
 @contextlib.contextmanager
 def cut(small):
-    """Inside, work is cut small, or as usual."""
+    """Cut work small, or as usual, inside the ``with`` block."""
     with pytest.MonkeyPatch.context() as patch:
         for module, sizes in SMALL.items() if small else ():
             for name, size in sizes.items():
@@ -96,7 +96,7 @@ def cut(small):
 
 
 def both(module, x, w, gy, geometry):
-    """All results of a kernel set: y, gx, gw."""
+    """Return all results of a kernel set: y, gx, gw."""
     return module.conv2d(x, w, geometry), *module.conv2d_grads(gy, x, w, geometry)
 
 
@@ -167,7 +167,7 @@ def test_every_window_along_an_axis_is_the_references(monkeypatch, small, axis):
 
 @pytest.fixture(params=[np.float32, np.float64])
 def winograds_dtype(request, monkeypatch):
-    """float32, as it is used; and float64, where the bound is so narrow that a wrong digit in a matrix shows."""
+    """Return float32, which the kernel uses, and float64, whose narrow bound shows a wrong digit in a matrix."""
     if request.param != conv_winograd._DTYPE:
         monkeypatch.setattr(conv_winograd, "_DTYPE", request.param)
         monkeypatch.setattr(conv_winograd, "_FORWARD", F43.astype(request.param))

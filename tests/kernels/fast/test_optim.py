@@ -23,7 +23,7 @@ STEPS = {
 
 
 def after(kernels, name, shapes, seed, dtype, order, alike):
-    """The arrays after one step."""
+    """Return the arrays after one step."""
     kernel, count, options = STEPS[name]
     lists = [
         [
@@ -49,7 +49,7 @@ def after(kernels, name, shapes, seed, dtype, order, alike):
 )
 def test_steps_are_the_references_exactly(on_any_threads, name, shapes, seed, dtype, order, alike, sizes):
     with pytest.MonkeyPatch.context() as patch:
-        for constant, size in zip(("_BLOCK", "_JOB", "_HALVES"), sizes, strict=True):
+        for constant, size in zip(("_BLOCK", "_JOB", "_TWO_JOBS"), sizes, strict=True):
             patch.setattr(optim, constant, size)
         mine = on_any_threads(after, optim, name, shapes, seed, dtype, order, alike)
     for found, expected in zip(mine, after(reference, name, shapes, seed, dtype, order, alike), strict=True):
@@ -78,9 +78,9 @@ def test_what_the_reference_refuses_is_refused(raises_the_same):
     [
         ([], []),
         ([100], [100]),
-        ([optim._HALVES - 1], [optim._HALVES - 1]),
-        ([optim._HALVES // 2] * 2, [optim._HALVES // 2] * 2),
-        ([10] * 5 + [optim._HALVES], [optim._HALVES // 2 + 50, optim._HALVES // 2]),
+        ([optim._TWO_JOBS - 1], [optim._TWO_JOBS - 1]),
+        ([optim._TWO_JOBS // 2] * 2, [optim._TWO_JOBS // 2] * 2),
+        ([10] * 5 + [optim._TWO_JOBS], [optim._TWO_JOBS // 2 + 50, optim._TWO_JOBS // 2]),
         ([4 * optim._JOB], [optim._JOB] * 4),
         ([optim._JOB, 7, 7, optim._JOB], [optim._JOB // 2, optim._JOB // 2 + 7, optim._JOB // 2 + 7, optim._JOB // 2]),
     ],
@@ -95,7 +95,7 @@ def test_jobs_are_of_equal_size_and_small_parameters_share_one(monkeypatch, size
 
 
 def test_a_parameter_belongs_to_the_job_that_its_middle_falls_into(monkeypatch):
-    monkeypatch.setattr(optim, "_HALVES", 10)
+    monkeypatch.setattr(optim, "_TWO_JOBS", 10)
     seen = []
     monkeypatch.setattr(optim, "parallel", lambda run, given: seen.extend(given))
     arrays = [np.ones(10), np.ones(90)]
