@@ -112,7 +112,7 @@ def lift(value: Any, like: Tensor) -> Tensor:
         raise DtypeError(f"{value!r} would change the dtype of a {like.dtype} tensor; convert it with .to(dtype)")
     if np.isinf(number) and not cmath.isinf(complex(value)):  # type: ignore[arg-type]
         raise DtypeError(f"{value!r} is infinite in {like.dtype}; convert the tensor with .to(dtype)")
-    # Make an array of the class of like's, so that array doubles meet their own class; CuPy ignores shape=().
+    # Make an array of like's class: array doubles meet their own class, and CuPy ignores shape=().
     with on_device_of(like.array):
         made = xp_of(like.array).empty_like(like.array, shape=(1,)).reshape(())
         made[...] = number

@@ -86,10 +86,10 @@ def to(x: Tensor, *wanted: Any, device: str | None = None, dtype: Any = None) ->
     DeviceError : if the device does not exist or is not available.
     DtypeError : if the dtype is not numeric, or complex values would lose their imaginary part.
     """
-    place, kind = destination(wanted, device, dtype)
-    place, kind = place or x.device, x.dtype if kind is None else kind
+    target, kind = destination(wanted, device, dtype)
+    target, kind = target or x.device, x.dtype if kind is None else kind
     if x.dtype.kind == "c" and kind.kind != "c":
         raise DtypeError(f"cannot convert a {x.dtype} tensor to {kind}")
-    if (place, kind) == (x.device, x.dtype):
+    if (target, kind) == (x.device, x.dtype):
         return x
-    return To.apply(x, device=place, dtype=kind)
+    return To.apply(x, device=target, dtype=kind)

@@ -27,11 +27,13 @@ class Elementwise(KernelOp):
     kernel : the name of the kernel that computes y from the operands and the options
     saves : what to keep for the gradients, "inputs", "output" or "nothing"
     gradients : for each operand, a function that returns its gradient; it gets gy, what was saved, and the options
+    options : the keywords of the kernel
     """
 
     kernel: str
     saves: str
     gradients: tuple[Callable[..., Tensor], ...]
+    options: dict[str, Any]
 
     def forward(self, *operands: Array, **options: Any) -> Any:
         """Call the kernel."""
@@ -40,15 +42,27 @@ class Elementwise(KernelOp):
             self.save(*operands)
         elif self.saves == "output":
             self.save(y)
-        self.save_constant([operand.shape for operand in operands], options)
+        self.options = options
         return y
 
     def backward(self, gy: Tensor) -> Any:
-        """Compute each gradient that is needed, and sum it over the axes along which its operand was broadcast."""
-        saved, (shapes, options) = self.saved, self.constants
+        """Compute the gradients that are needed."""
+        saved = self.saved
+        return self.summed(
+            [
+                gradient(gy, *saved, **self.options) if needed else None
+                for gradient, needed in zip(self.gradients, self.needs_grad, strict=True)
+            ]
+        )
+
+    def summed(self, gradients: list[Tensor | None]) -> Any:
+        """Sum each gradient over the axes along which its operand was broadcast."""
+        nodes = [node for _, node in self.inputs]
         return tuple(
-            sum_to(gradient(gy, *saved, **options), shape) if needed else None
-            for gradient, shape, needed in zip(self.gradients, shapes, self.needs_grad, strict=True)
+            [
+                g if g is None or node is None else sum_to(g, node.shape)
+                for g, node in zip(gradients, nodes, strict=True)
+            ]
         )
 
 
@@ -66,15 +80,16 @@ class PiecewiseLinear(Elementwise):
 
     def branches(self) -> tuple[Any, ...]:
         """Return the slopes: a point lies on another side of a kink if they differ there."""
-        inputs, (_, options) = [x.array for x in self.saved], self.constants
-        return tuple(slope(self.kernels, *inputs, **options) for slope in self.slopes)
+        inputs = [x.array for x in self.saved]
+        return tuple(slope(self.kernels, *inputs, **self.options) for slope in self.slopes)
 
     def backward(self, gy: Tensor) -> Any:
-        """Multiply gy by each slope, and sum it over the axes along which the operand was broadcast."""
-        shapes, _ = self.constants
-        return tuple(
-            sum_to(gy * Tensor(slope), shape) if needed else None
-            for slope, shape, needed in zip(self.branches(), shapes, self.needs_grad, strict=True)
+        """Multiply gy by the slopes."""
+        return self.summed(
+            [
+                gy * Tensor(slope) if needed else None
+                for slope, needed in zip(self.branches(), self.needs_grad, strict=True)
+            ]
         )
 
 

@@ -155,7 +155,7 @@ def cross_entropy(
     return CrossEntropy.apply(
         logits,
         labels,
-        label_smoothing=real(label_smoothing, "label_smoothing", 0, 1),
+        label_smoothing=real(label_smoothing, "label_smoothing"),
         ignore_index=integer(ignore_index, "ignore_index"),
         reduction=reduction,
     )
