@@ -1,4 +1,4 @@
-"""Each differentiable operation: which kernel computes it, and which operations are its derivatives."""
+"""The differentiable operations. Each names the kernel that computes it and the operations that are its derivatives."""
 
 from minires.functional import methods
 from minires.functional.activation import relu, sigmoid, tanh

@@ -1,4 +1,4 @@
-"""The rectifier and the two smooth switches."""
+"""ReLU, and the smooth activations."""
 
 from __future__ import annotations
 
@@ -6,104 +6,77 @@ from typing import Any
 
 from minires.autograd.tensor import Tensor
 from minires.device import Array
+from minires.functional.elementwise import rule
 from minires.functional.kernel_op import KernelOp
+
+Sigmoid = rule("sigmoid", "1 / (1 + e^−x)", "output", lambda gy, y: gy * y * (1.0 - y))
+Tanh = rule("tanh", "tanh x", "output", lambda gy, y: gy * (1.0 - y * y))
 
 
 class Relu(KernelOp):
-    """max(x, 0)."""
+    """y = max(x, 0)."""
 
     def forward(self, x: Array) -> Any:
-        """Keep the output: it shows where the input was positive."""
+        """Compute y and keep it: it shows where x was positive."""
         y = self.kernels.relu(x)
         self.save(y)
         return y
 
     def branches(self) -> tuple[Any, ...]:
-        """Who passed."""
+        """Return the mask of the elements that ReLU let through."""
         return (self.saved[0].array > 0,)
 
     def backward(self, gy: Tensor) -> Any:
-        """0 where y ≤ 0, else gy."""
+        """Set gy to 0 where y ≤ 0."""
         return ReluGrad.apply(gy, self.saved[0].detach())
 
 
 class ReluGrad(KernelOp):
-    """0 where y ≤ 0, else gy: linear in gy, and flat in y wherever it has a derivative."""
+    """gx = 0 where y ≤ 0, else gy. It is linear in gy, and constant in y on each side of 0."""
 
     def forward(self, gy: Array, y: Array) -> Any:
-        """Mask gy."""
+        """Compute gx."""
         self.save(y)
         return self.kernels.relu_grad(gy, y)
 
     def branches(self) -> tuple[Any, ...]:
-        """Who passed."""
+        """Return the mask of the elements that ReLU let through."""
         return (self.saved[0].array > 0,)
 
     def backward(self, ggx: Tensor) -> Any:
-        """The same mask again."""
+        """Apply the same mask to ggx."""
         return ReluGrad.apply(ggx, self.saved[0]), None
 
 
-class Rectified(KernelOp):
-    """An operation that may end in a rectifier, and then keeps its output as the last of what it saves.
+class WithRelu(KernelOp):
+    """The base of operations that may end in ReLU. With ReLU, the output is the last tensor that they save.
 
     Attributes
     ----------
-    rectified : whether it does; ``forward`` says so
+    has_relu : whether the operation ends in ReLU; set by ``forward``
     """
 
-    rectified = False
+    has_relu = False
 
     def branches(self) -> tuple[Any, ...]:
-        """Who passed the rectifier."""
-        return (self.saved[-1].array > 0,) if self.rectified else ()
+        """Return the mask of the elements that ReLU let through, if there is ReLU."""
+        return (self.saved[-1].array > 0,) if self.has_relu else ()
 
-    def before_rectifier(self, gy: Tensor) -> Tensor:
-        """The gradient of what the rectifier got."""
-        z: Tensor = ReluGrad.apply(gy, self.saved[-1].detach()) if self.rectified else gy
-        return z
-
-
-class Sigmoid(KernelOp):
-    """1 / (1 + exp(−x))."""
-
-    def forward(self, x: Array) -> Any:
-        """Keep the output, of which the derivative is made."""
-        y = self.kernels.sigmoid(x)
-        self.save(y)
-        return y
-
-    def backward(self, gy: Tensor) -> Any:
-        """gy · y · (1 − y)."""
-        (y,) = self.saved
-        return gy * y * (1.0 - y)
-
-
-class Tanh(KernelOp):
-    """The hyperbolic tangent."""
-
-    def forward(self, x: Array) -> Any:
-        """Keep the output, of which the derivative is made."""
-        y = self.kernels.tanh(x)
-        self.save(y)
-        return y
-
-    def backward(self, gy: Tensor) -> Any:
-        """gy · (1 − y²)."""
-        (y,) = self.saved
-        return gy * (1.0 - y * y)
+    def through_relu(self, gy: Tensor) -> Tensor:
+        """Return the gradient with respect to the input of ReLU; gy itself without ReLU."""
+        return ReluGrad.apply(gy, self.saved[-1].detach()) if self.has_relu else gy
 
 
 def relu(x: Tensor) -> Tensor:
-    """max(x, 0). The gradient at 0 is 0."""
+    """Return max(x, 0). The gradient at 0 is 0."""
     return Relu.apply(x)
 
 
 def sigmoid(x: Tensor) -> Tensor:
-    """1 / (1 + exp(−x)), safe for large inputs."""
+    """Return 1 / (1 + exp(−x)); large inputs do not overflow."""
     return Sigmoid.apply(x)
 
 
 def tanh(x: Tensor) -> Tensor:
-    """The hyperbolic tangent."""
+    """Return the hyperbolic tangent of x."""
     return Tanh.apply(x)

@@ -1,4 +1,4 @@
-"""Batch normalisation of images, alone and with what follows it in a residual block."""
+"""Batch normalisation of images, alone or together with the shortcut and ReLU that follow it in a residual block."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from minires.autograd.op import recording
 from minires.autograd.tensor import Tensor
 from minires.device import Array, asarray, same_device, wide_dtype, xp_of
 from minires.errors import DtypeError, GraphError, ShapeError
-from minires.functional.activation import Rectified
+from minires.functional.activation import WithRelu
+from minires.functional.cast import widened
 from minires.functional.kernel_op import KernelOp
 from minires.functional.ownership import to_overwrite
 from minires.options import real
@@ -21,8 +22,8 @@ from minires.options import real
 _AXES = (0, 2, 3)
 
 
-class BatchNormAct(Rectified):
-    """y = relu(gamma · x_hat + beta + shortcut) by the batch's own statistics; shortcut and relu may be missing."""
+class BatchNormAct(WithRelu):
+    """y = relu(gamma · x_hat + beta + shortcut), with the statistics of the batch. Shortcut and ReLU are optional."""
 
     def forward(
         self,
@@ -35,21 +36,21 @@ class BatchNormAct(Rectified):
         eps: float,
         observe: Callable[[Array, Array], None],
     ) -> Any:
-        """Compute y; ``observe`` is told the mean and the biased variance."""
+        """Compute y, and call ``observe`` with the batch mean and the biased batch variance."""
         y, mean, var, inv_std = self.kernels.batch_norm_act(x, gamma, beta, shortcut, relu, eps)
         self.save(x, gamma, *([y] if relu else []))
         self.save_constant(mean, inv_std, eps)
-        self.rectified = relu
+        self.has_relu = relu
         self.gives_new = relu or shortcut is None  # otherwise the shortcut's gradient is gy itself
         observe(mean, var)
         return y
 
     def backward(self, gy: Tensor) -> Any:
-        """All gradients in one pass; as the parts, one after the other, where the backward pass is recorded."""
+        """Compute all gradients in one kernel, or part by part where the backward pass is recorded."""
         x, gamma, *y = self.saved
         mean, inv_std, eps = self.constants
         if recording():
-            gz = self.before_rectifier(gy)
+            gz = self.through_relu(gy)
             return *BatchNormGrads.apply(gz, x, gamma, mean=mean, inv_std=inv_std, eps=eps), gz
         output, arrays = (y or [x])[0].array, (x.array, gamma.array)
         wants_shortcut = self.needs_grad[3] and bool(y)
@@ -61,7 +62,10 @@ class BatchNormAct(Rectified):
 
 
 class BatchNormGrads(KernelOp):
-    """(gx, ggamma, gbeta). ``mean`` and ``inv_std`` are no inputs: they are what they are because of x."""
+    """The gradients (gx, ggamma, gbeta) of a batch norm.
+
+    ``mean`` and ``inv_std`` are options, not inputs. They are functions of x, and the derivatives by x include them.
+    """
 
     def forward(self, gy: Array, x: Array, gamma: Array, *, mean: Array, inv_std: Array, eps: float) -> Any:
         """Compute the three gradients."""
@@ -70,24 +74,26 @@ class BatchNormGrads(KernelOp):
         return self.kernels.batch_norm_grads(gy, x, gamma, mean, inv_std)
 
     def backward(self, ggx: Tensor, gggamma: Tensor, ggbeta: Tensor) -> Any:
-        """Differentiate by gy, x and gamma: by hand, or through a composition where that is recorded in turn."""
+        """Differentiate by gy, x and gamma: with a kernel, or as a composition of operations where that is recorded."""
         gy, x, gamma = self.saved
         mean, inv_std, eps = self.constants
         if not recording():
             arrays = (t.array for t in (ggx, gggamma, ggbeta, gy, x, gamma))
             return tuple(Tensor(a) for a in self.kernels.batch_norm_grads_grads(*arrays, mean, inv_std))
-        # New nodes for the three: gy may itself depend on x, and only the partial derivatives are asked for.
+        # Make new nodes: gy may depend on x, but only the partial derivatives are wanted.
         gy, x, gamma = (t.reshape(t.shape) for t in (gy, x, gamma))
         wanted = [t for t, needed in zip((gy, x, gamma), self.needs_grad, strict=True) if needed]
-        results = _grads(gy, x, gamma, eps)
-        found = iter(grad(results, wanted, (ggx, gggamma, ggbeta), create_graph=True, allow_unused=True))
+        results = zip(_grads(gy, x, gamma, eps), (ggx, gggamma, ggbeta), strict=True)
+        # gbeta is a function of gy alone, so it has no graph where gy has none.
+        outputs, gradients = zip(*((y, g) for y, g in results if y.requires_grad), strict=True)
+        found = iter(grad(outputs, wanted, gradients, create_graph=True, allow_unused=True))
         return tuple(next(found) if needed else None for needed in self.needs_grad)
 
 
 def _grads(gy: Tensor, x: Tensor, gamma: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """What `BatchNormGrads` computes, as a composition that can be differentiated to any order."""
+    """Return what `BatchNormGrads` computes, as a composition that has derivatives of every order."""
     M, own = x.numel() // x.shape[1], x.dtype
-    gy, x, gamma = (t.to(wide_dtype(own)) for t in (gy, x, gamma))
+    gy, x, gamma = widened(gy, x, gamma)
     centred = x - x.mean(_AXES, keepdim=True)
     inv_std = ((centred * centred).mean(_AXES, keepdim=True) + eps) ** -0.5
     x_hat = centred * inv_std
@@ -96,8 +102,8 @@ def _grads(gy: Tensor, x: Tensor, gamma: Tensor, eps: float) -> tuple[Tensor, Te
     return gx.to(own), ggamma.reshape(-1).to(own), gbeta.reshape(-1).to(own)
 
 
-class BatchNormActInference(Rectified):
-    """y = relu(gamma · (x − mean) · inv_std + beta + shortcut) by given statistics."""
+class BatchNormActInference(WithRelu):
+    """y = relu(gamma · (x − mean) · inv_std + beta + shortcut), with given statistics."""
 
     def forward(
         self,
@@ -111,23 +117,23 @@ class BatchNormActInference(Rectified):
         relu: bool,
         eps: float,
     ) -> Any:
-        """Compute y, and keep copies of the statistics, which later batches may overwrite."""
+        """Compute y, and save copies of the statistics, since later batches may overwrite them."""
         y = self.kernels.batch_norm_act_inference(x, gamma, beta, mean, var, shortcut, relu, eps)
         self.save(x, gamma, *([y] if relu else []))
         self.save_constant(mean.copy(), 1 / xp_of(var).sqrt(var + eps))
-        self.rectified = relu
+        self.has_relu = relu
         return y
 
     def backward(self, gy: Tensor) -> Any:
-        """The statistics are constants here, so y is affine in x, and its derivatives a matter of arithmetic."""
+        """Compute all gradients. The statistics are constants, so y is affine in x."""
         x, gamma, *_ = self.saved
         mean, inv_std = self.constants
-        gz = self.before_rectifier(gy)
+        gz = self.through_relu(gy)
         if not recording():
             found = self.kernels.batch_norm_inference_grads(gz.array, x.array, gamma.array, mean, inv_std)
             return *(Tensor(a) for a in found), gz
         scale = Tensor(inv_std).reshape(1, -1, 1, 1)
-        g, x, gamma = (t.to(scale.dtype) for t in (gz, x, gamma))
+        g, x, gamma = widened(gz, x, gamma)
         x_hat = (x - Tensor(mean).reshape(1, -1, 1, 1)) * scale
         found = g * (gamma.reshape(1, -1, 1, 1) * scale), (g * x_hat).sum(_AXES), g.sum(_AXES)
         return *(t.to(gz.dtype) for t in found), gz
@@ -145,16 +151,16 @@ def batch_norm(
 ) -> Tensor:
     """Normalise each channel, as `torch.nn.functional.batch_norm` does.
 
-    When training, by the batch's mean and biased variance, which also enter the running tensors (in place):
-    running = (1 − momentum) · running + momentum · batch, there with the unbiased variance. Otherwise by the
-    running tensors.
+    When training, use the mean and the biased variance of the batch, and update the running tensors in place:
+    running = (1 − momentum) · running + momentum · batch, with the unbiased variance of the batch. Otherwise use
+    the running tensors.
 
     Parameters
     ----------
     x : (N, C, H, W)
-    running_mean, running_var : (C,), in float32 for an x in float16; None only when training
+    running_mean, running_var : (C,); in float32 if x is in float16; may be None when training
     weight, bias : gamma and beta, (C,); None for ones and zeros
-    training : by the batch's statistics
+    training : whether to use the statistics of the batch
     momentum : the weight of the batch in the running tensors
     eps : added to the variance
 
@@ -166,7 +172,8 @@ def batch_norm(
     ------
     ShapeError : if the shapes do not agree; when training, also for a single value per channel.
     DtypeError, DeviceError : if dtypes or devices are mixed.
-    GraphError : if the running tensors are missing when not training.
+    GraphError : if a running tensor is None when not training.
+    ValueError : if eps is negative.
     """
     return batch_norm_act(x, running_mean, running_var, weight, bias, training, momentum, eps, relu=False)
 
@@ -184,13 +191,13 @@ def batch_norm_act(
     shortcut: Tensor | None = None,
     relu: bool = True,
 ) -> Tensor:
-    """relu(batch_norm(x, …) + shortcut): what follows a convolution in a residual block, in one pass over memory.
+    """Return relu(batch_norm(x, …) + shortcut), which follows a convolution in a residual block, in one pass.
 
     Parameters
     ----------
     x, running_mean, running_var, weight, bias, training, momentum, eps : as in `batch_norm`
-    shortcut : what is added before the rectifier, of the shape of x, or None
-    relu : whether to rectify
+    shortcut : what to add before ReLU, of the shape of x, or None
+    relu : whether to apply ReLU
 
     Returns
     -------
@@ -198,29 +205,22 @@ def batch_norm_act(
 
     Raises
     ------
-    as `batch_norm`, and ShapeError if the shortcut has another shape.
+    as `batch_norm`; and ShapeError if the shortcut has another shape.
 
-    Identity that tests it: equal to the three parts one after the other.
+    Identity that tests it: the result equals that of the three parts, one after another.
     """
     if x.ndim != 4:
         raise ShapeError(f"batch norm expects an input of shape (N, C, H, W), got {x.shape}")
-    C = x.shape[1]
     if x.dtype.kind not in "fc":
         raise DtypeError(f"batch norm needs a float tensor, got {x.dtype}: convert with .to(dtype)")
     eps, momentum = real(eps, "eps"), real(momentum, "momentum")
     if not eps >= 0:
         raise ValueError(f"eps must not be negative, got {eps!r}")
-    given = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
-    for name, tensor in given.items():
-        if tensor is not None:
-            if not isinstance(tensor, Tensor):
-                raise TypeError(f"{name} must be a Tensor, not a {type(tensor).__name__}: use mr.tensor(…)")
-            if tensor.shape != (C,):
-                raise ShapeError(f"{name} has shape {tensor.shape}, but an input of shape {x.shape} needs ({C},)")
-            same_device(x.array, tensor.array)
-            wanted = wide_dtype(x.dtype) if name.startswith("running") else x.dtype
-            if tensor.dtype != wanted:
-                raise DtypeError(f"{name} is in {tensor.dtype}, but an input in {x.dtype} needs {wanted}")
+    wide = wide_dtype(x.dtype)
+    _check_per_channel("running_mean", running_mean, x, wide)
+    _check_per_channel("running_var", running_var, x, wide)
+    _check_per_channel("weight", weight, x, x.dtype)
+    _check_per_channel("bias", bias, x, x.dtype)
     gamma = weight if weight is not None else _constant(1.0, x)
     beta = bias if bias is not None else _constant(0.0, x)
     if not training:
@@ -230,7 +230,7 @@ def batch_norm_act(
         return BatchNormActInference.apply(x, gamma, beta, shortcut, **options)
 
     def observe(mean: Array, var: Array) -> None:
-        M = x.numel() // C
+        M = x.numel() // x.shape[1]
         for running, batch, share in ((running_mean, mean, momentum), (running_var, var, momentum * M / (M - 1))):
             if running is not None:
                 with running.writable() as array:
@@ -239,5 +239,19 @@ def batch_norm_act(
     return BatchNormAct.apply(x, gamma, beta, shortcut, relu=relu, eps=eps, observe=observe)
 
 
+def _check_per_channel(name: str, tensor: Tensor | None, x: Tensor, dtype: Any) -> None:
+    """Raise unless ``tensor`` is None or holds one element of ``dtype`` for each channel, on the device of x."""
+    if tensor is None:
+        return
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a Tensor, not a {type(tensor).__name__}: use mr.tensor(…)")
+    if tensor.shape != x.shape[1:2]:
+        raise ShapeError(f"{name} has shape {tensor.shape}, but an input of shape {x.shape} needs ({x.shape[1]},)")
+    same_device(x.array, tensor.array)
+    if tensor.dtype != dtype:
+        raise DtypeError(f"{name} is in {tensor.dtype}, but an input in {x.dtype} needs {dtype}")
+
+
 def _constant(value: float, x: Tensor) -> Tensor:
+    """Return one ``value`` for each channel of x, in its dtype and on its device."""
     return Tensor(asarray(np.full(x.shape[1], value, x.dtype), x.device))

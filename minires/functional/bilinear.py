@@ -1,12 +1,12 @@
 """Operations that are linear in each of two inputs: convolution and the fully connected layer.
 
-With y = f(x, w), the number T(x, w, gy) = Σ gy · f(x, w) is linear in each of its three arguments, and so its three
-partial derivatives are all there is to know:
+For y = f(x, w), the scalar T(x, w, gy) = Σ gy · f(x, w) is linear in each of its three arguments. So three partial
+derivatives are enough:
 
     y = ∂T/∂gy,    gx = ∂T/∂x,    gw = ∂T/∂w.
 
-`Bilinear` computes the first and `BilinearGrads` the other two, which share work. Each one's derivatives are the
-others, so every derivative, to any order, is again one of the two.
+`Bilinear` computes the first. `BilinearGrads` computes the other two, which share work. The derivatives of each are
+the other two again, so these two operations compute derivatives of every order.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from minires.functional.kernel_op import KernelOp
 
 
 class Bilinear(KernelOp):
-    """y = f(x, w), computed by two kernels that subclasses name.
+    """y = f(x, w), linear in x and in w. A subclass names two kernels.
 
     Attributes
     ----------
-    kernel : computes y from (x, w, *options)
-    grads : computes (gx, gw) from (gy, x, w, *options, wants); what is not wanted is None
+    kernel : the kernel that computes y from (x, w, *options)
+    grads : the kernel that computes (gx, gw) from (gy, x, w, *options, wants); None for a gradient that is not wanted
     """
 
     kernel = ""
@@ -38,12 +38,12 @@ class Bilinear(KernelOp):
         return getattr(self.kernels, self.kernel)(x, w, *options)
 
     def backward(self, gy: Tensor) -> Any:
-        """Compute gx and gw, as far as they are needed."""
+        """Compute those of gx and gw that are needed."""
         return BilinearGrads.apply(gy, *self.saved, of=type(self), options=self.constants, wants=self.needs_grad)
 
 
 class BilinearGrads(KernelOp):
-    """(gx, gw) = (∂T/∂x, ∂T/∂w); what is not wanted is None."""
+    """(gx, gw) = (∂T/∂x, ∂T/∂w); None for a gradient that is not wanted."""
 
     def forward(
         self, gy: Array, x: Array, w: Array, *, of: type[Bilinear], options: tuple[Any, ...], wants: tuple[bool, ...]
@@ -62,7 +62,7 @@ class BilinearGrads(KernelOp):
             by_x = None if ggx is None else of.apply(ggx, w, options=options)
             by_w = None if ggw is None else of.apply(x, ggw, options=options)
             d_gy = by_w if by_x is None else by_x if by_w is None else by_x + by_w
-        # x stands beside ggw alone and w beside ggx alone: a term whose partner is missing passes nothing on.
+        # T(x, ggw, gy) depends on x, and T(ggx, w, gy) on w. Without ggw, x gets no gradient; without ggx, w gets none.
         wants = (self.needs_grad[1] and ggw is not None, self.needs_grad[2] and ggx is not None)
         if any(wants):
             partners = (x if ggx is None else ggx, w if ggw is None else ggw)

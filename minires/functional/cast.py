@@ -1,4 +1,4 @@
-"""The same values in other memory, with another dtype, or on another device."""
+"""Copy a tensor, convert it to another dtype, or move it to another device."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 from minires.autograd.op import Op
 from minires.autograd.tensor import Tensor
-from minires.device import Array, asarray, canonical, copied, device_of, number_dtype
+from minires.device import Array, asarray, canonical, copied, device_of, number_dtype, wide_dtype
 from minires.errors import DtypeError
 
 
 class To(Op):
-    """A conversion; the gradient is converted back."""
+    """Convert to another dtype or device; the gradient is converted back."""
 
     def forward(self, x: Array, *, device: str, dtype: np.dtype[Any]) -> Any:
         """Copy to the device, in the memory order of x."""
@@ -22,34 +22,39 @@ class To(Op):
         return copied(asarray(x, device), dtype)
 
     def backward(self, gy: Tensor) -> Any:
-        """Convert back."""
+        """Convert gy back."""
         device, dtype = self.constants
         return To.apply(gy, device=device, dtype=dtype)
 
 
 class Clone(Op):
-    """The same values in memory of their own."""
+    """Copy into new memory."""
 
     def forward(self, x: Array, *, like: Array | None) -> Any:
         """Copy, in the memory order of ``like``."""
         return copied(x, like=like)
 
     def backward(self, gy: Tensor) -> Any:
-        """gy."""
+        """Return gy."""
         return gy
 
 
 def clone(x: Tensor, like: Array | None = None) -> Tensor:
-    """A copy of x with memory of its own, in the memory order of the array ``like`` (by default that of x)."""
+    """Return a copy of x in new memory, in the memory order of the array ``like`` (by default that of x)."""
     return Clone.apply(x, like=like)
 
 
+def widened(*tensors: Tensor) -> list[Tensor]:
+    """Return the tensors in the dtype of arithmetic with them: float32 for float16, otherwise unchanged."""
+    return [t.to(wide_dtype(t.dtype)) for t in tensors]
+
+
 def destination(wanted: Sequence[Any], device: str | None, dtype: Any) -> tuple[str | None, np.dtype[Any] | None]:
-    """The device and the dtype that `to` is asked for by the same arguments, by their full names; None for what stays.
+    """Return the full names of the device and the dtype that `to` converts to; None for what stays the same.
 
     Raises
     ------
-    DeviceError : if the device is not the name of one.
+    DeviceError : if there is no device of that name.
     DtypeError : if the dtype is not numeric.
     """
     for given in wanted:
@@ -62,27 +67,29 @@ def destination(wanted: Sequence[Any], device: str | None, dtype: Any) -> tuple[
 
 
 def to(x: Tensor, *wanted: Any, device: str | None = None, dtype: Any = None) -> Tensor:
-    """``x.to("cuda")``, ``x.to("float64")``, ``x.to("cuda", np.float64)``, ``x.to(dtype=…)``; gradients come back.
+    """Convert a tensor to another device or dtype; gradients are converted back.
+
+    ``x.to("cuda")``, ``x.to("float64")``, ``x.to("cuda", np.float64)`` and ``x.to(dtype=np.float64)`` all work.
 
     Parameters
     ----------
     x : a tensor
-    wanted : devices ("cpu", "cuda", "cuda:1") and dtypes, told apart by what they are
-    device, dtype : the same by name
+    wanted : a device ("cpu", "cuda", "cuda:1"), a dtype, or both in any order
+    device, dtype : the same as keywords
 
     Returns
     -------
-    y : x itself if it is there and so already
+    y : x itself if nothing changes
 
     Raises
     ------
     DeviceError : if the device does not exist or is not available.
     DtypeError : if the dtype is not numeric, or complex values would lose their imaginary part.
     """
-    place, kind = destination(wanted, device, dtype)
-    place, kind = place or x.device, x.dtype if kind is None else kind
+    target, kind = destination(wanted, device, dtype)
+    target, kind = target or x.device, x.dtype if kind is None else kind
     if x.dtype.kind == "c" and kind.kind != "c":
         raise DtypeError(f"cannot convert a {x.dtype} tensor to {kind}")
-    if (place, kind) == (x.device, x.dtype):
+    if (target, kind) == (x.device, x.dtype):
         return x
-    return To.apply(x, device=place, dtype=kind)
+    return To.apply(x, device=target, dtype=kind)

@@ -1,4 +1,4 @@
-"""New tensors that nothing was computed from."""
+"""Make new tensors from arrays, numbers and shapes."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from minires.functional.shape import lengths
 
 
 def tensor(data: Any, requires_grad: bool = False, device: str | None = None, dtype: Any = None) -> Tensor:
-    """A tensor with a copy of ``data``, whose memory order it keeps.
+    """Return a tensor with a copy of ``data``, in the same memory order.
 
     Parameters
     ----------
     data : an array, a number, or nested lists of numbers
-    requires_grad : whether backward passes shall compute its gradient
-    device : "cpu", "cuda" or "cuda:<index>"; by default where ``data`` is
-    dtype : by default that of an array, and for Python numbers float32, int64 or bool
+    requires_grad : whether backward passes compute its gradient
+    device : "cpu", "cuda" or "cuda:<index>"; by default that of ``data``
+    dtype : by default that of an array; float32, int64 or bool for Python numbers
 
     Raises
     ------
-    DtypeError : if the data are not numeric, or ``requires_grad`` is asked of integers.
+    DtypeError : if the data are not numeric, or ``requires_grad`` is True for integers.
     DeviceError : if the device does not exist.
     """
     if isinstance(data, Tensor):
@@ -43,37 +43,37 @@ def tensor(data: Any, requires_grad: bool = False, device: str | None = None, dt
 
 
 def zeros(*shape: Any, requires_grad: bool = False, device: str = "cpu", dtype: Any = np.float32) -> Tensor:
-    """A tensor of zeros: ``zeros(2, 3)`` or ``zeros((2, 3))``.
+    """Return a tensor of zeros: ``zeros(2, 3)`` or ``zeros((2, 3))``.
 
     Raises
     ------
-    ShapeError : if a length is negative or no integer.
+    ShapeError : if a length is negative or not an integer.
     DeviceError, DtypeError : as `minires.tensor`.
     """
     return tensor(np.zeros(_shape("zeros", shape), number_dtype(dtype)), requires_grad, device)
 
 
 def ones(*shape: Any, requires_grad: bool = False, device: str = "cpu", dtype: Any = np.float32) -> Tensor:
-    """A tensor of ones: ``ones(2, 3)`` or ``ones((2, 3))``.
+    """Return a tensor of ones: ``ones(2, 3)`` or ``ones((2, 3))``.
 
     Raises
     ------
-    ShapeError : if a length is negative or no integer.
+    ShapeError : if a length is negative or not an integer.
     DeviceError, DtypeError : as `minires.tensor`.
     """
     return tensor(np.ones(_shape("ones", shape), number_dtype(dtype)), requires_grad, device)
 
 
 def from_dlpack(array: Any, requires_grad: bool = False) -> Tensor:
-    """A tensor with a copy of an array of any library that speaks DLPack, on the device where it is.
+    """Return a tensor with a copy of an array from any library that supports DLPack, on the same device.
 
-    It is a copy, unlike PyTorch's, because nobody may write behind a tensor's back.
+    PyTorch shares the memory. Here it is copied, since a write to shared memory would change the tensor unnoticed.
 
     Raises
     ------
-    TypeError : if the array does not speak DLPack.
-    DeviceError : if it is neither on a CPU nor on a CUDA device.
-    DtypeError : if it does not hold numbers, or ``requires_grad`` is asked of integers.
+    TypeError : if the array does not support DLPack.
+    DeviceError : if the array is on some other device than a CPU or a CUDA device.
+    DtypeError : if the array does not hold numbers, or ``requires_grad`` is True for integers.
     """
     return tensor(devices.from_dlpack(array), requires_grad)
 

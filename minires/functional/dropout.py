@@ -15,33 +15,33 @@ from minires.random import next_draws
 
 
 class Dropout(KernelOp):
-    """x / (1 − p) where the mask is set, else 0: linear, and its own adjoint."""
+    """y = x / (1 − p) where the mask is True, else 0. It is linear and equal to its adjoint."""
 
     def forward(self, x: Array, *, mask: Array, p: float) -> Any:
-        """Drop what the mask does not mark."""
+        """Compute y."""
         self.save_constant(mask, p)
         return self.kernels.dropout(x, mask, p)
 
     def backward(self, gy: Tensor) -> Any:
-        """The same mask again."""
+        """Apply the same mask to gy."""
         mask, p = self.constants
         return Dropout.apply(gy, mask=mask, p=p)
 
 
 def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None) -> Tensor:
-    """Set each element to 0 with probability ``p`` and enlarge the others by 1 / (1 − p); nothing when not training.
+    """Set each element to 0 with probability ``p`` and multiply the others by 1 / (1 − p), when training.
 
     Parameters
     ----------
     x : float tensor of any shape
-    p : the probability of being dropped, 0 … 1
-    training : whether to drop at all
-    rng : where the mask is drawn, on the host whatever the device; by default the next draws of the stream
-        "dropout" of `minires.random`, so that the same seed drops the same elements everywhere
+    p : the probability of 0 for each element, 0 … 1
+    training : whether to change anything
+    rng : draws the mask, on the CPU for every device; by default the stream "dropout" of `minires.random`, so that
+        the same seed drops the same elements on every device
 
     Returns
     -------
-    y : shape and dtype of x; x itself when not training or ``p`` is 0
+    y : shape and dtype of x; x itself when not training, or if ``p`` is 0
 
     Raises
     ------

@@ -1,9 +1,9 @@
-"""Writing in place: ``x += y``, ``x[i] = y``, ``x.add_(y)`` and their like.
+"""Write in place: ``x += y``, ``x[i] = y``, ``x.add_(y)`` and similar.
 
-They write into leaves and count the write (`Tensor.writable`), so that a backward pass which needs the old values
-raises. Nothing of it is recorded. So a leaf that requires a gradient is written to inside `no_grad` alone, and a value
-that has a history is not written anywhere: ``x += y`` makes a new tensor then, as it does for a computed ``x``, and the
-others, which have no result to give, raise.
+Each write goes into a leaf and is counted (`Tensor.writable`), so a backward pass that needs the old values raises.
+Writes are not recorded in the graph. Therefore a leaf that requires a gradient can only be written inside `no_grad`,
+and a value with a history cannot be written at all. In that case, and for a computed ``x``, ``x += y`` makes a new
+tensor. The other functions cannot return one, so they raise.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from minires.device import on_device_of, same_device, writable_into
 from minires.errors import GraphError, ShapeError
 from minires.functional import arithmetic
 from minires.functional.matmul import matmul
-from minires.functional.shape import index_of_its_own
+from minires.functional.shape import independent_index
 from minires.options import number
 
 _OPERATIONS: dict[str, tuple[str, Callable[[Any, Any], Tensor]]] = {
@@ -35,18 +35,18 @@ _OPERATIONS: dict[str, tuple[str, Callable[[Any, Any], Tensor]]] = {
 
 
 def updated(x: Tensor, name: str, other: Any) -> Tensor:
-    """``x += other`` and its like: x itself, overwritten, or a new tensor where the result has a history.
+    """Return the result of ``x += other`` and similar: x, overwritten, or a new tensor if the result has a history.
 
     Parameters
     ----------
-    x : a leaf is overwritten; where x was computed, or ``other`` is recorded, the result is a new tensor
+    x : a leaf is overwritten; if x was computed, or ``other`` has a history, the result is a new tensor
     name : of the operation, "add" for ``+=``
-    other : a tensor or a number, as the operation takes it
+    other : a tensor or a number
 
     Raises
     ------
-    GraphError : if x is a leaf that requires a gradient and operations are recorded.
-    ShapeError : if x is to be overwritten and the result has another shape.
+    GraphError : if x is a leaf that requires a gradient, outside `no_grad`.
+    ShapeError : if x is overwritten and the result has another shape.
     DtypeError, DeviceError : as the operation does; the result has the dtype of x.
     """
     _refuse_recorded(x)
@@ -56,14 +56,14 @@ def updated(x: Tensor, name: str, other: Any) -> Tensor:
 
 
 def update(x: Tensor, name: str, other: Any, alpha: float = 1) -> Tensor:
-    """``x.add_(other)`` and its like: overwrite x with the result of an operation and give it back.
+    """Overwrite x with the result of an operation, as ``x.add_(other)`` does, and return x.
 
     Parameters
     ----------
     x : a leaf
     name : of the operation, "add" for ``add_``
-    other : a tensor or a number, as the operation takes it
-    alpha : what ``other`` is multiplied by first
+    other : a tensor or a number
+    alpha : a factor that multiplies ``other`` first
 
     Raises
     ------
@@ -83,17 +83,17 @@ def update(x: Tensor, name: str, other: Any, alpha: float = 1) -> Tensor:
 
 
 def setitem(x: Tensor, index: Any, value: Any) -> None:
-    """``x[index] = value``: overwrite a part of x. Of several values for one element the last is kept.
+    """Overwrite a part of x: ``x[index] = value``. If an element gets several values, it keeps the last.
 
     Parameters
     ----------
     x : a leaf
-    index : whatever can be read by, as in ``x[index]``
+    index : any index that ``x[index]`` accepts
     value : a number, tensor, array or nested list that broadcasts to the shape of ``x[index]``
 
     Raises
     ------
-    GraphError : if x was computed, or requires a gradient while operations are recorded, or the value has a history.
+    GraphError : if x was computed, or requires a gradient outside `no_grad`, or the value has a history.
     IndexingError : if the index is out of range or does not fit the shape of x.
     ShapeError : if the value does not broadcast to that part.
     DtypeError : if the value cannot be cast to the dtype of x within its kind.
@@ -105,13 +105,13 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
 
 
 def copy_(x: Tensor, source: Any) -> Tensor:
-    """Overwrite x with ``source``, broadcast to its shape, from any device; otherwise as `setitem`."""
+    """Overwrite x with ``source``, broadcast to its shape, from any device; see `setitem` for errors."""
     _write(x, ..., source)
     return x
 
 
 def fill_(x: Tensor, value: Any) -> Tensor:
-    """Set every element of x to a number, or to that of a tensor without axes; otherwise as `setitem`.
+    """Set every element of x to a number or a scalar tensor; see `setitem` for errors.
 
     Raises
     ------
@@ -128,17 +128,17 @@ def _write(x: Tensor, index: Any, value: Any) -> None:
     if isinstance(value, numbers.Number | np.bool_):
         value = arithmetic.lift(value, x)
     source = writable_into(x.array, value.array if isinstance(value, Tensor) else value)
-    place = index_of_its_own(index, x)
+    index = independent_index(index, x)
     with on_device_of(x.array):
-        shape = kernels.choose(x.array).getitem(x.array, place).shape
+        shape = kernels.choose(x.array).getitem(x.array, index).shape
         if not _broadcasts(source.shape, shape):
             raise ShapeError(f"values of shape {source.shape} do not broadcast to {shape}, the part to be overwritten")
         with x.writable() as array:
-            array[place] = source
+            array[index] = source
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    """Whether values of a shape can be written where another is; as in NumPy, axes of length one may be in front."""
+    """Return whether one shape broadcasts to another; as in NumPy, it may have more axes, of length 1, in front."""
     added = len(shape) - len(to)
     fits = all(n in (1, m) for n, m in zip(shape[::-1], to[::-1], strict=False))
     return fits and all(n == 1 for n in shape[: max(added, 0)])

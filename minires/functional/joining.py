@@ -1,4 +1,4 @@
-"""Joining tensors, and taking the joint gradient apart again."""
+"""Join tensors along an axis; their gradients are parts of the joint gradient."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from minires.options import integer
 
 
 class Concatenate(KernelOp):
-    """Tensors one after another along an axis."""
+    """Join tensors along an existing axis."""
 
     def forward(self, *arrays: Array, dim: int) -> Any:
         """Join."""
@@ -25,14 +25,14 @@ class Concatenate(KernelOp):
         return y
 
     def backward(self, gy: Tensor) -> Any:
-        """Take apart again."""
+        """Read the part of gy that belongs to each tensor."""
         return tuple(
             gy[piece] if needed else None for piece, needed in zip(self.constants, self.needs_grad, strict=True)
         )
 
 
 class Stack(KernelOp):
-    """Tensors of one shape along a new axis."""
+    """Join tensors of one shape along a new axis."""
 
     def forward(self, *arrays: Array, dim: int) -> Any:
         """Join."""
@@ -41,28 +41,28 @@ class Stack(KernelOp):
         return y
 
     def backward(self, gy: Tensor) -> Any:
-        """Take apart again."""
+        """Read the part of gy that belongs to each tensor."""
         (before,) = self.constants
         return tuple(gy[(*before, i)] if needed else None for i, needed in enumerate(self.needs_grad))
 
 
 def concatenate(tensors: Iterable[Tensor], dim: int = 0) -> Tensor:
-    """Tensors one after another along an axis that they have.
+    """Join tensors along an existing axis.
 
     Raises
     ------
-    ShapeError : if there are none, or their shapes differ on another axis.
+    ShapeError : if no tensor is given, or their shapes differ on another axis.
     DtypeError, DeviceError : if dtypes or devices differ.
     """
     return Concatenate.apply(*_some("concatenate", tensors), dim=integer(dim, "dim"))
 
 
 def stack(tensors: Iterable[Tensor], dim: int = 0) -> Tensor:
-    """Tensors of one shape along a new axis.
+    """Join tensors of one shape along a new axis.
 
     Raises
     ------
-    ShapeError : if there are none, or their shapes differ.
+    ShapeError : if no tensor is given, or their shapes differ.
     DtypeError, DeviceError : if dtypes or devices differ.
     """
     return Stack.apply(*_some("stack", tensors), dim=integer(dim, "dim"))

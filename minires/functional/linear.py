@@ -8,13 +8,13 @@ from minires.functional.bilinear import Bilinear
 
 
 class Linear(Bilinear):
-    """y = x · wᵀ; its gradients are those of every bilinear operation."""
+    """y = x · wᵀ, a bilinear operation."""
 
     kernel, grads = "linear", "linear_grads"
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x · weightᵀ + bias, as `torch.nn.functional.linear` does.
+    """Return x · weightᵀ + bias, as `torch.nn.functional.linear` does.
 
     Parameters
     ----------
@@ -31,5 +31,5 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ShapeError(f"a bias of shape {bias.shape} does not fit weights of shape {weight.shape}: (K,) and (K, C)")
-    y: Tensor = Linear.apply(x, weight)
+    y = Linear.apply(x, weight)
     return y if bias is None else y + bias

@@ -11,15 +11,15 @@ from minires.functional.shape import sum_to
 
 
 class Matmul(KernelOp):
-    """a @ b, with NumPy's rules for one, two and more axes."""
+    """y = a @ b, with NumPy's rules for one, two and more axes."""
 
     def forward(self, a: Array, b: Array) -> Any:
-        """Multiply matrices."""
+        """Compute y."""
         self.save(a, b)
         return self.kernels.matmul(a, b)
 
     def backward(self, gy: Tensor) -> Any:
-        """(gy @ bᵀ, aᵀ @ gy), with vectors as matrices of one row or column."""
+        """Compute gy @ bᵀ and aᵀ @ gy; a vector counts as a matrix with one row or column."""
         a, b = self.saved
         rows = a.reshape(1, -1) if a.ndim == 1 else a
         cols = b.reshape(-1, 1) if b.ndim == 1 else b
@@ -31,12 +31,12 @@ class Matmul(KernelOp):
 
 
 def _swap(a: Tensor) -> Tensor:
-    """The last two axes exchanged."""
+    """Return a with its last two axes swapped."""
     return a.permute(*range(a.ndim - 2), a.ndim - 1, a.ndim - 2)
 
 
 def matmul(a: Any, b: Any) -> Tensor:
-    """The matrix product a @ b.
+    """Return the matrix product a @ b.
 
     Raises
     ------

@@ -13,17 +13,22 @@ from minires.options import several
 
 
 class _MaxPool(KernelOp):
-    """What the three operations of max pooling share: who won, the geometry, and the size (H, W) of the input."""
+    """The base of the three operations of max pooling.
+
+    Attributes
+    ----------
+    constants : the index of each window's maximum (the winners), the geometry, and the size (H, W) of the input
+    """
 
     constants: tuple[Array, Geometry, Size]
 
     def branches(self) -> tuple[Any, ...]:
-        """The winners."""
+        """Return the winners."""
         return (self.constants[0],)
 
 
 class MaxPool2d(_MaxPool):
-    """The largest value of each window."""
+    """y = the largest value of each window."""
 
     gives_new = True
 
@@ -36,12 +41,12 @@ class MaxPool2d(_MaxPool):
         return y
 
     def backward(self, gy: Tensor) -> Any:
-        """Hand gy to the winners."""
+        """Give gy to the winners."""
         return MaxPool2dGrad.apply(gy, constants=self.constants)
 
 
 class MaxPool2dGrad(_MaxPool):
-    """gy at the places of the winners, which are what they are because of x."""
+    """gx = gy at the winners, 0 elsewhere. The winners are functions of x, and constant between its kinks."""
 
     def forward(self, gy: Array, *, constants: tuple[Array, Geometry, Size]) -> Any:
         """Compute gx (N, C, H, W)."""
@@ -49,12 +54,12 @@ class MaxPool2dGrad(_MaxPool):
         return self.kernels.max_pool2d_grad(gy, *constants)
 
     def backward(self, ggx: Tensor) -> Any:
-        """Read ggx where the winners are."""
+        """Read ggx at the winners."""
         return MaxPool2dGather.apply(ggx, constants=self.constants)
 
 
 class MaxPool2dGather(_MaxPool):
-    """v read where the winners are."""
+    """y = v at the winners."""
 
     def forward(self, v: Array, *, constants: tuple[Array, Geometry, Size]) -> Any:
         """Compute (N, C, P, Q)."""
@@ -63,12 +68,12 @@ class MaxPool2dGather(_MaxPool):
         return self.kernels.max_pool2d_gather(v, winners, geometry)
 
     def backward(self, gy: Tensor) -> Any:
-        """Hand gy to the winners."""
+        """Give gy to the winners."""
         return MaxPool2dGrad.apply(gy, constants=self.constants)
 
 
 class AvgPool2d(KernelOp):
-    """The mean of each window."""
+    """y = the mean of each window."""
 
     gives_new = True
 
@@ -78,13 +83,13 @@ class AvgPool2d(KernelOp):
         return self.kernels.avg_pool2d(x, geometry)
 
     def backward(self, gy: Tensor) -> Any:
-        """Hand out equal shares."""
+        """Give each element of a window an equal share of gy."""
         geometry, size = self.constants
         return AvgPool2dGrad.apply(gy, geometry=geometry, size=size)
 
 
 class AvgPool2dGrad(KernelOp):
-    """The adjoint of `AvgPool2d`, to which it is the adjoint in turn."""
+    """gx = the gradient of `AvgPool2d`; each is the adjoint of the other."""
 
     def forward(self, gy: Array, *, geometry: Geometry, size: Size) -> Any:
         """Compute gx (N, C, H, W)."""
@@ -97,7 +102,7 @@ class AvgPool2dGrad(KernelOp):
 
 
 class AdaptiveAvgPool2d(KernelOp):
-    """Means over a grid of windows that cover the image."""
+    """y = the means over a grid of windows that cover the image."""
 
     gives_new = True
 
@@ -107,13 +112,13 @@ class AdaptiveAvgPool2d(KernelOp):
         return self.kernels.adaptive_avg_pool2d(x, grid)
 
     def backward(self, gy: Tensor) -> Any:
-        """Hand out equal shares."""
+        """Give each element of a window an equal share of gy."""
         grid, size = self.constants
         return AdaptiveAvgPool2dGrad.apply(gy, grid=grid, size=size)
 
 
 class AdaptiveAvgPool2dGrad(KernelOp):
-    """The adjoint of `AdaptiveAvgPool2d`, to which it is the adjoint in turn."""
+    """gx = the gradient of `AdaptiveAvgPool2d`; each is the adjoint of the other."""
 
     def forward(self, gy: Array, *, grid: Size, size: Size) -> Any:
         """Compute gx (N, C, H, W)."""
@@ -126,7 +131,7 @@ class AdaptiveAvgPool2dGrad(KernelOp):
 
 
 def max_pool2d(x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Tensor:
-    """The largest value of each window; ``stride`` is the window's size by default.
+    """Return the largest value of each window; ``stride`` is the window's size by default.
 
     Parameters
     ----------
@@ -139,26 +144,25 @@ def max_pool2d(x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0
 
     Raises
     ------
-    ShapeError : if the window does not fit, or its padding is not smaller than itself.
+    ShapeError : if the window does not fit, or the padding is as large as the window.
     """
     return MaxPool2d.apply(x, geometry=_window(kernel_size, stride, padding))
 
 
 def avg_pool2d(x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Tensor:
-    """The mean of each window, padding counted as zeros; otherwise as `max_pool2d`."""
+    """Return the mean of each window, with zeros as padding; see `max_pool2d` for arguments and errors."""
     return AvgPool2d.apply(x, geometry=_window(kernel_size, stride, padding))
 
 
 def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
-    """Means over a grid of windows that cover the image, whatever its size.
+    """Return the means over a grid of windows that cover the image, for images of any size.
 
-    Window p of P in an image H high holds the rows from ⌊p·H / P⌋ to ⌈(p + 1)·H / P⌉, the last excluded.
+    Of P windows over H rows, window p holds the rows from ⌊p·H / P⌋ to ⌈(p + 1)·H / P⌉, the last excluded.
 
     Parameters
     ----------
     x : (N, C, H, W)
-    output_size : an integer, or a pair in which None stands for the image's own size; 1 gives the mean of each
-        channel
+    output_size : an integer or a pair, in which None stands for the image's size; 1 gives the mean of each channel
 
     Returns
     -------
@@ -166,7 +170,7 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
 
     Raises
     ------
-    ShapeError : if x has not four axes or the output size is not positive.
+    ShapeError : if x does not have four axes, or the output size is not positive.
     """
     if x.ndim != 4:
         raise ShapeError(f"adaptive_avg_pool2d expects an input of shape (N, C, H, W), got {x.shape}")

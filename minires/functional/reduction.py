@@ -1,7 +1,7 @@
-"""Reductions: sum, mean, variance, largest and smallest.
+"""Reductions: sum, mean, variance, maximum and minimum.
 
-Without a ``dim`` they go over all elements; ``dim`` may be one axis or, for sums, several. A gradient has the
-output's shape, so it is first reshaped to the one with the reduced axes kept, at length one, and then broadcasts.
+Without ``dim`` they reduce all axes; ``dim`` may be one axis or, except for maximum and minimum, several. A backward
+pass reshapes gy to the shape of the output with the reduced axes kept, of length 1, and broadcasts it.
 """
 
 from __future__ import annotations
@@ -11,18 +11,25 @@ import math
 from typing import Any, NamedTuple
 
 from minires.autograd.tensor import Tensor
-from minires.device import Array, wide_dtype
+from minires.device import Array
 from minires.errors import ShapeError
+from minires.functional.cast import widened
 from minires.functional.kernel_op import KernelOp
 from minires.functional.shape import broadcast_to
 from minires.options import integer, real, several
 
 
 class _Reduction(KernelOp):
-    """An operation over some axes; remembers their size, and the output's shape with these axes kept, at length one."""
+    """The base of reductions.
+
+    Attributes
+    ----------
+    shape, kept : the shape of the input, and the same with the reduced axes of length 1
+    count : the number of elements that are reduced to one
+    """
 
     def remember(self, a: Array, dim: Any) -> None:
-        """Keep what the backward pass has to reshape to."""
+        """Set the attributes that the backward pass needs."""
         axes = range(a.ndim) if dim is None else (dim,) if isinstance(dim, int) else dim
         reduced = {axis % a.ndim for axis in axes}
         self.kept = tuple(1 if axis in reduced else n for axis, n in enumerate(a.shape))
@@ -30,39 +37,39 @@ class _Reduction(KernelOp):
 
 
 class Sum(_Reduction):
-    """The sum over some axes."""
+    """y = the sum over some axes."""
 
     def forward(self, a: Array, *, dim: Any, keepdim: bool) -> Any:
-        """Sum."""
+        """Compute y."""
         y = self.kernels.sum(a, dim, keepdim)
         self.remember(a, dim)
         return y
 
     def backward(self, gy: Tensor) -> Any:
-        """Every summand gets gy."""
+        """Give gy to every summand."""
         return broadcast_to(gy.reshape(self.kept), self.shape)
 
 
 class Mean(_Reduction):
-    """The mean over some axes."""
+    """y = the mean over some axes."""
 
     def forward(self, a: Array, *, dim: Any, keepdim: bool) -> Any:
-        """Average."""
+        """Compute y."""
         y = self.kernels.mean(a, dim, keepdim)
         self.remember(a, dim)
         return y
 
     def backward(self, gy: Tensor) -> Any:
-        """Every element gets its share of gy; halves may hold that, but not the number of elements."""
-        share = gy.to(wide_dtype(gy.dtype)) / (self.count or math.nan)
+        """Give each element gy / count, in float32 for float16, which may not hold the count."""
+        share = widened(gy)[0] / (self.count or math.nan)
         return broadcast_to(share.to(gy.dtype).reshape(self.kept), self.shape)
 
 
 class Var(_Reduction):
-    """The variance over some axes."""
+    """y = the variance over some axes."""
 
     def forward(self, a: Array, *, dim: Any, correction: float, keepdim: bool) -> Any:
-        """Mean squared distance from the mean."""
+        """Compute y."""
         y = self.kernels.var(a, dim, keepdim, correction)
         self.remember(a, dim)
         self.save(a)
@@ -70,20 +77,20 @@ class Var(_Reduction):
         return y
 
     def backward(self, gy: Tensor) -> Any:
-        """gy · 2 (a − mean) / (M − correction). What the mean owes to a cancels: distances from it sum to 0."""
+        """Return gy · 2 (a − mean) / (M − correction). The mean depends on a, but Σ (a − mean) = 0, so that cancels."""
         (a,), (dim, degrees) = self.saved, self.constants
         scale = 2.0 / degrees if degrees else float("nan")
-        x, g = (t.to(wide_dtype(a.dtype)) for t in (a, gy))
+        x, g = widened(a, gy)
         centred = x - mean(x, dim, keepdim=True)
-        centred = centred - mean(centred, dim, keepdim=True)  # what rounding the mean shifts them by
+        centred = centred - mean(centred, dim, keepdim=True)  # rounding of the mean shifts them all
         return (centred * (g.reshape(self.kept) * scale)).to(a.dtype)
 
 
 class Extremum(_Reduction):
-    """The largest or smallest element over all axes or one, with its index along that one."""
+    """y = the largest or smallest element over all axes or along one axis, there with its index."""
 
     def forward(self, a: Array, *, kernel: str, dim: int | None, keepdim: bool) -> Any:
-        """(value, index), or the value alone if ``dim`` is None."""
+        """Compute (value, index), or only the value if ``dim`` is None."""
         y = getattr(self.kernels, f"a{kernel}")(a, dim, keepdim)
         self.remember(a, dim)
         self.save(a)
@@ -91,24 +98,24 @@ class Extremum(_Reduction):
         return y if dim is None else (y, getattr(self.kernels, f"arg{kernel}")(a, dim, keepdim))
 
     def branches(self) -> tuple[Any, ...]:
-        """Each element's share."""
+        """Return each element's share of gy."""
         kernel, dim = self.constants
         return (getattr(self.kernels, f"a{kernel}_share")(self.saved[0].array, dim),)
 
     def backward(self, gy: Tensor, _: Any = None) -> Any:
-        """gy to whom is first along the axis; shared evenly by all that are equal over the whole tensor."""
+        """Give gy to the first extremum along the axis; over the whole tensor, all extrema share it evenly."""
         return Tensor(self.branches()[0]) * gy.reshape(self.kept)
 
 
 class ValuesAndIndices(NamedTuple):
-    """What `max` and `min` along an axis give."""
+    """The result of `max` and `min` along an axis."""
 
     values: Tensor
     indices: Tensor
 
 
 def sum(a: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """The sum over all elements, one axis, or several.
+    """Return the sum over all elements, one axis, or several.
 
     Raises
     ------
@@ -118,7 +125,7 @@ def sum(a: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
 
 
 def mean(a: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """The mean over all elements, one axis, or several; NaN if there are none.
+    """Return the mean over all elements, one axis, or several; NaN if there are no elements.
 
     Raises
     ------
@@ -131,7 +138,7 @@ def mean(a: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
 def var(
     a: Tensor, dim: Any = None, *, correction: float = 1, keepdim: bool = False, unbiased: bool | None = None
 ) -> Tensor:
-    """The variance over all elements, one axis, or several: Σ (a − mean)² / (M − correction).
+    """Return the variance over all elements, one axis, or several: Σ (a − mean)² / (M − correction).
 
     Parameters
     ----------
@@ -148,11 +155,11 @@ def var(
 
 
 def max(a: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The largest element, NaN if there is one.
+    """Return the largest element, NaN if any element is NaN.
 
     Returns
     -------
-    y : a tensor without axes if ``dim`` is None, whose gradient all that are largest share evenly; otherwise
+    y : a scalar tensor if ``dim`` is None, and all largest elements share the gradient evenly; otherwise
         ``(values, indices)`` along that axis, as in PyTorch, and the first largest element gets the gradient
 
     Raises
@@ -163,7 +170,7 @@ def max(a: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
 
 
 def min(a: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The smallest element, NaN if there is one; otherwise as `max`."""
+    """Return the smallest element, NaN if any element is NaN; see `max`."""
     return _extremum(a, "min", dim, keepdim)
 
 
@@ -174,13 +181,13 @@ def _extremum(a: Tensor, kernel: str, dim: int | None, keepdim: bool) -> Any:
 
 
 def _dims(dim: Any) -> Any:
-    """One axis as an int, several as a tuple of ints, None as it is."""
+    """Return one axis as an int, several axes as a tuple of ints, None as None."""
     if dim is None:
         return None
     try:
         axes = several(dim)
         if axes is None:
             return integer(dim, "dim")
-        return tuple(integer(axis, "dim") for axis in axes) or None  # no axes stand for all, as in PyTorch
+        return tuple(integer(axis, "dim") for axis in axes) or None  # () means all axes, as in PyTorch
     except ShapeError:
         raise ShapeError(f"dim must be an integer, several, or None, got {dim!r}") from None

@@ -1,7 +1,7 @@
-"""Shapes: broadcasting, reordering, padding, and reading parts of tensors.
+"""Broadcast, reshape, reorder, pad and index tensors.
 
-Operations come in pairs of adjoints: what one spreads, the gradient of it gathers. Broadcasting and summing are
-such a pair, reading and putting another; reshaping and permuting are undone by themselves.
+These operations are linear, so the gradient of each is its adjoint. `BroadcastTo` and `SumTo` are adjoints of each
+other, and so are `GetItem` and `PutItem`. The adjoint of a reshape or a permutation is its inverse.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from minires.options import integer, number, several
 
 
 class SumTo(KernelOp):
-    """Sum over the axes along which ``shape`` would be broadcast."""
+    """y = the sum over the axes along which ``shape`` would be broadcast."""
 
     def forward(self, a: Array, *, shape: tuple[int, ...]) -> Any:
-        """Sum to ``shape``."""
+        """Compute y."""
         self.save_constant(a.shape)
         return self.kernels.sum_to(a, shape)
 
@@ -33,10 +33,10 @@ class SumTo(KernelOp):
 
 
 class BroadcastTo(KernelOp):
-    """Repeat along new axes and axes of length one."""
+    """y = a, repeated along new axes and axes of length 1."""
 
     def forward(self, a: Array, *, shape: tuple[int, ...]) -> Any:
-        """Broadcast to ``shape``."""
+        """Compute y."""
         self.save_constant(a.shape)
         return self.kernels.broadcast_to(a, shape)
 
@@ -46,77 +46,77 @@ class BroadcastTo(KernelOp):
 
 
 class Reshape(KernelOp):
-    """The same elements in another shape."""
+    """y = the same elements in another shape."""
 
     def forward(self, a: Array, *, shape: tuple[int, ...]) -> Any:
-        """Reshape."""
+        """Compute y."""
         self.save_constant(a.shape)
         return self.kernels.reshape(a, shape)
 
     def backward(self, gy: Tensor) -> Any:
-        """Reshape back."""
+        """Reshape gy back."""
         return gy.reshape(self.constants[0])
 
 
 class Permute(KernelOp):
-    """The axes in another order."""
+    """y = a with its axes in another order."""
 
     def forward(self, a: Array, *, dims: tuple[int, ...]) -> Any:
-        """Transpose."""
+        """Compute y."""
         self.save_constant(tuple(int(i) for i in np.argsort([d % len(dims) for d in dims])))
         return self.kernels.transpose(a, dims)
 
     def backward(self, gy: Tensor) -> Any:
-        """Transpose back."""
+        """Permute the axes of gy back."""
         return gy.permute(self.constants[0])
 
 
 class GetItem(KernelOp):
-    """a[index]."""
+    """y = a[index]."""
 
     def forward(self, a: Array, *, index: Any) -> Any:
-        """Read."""
+        """Compute y."""
         self.save_constant(index, a.shape)
         return self.kernels.getitem(a, index)
 
     def backward(self, gy: Tensor) -> Any:
-        """Put gy where it was read from."""
+        """Add gy to zeros at ``index``."""
         index, shape = self.constants
         return PutItem.apply(gy, index=index, shape=shape)
 
 
 class PutItem(KernelOp):
-    """The adjoint of `GetItem`: zeros of ``shape`` with gy added at ``index``."""
+    """y = zeros of ``shape`` with gy added at ``index``, the adjoint of `GetItem`."""
 
     def forward(self, gy: Array, *, index: Any, shape: tuple[int, ...]) -> Any:
-        """Add up what was read several times."""
+        """Compute y; an element that was read several times gets the sum."""
         self.save_constant(index)
         return self.kernels.getitem_grad(gy, index, shape)
 
     def backward(self, gy: Tensor) -> Any:
-        """Read."""
+        """Read the gradient at ``index``."""
         return GetItem.apply(gy, index=self.constants[0])
 
 
 class Pad(KernelOp):
-    """a with a constant around it."""
+    """y = a with a constant around it."""
 
     def forward(self, a: Array, *, widths: tuple[tuple[int, int], ...], value: float) -> Any:
-        """Pad each axis by (before, after)."""
+        """Compute y; ``widths`` are (before, after) for each axis."""
         self.save_constant(tuple(slice(before, before + n) for n, (before, _) in zip(a.shape, widths, strict=True)))
         return self.kernels.pad(a, widths, value)
 
     def backward(self, gy: Tensor) -> Any:
-        """Cut the border off."""
+        """Cut off the border of gy."""
         return gy[self.constants[0]]
 
 
 def lengths(caller: str, given: tuple[Any, ...]) -> tuple[int, ...]:
-    """The shape in f(2, 3), f((2, 3)) and f([2, 3]) alike.
+    """Return the shape (2, 3) for f(2, 3), f((2, 3)) and f([2, 3]).
 
     Raises
     ------
-    ShapeError : if it is not of integers.
+    ShapeError : if a length is not an integer.
     """
     items = given if len(given) != 1 or (items_of_one := several(given[0])) is None else items_of_one
     try:
@@ -126,24 +126,24 @@ def lengths(caller: str, given: tuple[Any, ...]) -> tuple[int, ...]:
 
 
 def sum_to(a: Tensor, shape: Sequence[int]) -> Tensor:
-    """Sum ``a`` over the axes along which ``shape`` would be broadcast to it."""
-    if isinstance(shape, tuple) and a.shape == shape:  # as in most backward passes
+    """Return the sum of ``a`` over the axes along which ``shape`` would be broadcast to the shape of a."""
+    if isinstance(shape, tuple) and a.shape == shape:  # the usual case in a backward pass
         return a
     return SumTo.apply(a, shape=lengths("sum_to", (shape,)))
 
 
 def broadcast_to(a: Tensor, shape: Sequence[int]) -> Tensor:
-    """Repeat ``a`` along new axes and axes of length one, without copying."""
+    """Return ``a`` repeated along new axes and axes of length 1, without a copy."""
     shape = lengths("broadcast_to", (shape,))
     return a if a.shape == shape else BroadcastTo.apply(a, shape=shape)
 
 
 def reshape(a: Tensor, *shape: Any) -> Tensor:
-    """The same elements in another shape; one length may be -1.
+    """Return the same elements in another shape; one length may be -1.
 
     Raises
     ------
-    ShapeError : if the shape does not hold as many elements.
+    ShapeError : if the shape does not hold the same number of elements.
     """
     sizes = lengths("reshape", shape)
     if any(size < -1 for size in sizes):
@@ -152,7 +152,7 @@ def reshape(a: Tensor, *shape: Any) -> Tensor:
 
 
 def permute(a: Tensor, *dims: Any) -> Tensor:
-    """The axes in another order.
+    """Return ``a`` with its axes in the order ``dims``.
 
     Raises
     ------
@@ -162,40 +162,42 @@ def permute(a: Tensor, *dims: Any) -> Tensor:
 
 
 def getitem(a: Tensor, index: Any) -> Tensor:
-    """Read a part of ``a``: by slices, integers, None, Ellipsis, integer arrays and masks, tensors among them.
+    """Return ``a[index]``. An index holds slices, integers, None, Ellipsis, and integer or boolean arrays and tensors.
 
     Raises
     ------
     IndexingError : if the index is out of range or does not fit the shape of a.
-    DeviceError : if a tensor among the index is on another GPU.
+    DeviceError : if a tensor in the index is on another GPU.
     """
-    return GetItem.apply(a, index=index_of_its_own(index, a))
+    return GetItem.apply(a, index=independent_index(index, a))
 
 
-def index_of_its_own(index: Any, a: Tensor) -> tuple[Any, ...]:
-    """An index into ``a`` as a tuple with an Ellipsis in it, of which nobody else can change a part later.
+def independent_index(index: Any, a: Tensor) -> tuple[Any, ...]:
+    """Return an index into ``a`` as a tuple that contains Ellipsis, with copies of all arrays.
+
+    The backward pass uses the index again, so it must not change when the caller writes into an array.
 
     Raises
     ------
-    DeviceError : if a tensor in it is on another GPU.
+    DeviceError : if a tensor in the index is on another GPU.
     """
-    parts = tuple(_own_part(part, a) for part in (index if isinstance(index, tuple) else (index,)))
+    parts = tuple(_copied_part(part, a) for part in (index if isinstance(index, tuple) else (index,)))
     return parts if any(part is Ellipsis for part in parts) else (*parts, Ellipsis)
 
 
-def _own_part(part: Any, a: Tensor) -> Any:
+def _copied_part(part: Any, a: Tensor) -> Any:
     if isinstance(part, Tensor):
         if part.device != "cpu":
             same_device(a.array, part.array)
         return copied(part.array)
     if isinstance(part, list | tuple | range):
         numbers = np.array(part)
-        return numbers if numbers.size else numbers.astype(np.int64)  # which NumPy takes for floats
+        return numbers if numbers.size else numbers.astype(np.int64)  # NumPy makes [] float64
     return np.array(part) if isinstance(part, np.ndarray) else part
 
 
 def transpose(a: Tensor, dim0: int, dim1: int) -> Tensor:
-    """Two axes exchanged.
+    """Return ``a`` with two axes swapped.
 
     Raises
     ------
@@ -208,11 +210,11 @@ def transpose(a: Tensor, dim0: int, dim1: int) -> Tensor:
 
 
 def flatten(a: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """The axes from ``start_dim`` to ``end_dim``, both included, as one.
+    """Return ``a`` with the axes from ``start_dim`` to ``end_dim``, both included, merged into one.
 
     Raises
     ------
-    ShapeError : if there is no such axis, or the first comes after the last.
+    ShapeError : if there is no such axis, or ``start_dim`` comes after ``end_dim``.
     """
     if not a.ndim:
         return reshape(a, 1)
@@ -226,13 +228,13 @@ def flatten(a: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 
 def pad(a: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
-    """``a`` with ``value`` around it, as `torch.nn.functional.pad` does.
+    """Return ``a`` with ``value`` around it, as `torch.nn.functional.pad` does.
 
     Parameters
     ----------
-    pad : (before, after) of the last axis, then of the last but one, …: (left, right, top, bottom) for images
+    pad : (before, after) for the last axis, then for the axis before it, …: (left, right, top, bottom) for images
     mode : "constant", the only one
-    value : what to put there
+    value : the value of the new elements
 
     Returns
     -------
@@ -240,7 +242,7 @@ def pad(a: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.
 
     Raises
     ------
-    ShapeError : if there are more pairs than axes, half a pair, or a negative width.
+    ShapeError : if there are more pairs than axes, an incomplete pair, or a negative width.
     DtypeError : if the tensor's dtype cannot hold ``value``.
     ValueError : for another mode.
     """

@@ -1,4 +1,4 @@
-"""Softmax, its logarithm, and the cross-entropy of both with labels."""
+"""Softmax, its logarithm, and cross-entropy."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from minires.autograd.tensor import Tensor
 from minires.device import Array, full_like, wide_dtype, xp_of
 from minires.errors import DtypeError
+from minires.functional.cast import widened
 from minires.functional.elementary import exp
 from minires.functional.kernel_op import KernelOp
 from minires.options import integer, real
@@ -18,37 +19,36 @@ class Softmax(KernelOp):
     """y = exp(x) / Σ exp(x)."""
 
     def forward(self, x: Array, *, dim: int) -> Any:
-        """Keep the output, of which the derivative is made."""
+        """Compute y and keep it for the gradient."""
         y = self.kernels.softmax(x, dim)
         self.save(y)
         self.save_constant(dim)
         return y
 
     def backward(self, gy: Tensor) -> Any:
-        """y · (gy − Σ gy · y), in float32 for float16: the products may be too small for it."""
-        (own,) = self.saved
-        y, g = _widened(own, gy)
-        return (y * (g - (g * y).sum(self.constants[0], keepdim=True))).to(own.dtype)
+        """Return y · (gy − Σ gy · y), computed in float32 for float16, where the products may be too small."""
+        y, g = widened(self.saved[0], gy)
+        return (y * (g - (g * y).sum(self.constants[0], keepdim=True))).to(gy.dtype)
 
 
 class LogSoftmax(KernelOp):
     """y = x − log Σ exp(x)."""
 
     def forward(self, x: Array, *, dim: int) -> Any:
-        """Keep the output, whose exponential is the softmax."""
+        """Compute y and keep it: the softmax is exp(y)."""
         y = self.kernels.log_softmax(x, dim)
         self.save(y)
         self.save_constant(dim)
         return y
 
     def backward(self, gy: Tensor) -> Any:
-        """gy − softmax(x) · Σ gy, in float32 for float16: the sum may be too large for it."""
-        y, g = _widened(self.saved[0], gy)
+        """Return gy − softmax(x) · Σ gy, computed in float32 for float16, where the sum may be too large."""
+        y, g = widened(self.saved[0], gy)
         return (g - exp(y) * g.sum(self.constants[0], keepdim=True)).to(gy.dtype)
 
 
 class CrossEntropy(KernelOp):
-    """How unlikely softmax(logits) holds the labels to be."""
+    """loss = −log of the probability that softmax(logits) gives to the labels."""
 
     def forward(self, logits: Array, labels: Array, **options: Any) -> Any:
         """Compute the loss; ``options`` are the kernel's."""
@@ -57,31 +57,31 @@ class CrossEntropy(KernelOp):
         return self.kernels.cross_entropy(logits, labels, **options)
 
     def backward(self, gy: Tensor) -> Any:
-        """Prediction minus target."""
+        """Compute softmax(logits) − target, times gy."""
         return CrossEntropyGrad.apply(gy, *self.saved, **self.constants[0]), None
 
 
 class CrossEntropyGrad(KernelOp):
-    """glogits = gy · (softmax(logits) − target) in the rows that count, by gy linear and by logits a softmax."""
+    """glogits = gy · (softmax(logits) − target) in the rows that count, 0 in the others."""
 
     def forward(self, gy: Array, logits: Array, labels: Array, **options: Any) -> Any:
-        """Compute (N, K)."""
+        """Compute glogits (N, K)."""
         self.save(gy, logits, labels)
         self.save_constant(options)
         return self.kernels.cross_entropy_grad(gy, logits, labels, **options)
 
     def backward(self, ggl: Tensor) -> Any:
-        """(Σ ggl · glogits / gy, gy · p · (ggl − Σ p · ggl)), of which the second is softmax's own backward pass."""
+        """Compute Σ ggl · glogits / gy and gy · p · (ggl − Σ p · ggl), with p = softmax(logits)."""
         gy, logits, labels = self.saved
         (options,) = self.constants
         d_gy = d_logits = None
         if self.needs_grad[0]:
             unit = Tensor(full_like(gy.array, 1))
             per_unit = CrossEntropyGrad.apply(unit, logits, labels, **options)
-            g, unit = _widened(ggl, per_unit)
+            g, unit = widened(ggl, per_unit)
             d_gy = (g * unit).sum(1 if gy.ndim else None).to(gy.dtype)
         if self.needs_grad[1]:
-            wide_logits, g = _widened(logits, ggl)
+            wide_logits, g = widened(logits, ggl)
             p = softmax(wide_logits, 1)
             d_logits = p * (g - (p * g).sum(1, keepdim=True)) * _weights(gy, labels.array, **options)
             d_logits = d_logits.to(logits.dtype)
@@ -89,7 +89,7 @@ class CrossEntropyGrad(KernelOp):
 
 
 def _weights(gy: Tensor, labels: Array, *, ignore_index: int, reduction: str, **_: Any) -> Tensor:
-    """(N, 1): what the loss's gradient gives to each row; 0 where the row does not count."""
+    """Return the gradient of the loss of each row, (N, 1); 0 where the row does not count."""
     xp = xp_of(labels)
     counts = xp.empty_like(gy.array, shape=labels.shape, dtype=wide_dtype(gy.dtype))
     counts[...] = labels != ignore_index
@@ -98,13 +98,8 @@ def _weights(gy: Tensor, labels: Array, *, ignore_index: int, reduction: str, **
     return (gy.to(counts.dtype) * Tensor(counts)).reshape(-1, 1)
 
 
-def _widened(*tensors: Tensor) -> list[Tensor]:
-    """Return the tensors in the dtype of arithmetic with them: float32 for float16."""
-    return [t.to(wide_dtype(t.dtype)) for t in tensors]
-
-
 def softmax(x: Tensor, dim: int = -1) -> Tensor:
-    """exp(x) / Σ exp(x) along one axis, safe for large inputs.
+    """Return exp(x) / Σ exp(x) along one axis; large inputs do not overflow.
 
     Raises
     ------
@@ -114,7 +109,7 @@ def softmax(x: Tensor, dim: int = -1) -> Tensor:
 
 
 def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
-    """Logarithm of the softmax along one axis, safe for large inputs.
+    """Return the logarithm of the softmax along one axis; large inputs do not overflow.
 
     Raises
     ------
@@ -130,7 +125,7 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     ignore_index: int = -100,
 ) -> Tensor:
-    """Cross-entropy of softmax(logits) against labels, as `torch.nn.functional.cross_entropy` computes it.
+    """Return the cross-entropy of softmax(logits) and labels, as `torch.nn.functional.cross_entropy` does.
 
     Each row's target is 1 − label_smoothing at its label, plus label_smoothing / K everywhere.
 
@@ -139,8 +134,8 @@ def cross_entropy(
     logits : (N, K) float tensor
     labels : (N,) int64 tensor with values in 0 … K − 1, or ``ignore_index`` for rows that do not count
     reduction : "mean" over the rows that count (NaN if none does), "sum", or "none"
-    label_smoothing : the share of the target that is spread evenly over all classes
-    ignore_index : the label of rows to leave out
+    label_smoothing : the part of the target that all classes share evenly, 0 … 1
+    ignore_index : the label of rows that do not count
 
     Returns
     -------
@@ -150,13 +145,17 @@ def cross_entropy(
     ------
     ShapeError : if the shapes do not agree.
     DtypeError : if the labels are not int64.
-    DataError : if a label is out of range, on the CPU; to tell, a GPU would have to be waited for: there it costs NaN.
+    DataError : if a label is out of range, on the CPU. On a GPU, where a check would have to wait, the loss is NaN.
     ValueError : for another reduction, or a label_smoothing outside [0, 1].
     """
     if not isinstance(labels, Tensor):
         raise TypeError(f"labels must be an int64 Tensor, not a {type(labels).__name__}: use mr.tensor(…)")
     if labels.dtype != np.int64:
         raise DtypeError(f"labels must be int64, not {labels.dtype}: convert them with .to('int64')")
-    smoothing, ignored = real(label_smoothing, "label_smoothing"), integer(ignore_index, "ignore_index")
-    options = {"label_smoothing": smoothing, "ignore_index": ignored, "reduction": reduction}
-    return CrossEntropy.apply(logits, labels, **options)
+    return CrossEntropy.apply(
+        logits,
+        labels,
+        label_smoothing=real(label_smoothing, "label_smoothing"),
+        ignore_index=integer(ignore_index, "ignore_index"),
+        reduction=reduction,
+    )

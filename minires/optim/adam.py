@@ -14,7 +14,7 @@ from minires.optim.options import check_not_negative, check_number
 
 
 class Adam(Optimizer):
-    """Adam; weight decay is added to the gradient. See the kernel `adam_` for the formulas.
+    """Adam, which adds the weight decay to the gradient; see the kernel `adam_` for the formulas.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class Adam(Optimizer):
     Raises
     ------
     ValueError : for options out of range.
-    TypeError, GraphError : for parameters that a step could not change; see `Optimizer`.
+    TypeError, GraphError : for parameters that a step cannot change; see `Optimizer`.
     """
 
     arrays, counts = ("m", "v"), ("step",)
@@ -42,21 +42,21 @@ class Adam(Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
     def check_options(self, group: Mapping[str, Any]) -> None:
-        """Also eps and the two betas."""
+        """Check eps and the two betas too."""
         super().check_options(group)
         check_not_negative("eps", group["eps"])
         betas = group["betas"]
         if not (isinstance(betas, list | tuple | np.ndarray) and len(betas) == 2):
             raise ValueError(f"betas must be two numbers in [0, 1), got {betas!r}")
-        for place, beta in enumerate(betas):
-            check_number(f"betas[{place}]", beta, lambda number: 0 <= number < 1, "a number in [0, 1)")
+        for index, beta in enumerate(betas):
+            check_number(f"betas[{index}]", beta, lambda number: 0 <= number < 1, "a number in [0, 1)")
 
     def stage(self, state: dict[str, Any]) -> int:
-        """How many steps there were."""
+        """Return the number of steps so far."""
         return state.get("step", 0)
 
     def update(self, ps: list[Array], gs: list[Array], group: dict[str, Any], states: list[dict[str, Any]]) -> None:
-        """One step of `adam_`."""
+        """Make one step with the kernel `adam_`."""
         ms, vs = (
             [state[name] if name in state else full_like(p, 0) for p, state in zip(ps, states, strict=True)]
             for name in ("m", "v")
@@ -69,7 +69,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay, by default 0.01 as in PyTorch."""
+    """Adam with decoupled weight decay, 0.01 by default as in PyTorch."""
 
     decoupled = True
 

@@ -1,21 +1,17 @@
-"""What an optimizer makes sure of before anything changes: parameters, gradients, and states that are loaded."""
+"""Checks of an optimizer's parameters and gradients, made before anything changes."""
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
-
-import numpy as np
 
 from minires import kernels
 from minires.autograd.tensor import Tensor
 from minires.device import Array, device_of, is_array, wide_dtype
-from minires.errors import CheckpointError, DeviceError, DtypeError, GraphError, ShapeError
-from minires.nn.state import as_array
+from minires.errors import DeviceError, DtypeError, GraphError, ShapeError
 
 
 def check_parameter(parameter: Any, where: str) -> None:
-    """Make sure that a step can change what was given as a parameter."""
+    """Raise TypeError or GraphError unless a step can change this parameter; ``where`` names it."""
     if not isinstance(parameter, Tensor):
         advice = "give tensors, such as model.parameters()"
         if isinstance(parameter, tuple):
@@ -33,7 +29,7 @@ def check_parameter(parameter: Any, where: str) -> None:
 
 
 def check_parameter_gradient(gradient: Any, parameter: Tensor, where: str) -> None:
-    """Make sure that nothing can fail once a step has begun."""
+    """Raise unless a step can use this gradient: after this check it cannot fail any more."""
     if not isinstance(gradient, Tensor):
         raise TypeError(f"the gradient of {where} is a {type(gradient).__name__}; set .grad to a tensor, or None")
     p, g = parameter.array, gradient.array
@@ -43,33 +39,13 @@ def check_parameter_gradient(gradient: Any, parameter: Tensor, where: str) -> No
         (DeviceError, device_of(g) != device_of(p)),
     ):
         if differs:
-            found, expected = _look(g), _look(p)
+            found, expected = described(g), described(p)
             raise error(f"the gradient of {where} is {found}, but the parameter is {expected}; nothing was changed")
     if p.dtype.kind != "f":
-        raise DtypeError(f"{where} is {_look(p)}; optimizers update floating-point numbers")
-    kernels.choose(g)  # raises DeviceError where `using` asks for a set that cannot compute this
+        raise DtypeError(f"{where} is {described(p)}; optimizers update floating-point numbers")
+    kernels.choose(g)  # raises DeviceError inside `using` of a set that cannot compute on this device
 
 
-def check_count(name: str, value: Any, place: int) -> int:
-    """Return a saved count as an integer, if it is one: a number, or an array of one."""
-    array = as_array(value)
-    count = value if array is None or array.shape not in ((), (1,)) else array.item()
-    if not (isinstance(count, Integral) and int(count) >= 0):
-        raise CheckpointError(f"the saved {name} of parameter {place} must be an integer from 0 on, got {value!r}")
-    return int(count)
-
-
-def check_kept(name: str, value: Any, parameter: Tensor, place: int) -> Array:
-    """Return a saved tensor as an array, if it is like its ``parameter``, on any device."""
-    like, array = parameter.array, as_array(value)
-    if array is None or (array.shape, array.dtype) != (like.shape, wide_dtype(like.dtype)):
-        found = f"a {type(value).__name__}" if array is None else _look(array)
-        wanted = f" and needs {wide_dtype(like.dtype)}" if like.dtype == np.float16 else ""
-        raise CheckpointError(
-            f"the saved {name} of parameter {place} is {found}, but the parameter is {_look(like)}{wanted}"
-        )
-    return array
-
-
-def _look(array: Array) -> str:
+def described(array: Array) -> str:
+    """Return dtype, shape and device of an array, for messages."""
     return f"{array.dtype} of shape {array.shape} on {device_of(array)}"

@@ -1,4 +1,4 @@
-"""Dynamic loss scaling, so that small gradients are not lost in float16."""
+"""Dynamic loss scaling, which keeps small gradients in float16."""
 
 from __future__ import annotations
 
@@ -17,20 +17,26 @@ from minires.errors import CheckpointError, DtypeError
 from minires.optim.optimizer import Optimizer
 from minires.optim.options import check_integer, check_number
 
-# Of a scale: it and its inverse, which gradients are multiplied by, are normal numbers in float32.
+# A scale and its inverse, which multiplies the gradients, must be normal numbers in float32.
 _LEAST, _MOST = float(np.finfo(np.float32).tiny), 1 / float(np.finfo(np.float32).tiny)
 
 
 @dataclass
 class _Progress:
-    """What was done for an optimizer since the last update: its gradients are unscaled, and maybe it has stepped."""
+    """What happened to an optimizer since the last update: its gradients were unscaled, and it may have stepped.
 
-    finite: list[Array] = field(default_factory=list)  # one flag for each device, which nobody has waited for yet
+    Attributes
+    ----------
+    finite : for each device, an array that says whether all gradients there are finite; nobody has waited for it yet
+    stepped : whether the optimizer has stepped
+    """
+
+    finite: list[Array] = field(default_factory=list)
     stepped: bool = False
 
     @functools.cached_property
     def all_finite(self) -> bool:
-        """Whether all gradients are; waits for the devices."""
+        """Whether all gradients are finite. The first access waits for the devices."""
         return all(bool(flag) for flag in self.finite)
 
 
@@ -45,18 +51,18 @@ class LossScaler:
             scaler.step(optimizer)
             scaler.update()
 
-    A float16 below 6·10⁻⁸ is zero, as many gradients are. Those of a loss times ``scale`` are not; before the step they
-    are divided by it, in float32. Where one is infinite or NaN the step is skipped, and the scale becomes smaller;
-    after ``growth_interval`` steps without, it becomes larger.
+    float16 rounds numbers below 3·10⁻⁸ to zero, and many gradients are that small. So the loss is multiplied by a
+    scale, and before the step the gradients are divided by it, in float32. If a gradient is infinite or NaN, the step
+    is skipped and the scale becomes smaller. After ``growth_interval`` steps that were not skipped, it becomes larger.
 
-    The loss is best computed in float32, as above: the gradient of a loss in float16 is the scale itself, which may
-    then be no more than 65504.
+    Compute the loss in float32, as above. The first gradient is the scale itself, and a loss in float16 would limit it
+    to 65504.
 
     Parameters
     ----------
-    init_scale : the scale at first, from 2⁻¹²⁶ to 2¹²⁶, as ever after
-    growth_factor, backoff_factor : by which it is multiplied when it grows, and when a step is skipped
-    growth_interval : how many steps without an infinite or NaN gradient let it grow
+    init_scale : the first scale, from 2⁻¹²⁶ to 2¹²⁶; later scales stay in this range too
+    growth_factor, backoff_factor : factors for the scale, when it grows and when a step is skipped
+    growth_interval : the number of steps without an infinite or NaN gradient after which the scale grows
 
     Raises
     ------
@@ -75,7 +81,7 @@ class LossScaler:
         self._take(init_scale, growth_factor, backoff_factor, growth_interval, 0)
 
     def _take(self, scale: Any, growth_factor: Any, backoff_factor: Any, growth_interval: Any, tracker: Any) -> None:
-        """Set everything, unless something is out of range."""
+        """Check all options, then set them."""
         _check_scale("scale", scale)
         check_number("growth_factor", growth_factor, lambda x: 1 < x < math.inf, "a finite number above 1")
         check_number("backoff_factor", backoff_factor, lambda x: 0 < x < 1, "a number between 0 and 1")
@@ -91,11 +97,11 @@ class LossScaler:
         return f"LossScaler(scale={self._scale!r}{named})"
 
     def get_scale(self) -> float:
-        """The scale that the next loss is multiplied by."""
+        """Return the scale that multiplies the next loss."""
         return self._scale
 
     def scale(self, loss: Tensor) -> Tensor:
-        """The loss times the scale; in float32 if it is in float16, which might not hold it.
+        """Return the loss times the scale; in float32 for a float16 loss, since float16 may not hold the product.
 
         Raises
         ------
@@ -108,14 +114,14 @@ class LossScaler:
         return loss.to(wide_dtype(loss.dtype)) * self._scale
 
     def unscale_(self, optimizer: Optimizer) -> None:
-        """Divide the gradients of an optimizer's parameters by the scale, to look at or to clip them before `step`.
+        """Divide the gradients of an optimizer's parameters by the scale, to read or clip them before `step`.
 
-        Those of float16 parameters are in float32 afterwards, where nothing of them is lost. The next backward pass has
-        gradients in float16 and cannot add them to these: call `optimizer.zero_grad()` before.
+        Gradients of float16 parameters become float32, which holds the quotients. The next backward pass computes
+        float16 gradients and cannot add them to these, so call `optimizer.zero_grad()` first.
 
         Raises
         ------
-        RuntimeError : if they are unscaled already, or the optimizer has stepped since the last `update`.
+        RuntimeError : if they were unscaled already, or the optimizer has stepped since the last `update`.
         ValueError : if no parameter has a gradient.
         """
         _check_optimizer("unscale_", optimizer)
@@ -141,10 +147,10 @@ class LossScaler:
         self._progress[optimizer] = _Progress(list(flags.values()))
 
     def step(self, optimizer: Optimizer) -> bool:
-        """Unscale the gradients, unless they are, and make a step, unless one is infinite or NaN.
+        """Unscale the gradients if they are not unscaled yet. Make a step if all of them are finite.
 
-        It waits for the device, once, to know. Before the next backward pass call `optimizer.zero_grad()`: what is
-        unscaled stays so, in float32 where the parameter is in float16.
+        This waits for the device once. Call `optimizer.zero_grad()` before the next backward pass, since the gradients
+        stay unscaled, and in float32 where the parameter is in float16.
 
         Returns
         -------
@@ -167,12 +173,11 @@ class LossScaler:
         return progress.all_finite
 
     def update(self, new_scale: float | None = None) -> None:
-        """Adapt the scale, once after the steps of all optimizers; or set it.
+        """Adapt the scale, once after the steps of all optimizers; or set it to ``new_scale``.
 
         Raises
         ------
-        RuntimeError : if no gradients were unscaled since the last one, by `step` or by `unscale_` alone, which says as
-            much about the scale; not with ``new_scale``.
+        RuntimeError : without ``new_scale``, if neither `step` nor `unscale_` was called since the last update.
         ValueError : if ``new_scale`` is out of range.
         """
         if new_scale is not None:
@@ -182,7 +187,7 @@ class LossScaler:
             raise RuntimeError("update: no optimizer has stepped since the last update; call step(optimizer) before")
         elif all(progress.all_finite for progress in self._progress.values()):
             self._growth_tracker += 1
-            if self._growth_tracker >= self.growth_interval:  # above, if the interval was set
+            if self._growth_tracker >= self.growth_interval:  # it may exceed an interval that was set to less
                 grown = self._scale * self.growth_factor
                 self._scale, self._growth_tracker = grown if grown <= _MOST else self._scale, 0
         else:
@@ -190,16 +195,16 @@ class LossScaler:
         self._progress = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """The scale, the options and how many steps there were since it changed, by the names of PyTorch's."""
+        """Return the scale, the options, and the number of steps since the scale changed, under PyTorch's names."""
         options = {name: getattr(self, name) for name in ("growth_factor", "backoff_factor", "growth_interval")}
         return {"scale": self._scale, **options, "_growth_tracker": self._growth_tracker}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Take over what `state_dict`, or that of `torch.amp.GradScaler`, gave; nothing changes unless it fits.
+        """Load what `state_dict`, or that of `torch.amp.GradScaler`, returned; nothing changes unless all fits.
 
         Raises
         ------
-        CheckpointError : if it is no such state, or a number in it is out of range.
+        CheckpointError : if ``saved`` is not such a state, or a number in it is out of range.
         """
         expected = list(self.state_dict())
         if not (isinstance(saved, Mapping) and set(saved) == set(expected)):

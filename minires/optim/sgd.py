@@ -23,7 +23,7 @@ class SGD(Optimizer):
     Raises
     ------
     ValueError : for options out of range, or Nesterov momentum without momentum or with dampening.
-    TypeError, GraphError : for parameters that a step could not change; see `Optimizer`.
+    TypeError, GraphError : for parameters that a step cannot change; see `Optimizer`.
     """
 
     arrays = ("velocity",)
@@ -41,7 +41,7 @@ class SGD(Optimizer):
         super().__init__(params, {"lr": lr, **options})
 
     def check_options(self, group: Mapping[str, Any]) -> None:
-        """Also momentum, and what Nesterov's needs."""
+        """Check momentum and dampening too."""
         super().check_options(group)
         check_not_negative("momentum", group["momentum"])
         check_number("dampening", group["dampening"], math.isfinite, "a finite number")
@@ -53,11 +53,11 @@ class SGD(Optimizer):
             )
 
     def stage(self, state: dict[str, Any]) -> bool:
-        """Whether there is a velocity, or this is the first step of its parameter."""
+        """Return whether there is a velocity; there is none before the first step of a parameter."""
         return "velocity" in state
 
     def update(self, ps: list[Array], gs: list[Array], group: dict[str, Any], states: list[dict[str, Any]]) -> None:
-        """One step of `sgd_`."""
+        """Make one step with the kernel `sgd_`."""
         velocities, first = None, not self.stage(states[0])
         if not first:
             velocities = [state["velocity"] for state in states]

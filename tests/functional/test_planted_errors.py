@@ -97,7 +97,7 @@ def unbiased_variance(results, gy, y, x, gamma, mean, inv_std, relu, wants_short
 
 
 def without_mask(results, gy, y, x, gamma, mean, inv_std, relu, wants_shortcut, overwrite):
-    """The rectifier forgotten in the shortcut's gradient."""
+    """ReLU forgotten in the shortcut's gradient."""
     return *results[:3], gy if wants_shortcut else None
 
 

@@ -1,4 +1,5 @@
 import contextlib
+import inspect
 
 import numpy as np
 import pytest
@@ -13,6 +14,18 @@ F = mr.functional
 
 def image(*shape, dtype=np.float32):
     return mr.tensor(np.random.default_rng(0).standard_normal(shape).astype(dtype))
+
+
+# Activations
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in nn.__all__ if list(inspect.signature(getattr(F, name.lower(), len)).parameters) == ["x"]]
+)
+def test_an_activation_layer_applies_the_function_of_its_name(name):
+    layer, function = getattr(nn, name)(), getattr(F, name.lower())
+    x = image(2, 3, 4, 5)
+    assert np.array_equal(layer(x).numpy(), function(x).numpy())
 
 
 # Convolution, batch norm and what follows them: fused only where nobody could tell
