@@ -281,8 +281,8 @@ def test_where_each_thread_has_a_limit_of_its_own_callers_and_workers_are_limite
             self.count = count
 
     library = Library()
-    own = [blas._Limit(library.get_num_threads, library.set_num_threads)]
-    monkeypatch.setattr(blas._guard, "libraries", blas._Libraries(shared=[], own=own))
+    own = [blas._Library(library.get_num_threads, library.set_num_threads)]
+    monkeypatch.setattr(blas._guard, "libraries", ([], own))
     threads.set_num_threads(1)
     threads.set_num_threads(3)  # new workers
     together, seen = threading.Barrier(3), []
