@@ -25,7 +25,7 @@ class _MaxPool(KernelOp):
 class MaxPool2d(_MaxPool):
     """The largest value of each window."""
 
-    gives_new = True
+    hands_over = True
 
     def forward(self, x: Array, *, geometry: Geometry) -> Any:
         """Compute y (N, C, P, Q)."""
@@ -70,7 +70,7 @@ class MaxPool2dGather(_MaxPool):
 class AvgPool2d(KernelOp):
     """The mean of each window."""
 
-    gives_new = True
+    hands_over = True
 
     def forward(self, x: Array, *, geometry: Geometry) -> Any:
         """Compute y (N, C, P, Q)."""
@@ -99,7 +99,7 @@ class AvgPool2dGrad(KernelOp):
 class AdaptiveAvgPool2d(KernelOp):
     """Means over a grid of windows that cover the image."""
 
-    gives_new = True
+    hands_over = True
 
     def forward(self, x: Array, *, grid: Size) -> Any:
         """Compute y (N, C, P, Q)."""

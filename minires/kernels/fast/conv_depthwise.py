@@ -26,7 +26,8 @@ from minires.kernels.fast.sights import Sight, each_phase, from_outputs
 from minires.kernels.fast.sums import LONG
 from minires.kernels.sums import sum_of_taps
 from minires.memory import new_array
-from minires.threads import parallel, scratch
+from minires.scratch import scratch
+from minires.threads import parallel
 
 SUITS = "one filter for each channel"  # as a plan says
 _BLOCK = 1 << 16  # numbers in a block of rows: it, its products, and what it sees fit the cache of a core

@@ -31,7 +31,8 @@ from minires.kernels.fast.layout import contiguous, pieces
 from minires.kernels.fast.sights import Sight, each_phase, every, from_outputs
 from minires.kernels.fast.sums import add_product
 from minires.memory import new_array
-from minires.threads import parallel, scratch
+from minires.scratch import scratch
+from minires.threads import parallel
 
 SUITS = "any window"  # as a plan says
 _BLOCK = 1 << 19  # gathered numbers in a block of rows

@@ -35,7 +35,8 @@ from minires.kernels.fast.layout import blocks, pieces
 from minires.kernels.fast.sights import every
 from minires.kernels.fast.sums import SMALL_PRODUCT
 from minires.memory import new_array
-from minires.threads import parallel, scratch
+from minires.scratch import scratch
+from minires.threads import parallel
 
 SUITS = "a dense window"  # as a plan says
 _BLOCK = 1 << 19  # numbers in the strips of a block of outputs

@@ -19,7 +19,8 @@ from minires.kernels.checks import check_gradient
 from minires.kernels.fast.layout import blocks
 from minires.kernels.reference.arithmetic import Operand
 from minires.memory import new_array
-from minires.threads import parallel, scratch
+from minires.scratch import scratch
+from minires.threads import parallel
 
 _BLOCK = 1 << 18  # numbers in a job
 _LONG = 1 << 15  # numbers from which cutting is worth its while

@@ -28,7 +28,8 @@ from minires.kernels.fast.layout import blocks, hwnc, hwnc_view, nchw_view, new_
 from minires.kernels.fast.sights import Sight, each_phase, from_outputs
 from minires.kernels.sums import TAPS, sum_of_taps
 from minires.memory import new_array
-from minires.threads import parallel, scratch
+from minires.scratch import scratch
+from minires.threads import parallel
 
 _WINDOWS = 4  # rows of windows in a job, at least; the more, the fewer rows are looked at twice
 _RUN = 8  # pixels of a column that are added up in the arrays' own precision

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minires.device import Array
-from minires.threads import scratch
+from minires.scratch import scratch
 
 # Multiplications of a product up to which BLAS copies no operands: it is up to twice as fast, where none is transposed.
 SMALL_PRODUCT = 10**6
