@@ -210,7 +210,7 @@ def _results(op: Op, reached: dict[Node, Arrived]) -> list[tuple[Node, Arrived]]
             gradients.append(None)
         else:
             gradients.append(reached[node].gradient if node in reached else node.zeros())
-    op.may_overwrite = all([arrived.owned for arrived in reached.values()])
+    op.may_overwrite = all(arrived.owned for arrived in reached.values())
     name = f"{type(op).__name__}.backward"
     with unchanged(gradients, name):
         results = op.run_backward(*gradients)
