@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from minires.lazy import lazily
 
-# The names come twice: for type checkers and editors as imports, and for Python as a table of what to import when
-# it is asked for. pytest imports this package in every run of every project, to look for the plugin: see lazy.py.
+# Each name is here twice: as an import for type checkers and editors, and in a table for Python, which imports it at
+# its first use. pytest imports this package in every run of every project to find the plugin: see lazy.py.
 if TYPE_CHECKING:
     from minires import autograd as autograd
     from minires import checkpoint as checkpoint

@@ -1,4 +1,4 @@
-"""``python -m minires`` is the command ``minires``."""
+"""Run the command line: ``python -m minires`` does the same as ``minires``."""
 
 import sys
 

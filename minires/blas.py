@@ -1,4 +1,8 @@
-"""The one guard around BLAS' threads: kernels run on threads of ours, and two pools would fight for the same cores."""
+"""The guard that limits BLAS to one thread while kernels run on our own threads.
+
+Two thread pools would compete for the same cores. And with one BLAS thread, results do not depend on the number of
+threads.
+"""
 
 from __future__ import annotations
 
@@ -13,131 +17,125 @@ from typing import Any, NamedTuple
 import threadpoolctl
 
 
-class _Limit(NamedTuple):
-    """How many threads a library uses: functions that tell and set it."""
+class _Library(NamedTuple):
+    """A BLAS library: functions that get and set its number of threads."""
 
     get: Callable[[], int]
     set: Callable[[int], object]
 
 
-class _Libraries(NamedTuple):
-    """The limits of all BLAS libraries of the process: those that it has once, and those that each thread has."""
-
-    shared: list[_Limit]
-    own: list[_Limit]
-
-
-class _OfThread(threading.local):
-    """What each thread has for itself."""
+class _Limit:
+    """A limit of one thread that nested and overlapping blocks share: the first sets it, the last restores it."""
 
     def __init__(self) -> None:
-        self.depth = 0  # how many blocks it is in
-        self.previous: list[int] = []  # its own limits before the first of them
+        self.depth = 0  # how many blocks are open
+        self.previous: list[int] = []  # the numbers of threads before the first block
+
+    def begin(self, libraries: list[_Library]) -> None:
+        if self.depth == 0:
+            self.previous = [library.get() for library in libraries]
+            for library in libraries:
+                library.set(1)
+        self.depth += 1
+
+    def end(self, libraries: list[_Library]) -> None:
+        self.depth -= 1
+        if self.depth == 0:
+            self.restore(libraries)
+
+    def restore(self, libraries: list[_Library]) -> None:
+        for library, count in zip(libraries, self.previous, strict=True):
+            library.set(count)
 
 
-_of_thread = _OfThread()
+class _ThreadLimit(_Limit, threading.local):
+    """A limit that each thread has for itself."""
 
 
 class _Guard(contextlib.ContextDecorator):
-    """Counts the blocks that want BLAS on one thread: the first one sets it, the last one resets it.
+    """A context manager that limits all BLAS libraries of the process to one thread.
 
-    Most libraries have one pool for the process, and one limit, counted over all threads. With MKL, or OpenBLAS
-    over OpenMP, each thread has a limit of its own, counted in that thread.
+    Most libraries have one pool for the process, so its limit counts the blocks of all threads. With MKL, or OpenBLAS
+    over OpenMP, each thread sets its own number of threads, so its limit counts the blocks of that thread.
     """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.depth = 0
-        self.previous: list[int] = []
-        self.libraries: _Libraries | None = None  # looked for once
+        self.process_limit = _Limit()
+        self.thread_limit = _ThreadLimit()
+        self.libraries: tuple[list[_Library], list[_Library]] | None = None  # filled at the first use
 
     def __enter__(self) -> None:
         with self.lock:
-            libraries = self._found()
-            if self.depth == 0:
-                self.previous = _to_one(libraries.shared)
-            self.depth += 1
-            if _of_thread.depth == 0:
-                _of_thread.previous = _to_one(libraries.own)
-            _of_thread.depth += 1
+            per_process, per_thread = self.found()
+            self.process_limit.begin(per_process)
+            self.thread_limit.begin(per_thread)
 
     def __exit__(self, *error: object) -> None:
         with self.lock:
-            libraries = self._found()
-            _of_thread.depth -= 1
-            if _of_thread.depth == 0:
-                _restore(libraries.own, _of_thread.previous)
-            self.depth -= 1
-            if self.depth == 0:
-                _restore(libraries.shared, self.previous)
+            per_process, per_thread = self.found()
+            self.thread_limit.end(per_thread)
+            self.process_limit.end(per_process)
 
     def limit_this_thread(self) -> None:
-        """Set the limits that this thread has for itself to one, for good."""
+        """Limit the libraries that have a number of threads per thread, in this thread, for good."""
         with self.lock:
-            _to_one(self._found().own)
+            for library in self.found()[1]:
+                library.set(1)
 
     def after_fork(self) -> None:
-        """In the child: of all threads only the one that forked lives on, and so do its blocks."""
+        """Forget the blocks of other threads in a child process: only the thread that forked lives on."""
         self.lock = threading.Lock()
-        held, self.depth = self.depth, _of_thread.depth
-        if held and not self.depth:
-            _restore(self._found().shared, self.previous)
+        held, self.process_limit.depth = self.process_limit.depth, self.thread_limit.depth
+        if held and not self.process_limit.depth:
+            self.process_limit.restore(self.found()[0])
 
-    def _found(self) -> _Libraries:
+    def found(self) -> tuple[list[_Library], list[_Library]]:
+        """Return the libraries with a number of threads per process, and those with one per thread."""
         if self.libraries is None:
-            found = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
-            limits: dict[bool, list[_Limit]] = {True: [], False: []}
-            for library in found:
-                limits[_has_limits_per_thread(library)].append(_limit(library))
-            self.libraries = _Libraries(shared=limits[False], own=limits[True])
+            self.libraries = [], []
+            for library in threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers:
+                self.libraries[_is_per_thread(library)].append(_library(library))
         return self.libraries
 
 
-def _has_limits_per_thread(library: Any) -> bool:
+def _is_per_thread(library: Any) -> bool:
+    """Return whether each thread sets its own number of BLAS threads."""
     return library.internal_api == "mkl" or getattr(library, "threading_layer", "") == "openmp"
 
 
-def _limit(library: Any) -> _Limit:
-    """The limit of a library that threadpoolctl found.
+def _library(library: Any) -> _Library:
+    """Return the functions of a library that threadpoolctl found.
 
-    With OpenBLAS, threadpoolctl obeys only the thread that was the first to set it, and takes several times as long
-    as the library's own functions. These are called, then: the guard has a lock.
+    With OpenBLAS, threadpoolctl works only in the thread that was the first to use it, and takes several times as long
+    as the library's own functions. So the guard calls these; it has a lock.
     """
-    if library.internal_api == "openblas" and not _has_limits_per_thread(library):
+    if library.internal_api == "openblas" and not _is_per_thread(library):
         functions = ctypes.PyDLL(library.filepath)
         for prefix, suffix in itertools.product(("", "scipy_"), ("", "64_", "_64")):
             with contextlib.suppress(AttributeError):
-                return _Limit(*(functions[f"{prefix}openblas_{verb}_num_threads{suffix}"] for verb in ("get", "set")))
-    return _Limit(library.get_num_threads, library.set_num_threads)
-
-
-def _to_one(limits: list[_Limit]) -> list[int]:
-    """Set limits to one thread; what they were."""
-    previous = [limit.get() for limit in limits]
-    _restore(limits, [1] * len(limits))
-    return previous
-
-
-def _restore(limits: list[_Limit], counts: list[int]) -> None:
-    for limit, count in zip(limits, counts, strict=True):
-        limit.set(count)
+                return _Library(
+                    functions[f"{prefix}openblas_get_num_threads{suffix}"],
+                    functions[f"{prefix}openblas_set_num_threads{suffix}"],
+                )
+    return _Library(library.get_num_threads, library.set_num_threads)
 
 
 _guard = _Guard()
 
 
 def single_threaded_blas() -> _Guard:
-    """``with single_threaded_blas():`` BLAS computes on one thread inside, and as before afterwards.
+    """Return a context manager, and decorator, inside which BLAS uses one thread.
 
-    Blocks may nest and overlap between threads: the number of BLAS threads belongs to the whole process, is
-    set when the first block begins and restored when the last one ends. `threads.parallel` opens one, and kernels
-    do; a loop around many of them may hold one to spare them the switching.
+    Blocks may nest, and overlap between threads. The number of BLAS threads belongs to the whole process. It is set
+    when the first block begins and restored when the last one ends. `threads.parallel` and the kernels open a block
+    each; a loop around many kernels may open one more, so that the number is not switched at every call.
     """
     return _guard
 
 
 def limit_this_thread() -> None:
-    """For threads that live for kernels alone: where BLAS has limits per thread, set this thread's to one."""
+    """Limit BLAS in a thread that runs only kernels, where BLAS has a number of threads per thread."""
     _guard.limit_this_thread()
 
 

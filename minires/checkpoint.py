@@ -1,7 +1,6 @@
-"""Tensors by name in a file: safetensors, never pickle, and never half a file.
+"""Save and load tensors by name in safetensors files: never with pickle, and never an incomplete file.
 
-What `save` writes, any reader of safetensors opens, PyTorch's and the web's among them; what those write,
-`load` opens.
+Any reader of safetensors, in PyTorch or elsewhere, opens what `save` writes, and `load` opens what they write.
 """
 
 from __future__ import annotations
@@ -40,26 +39,25 @@ _MAGIC = {
 
 
 def save(state_dict: Mapping[str, Any], path: AnyPath, metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors or arrays, in any memory order, to one file: the order of PyTorch and safetensors.
+    """Write tensors or arrays to one file. The arguments have the order of PyTorch's and safetensors' functions.
 
-    The file appears under its name when it is complete: a crash, a full disk or an error leaves what was
-    there before.
+    The file gets its name when it is complete. After a crash or an error, the previous file is still there.
 
     Parameters
     ----------
-    state_dict : by name: tensors of minires or PyTorch, or arrays, on any device; floats of 16, 32 or 64 bits,
-        integers, bools
-    path : the file; an existing one is replaced
-    metadata : texts by name, kept beside the tensors
+    state_dict : tensors of minires or PyTorch, or arrays, by name, on any device and in any memory order; floats of
+        16, 32 or 64 bits, integers, bools
+    path : the file; an existing file is replaced
+    metadata : strings by name, stored with the tensors
 
     Raises
     ------
-    TypeError : if the state and the path are in the other order, the state is no dictionary, or a name, or a key or
-        value of the metadata, is not a string.
-    DtypeError : if a value is no array, or of a dtype that the format lacks.
-    CheckpointError : if the file cannot be written, or a tensor has the one name that the format keeps for itself.
+    TypeError : if the state and the path are exchanged, the state is not a dictionary, or a name, or a key or value
+        of the metadata, is not a string.
+    DtypeError : if a value is not an array, or has a dtype that the format lacks.
+    CheckpointError : if the file cannot be written, or a tensor has the one name that the format reserves.
 
-    Identity that tests it: `load` gives back the same bits, shapes and dtypes.
+    Identity that tests it: `load` returns the same bits, shapes and dtypes.
     """
     from safetensors.numpy import save as to_bytes
 
@@ -83,14 +81,14 @@ def load(path: AnyPath) -> dict[str, Tensor]:
     Raises
     ------
     CheckpointError : if the file is missing, truncated or of another format, or holds a dtype that NumPy lacks. The
-        text says what the file is, and what to do with it.
+        message says what the file is and what to do with it.
     """
     with _opened(path) as file:
         state = {}
-        for name in file.keys():  # noqa: SIM118 (it is no dictionary)
+        for name in file.keys():  # noqa: SIM118 (it is not a dictionary)
             try:
                 state[name] = tensor(file.get_tensor(name))
-            except Exception as error:  # each version of safetensors has its own for a dtype that NumPy lacks
+            except Exception as error:  # versions of safetensors raise different errors for a dtype that NumPy lacks
                 kind = file.get_slice(name).get_dtype()
                 raise CheckpointError(
                     f"{_text(path)} holds {name} as {kind}, which NumPy cannot; expected floats of 16, 32 or 64 bits, "
@@ -100,7 +98,7 @@ def load(path: AnyPath) -> dict[str, Tensor]:
 
 
 def load_metadata(path: AnyPath) -> dict[str, str]:
-    """Return the texts kept beside the tensors of a safetensors file; reads the head of the file alone.
+    """Return the metadata of a safetensors file. This reads only the start of the file.
 
     Raises
     ------
@@ -111,11 +109,11 @@ def load_metadata(path: AnyPath) -> dict[str, str]:
 
 
 def write_whole(path: AnyPath, content: bytes) -> None:
-    """Write a file that appears under its name when it is complete, and on the disk.
+    """Write a file so that it gets its name when it is complete and on the disk.
 
     Raises
     ------
-    CheckpointError : if it cannot be written; nothing is left behind, and an existing file stays as it was.
+    CheckpointError : if it cannot be written; an existing file then stays as it was, and no other file remains.
     """
     try:
         whole = Path(_text(path))
@@ -127,21 +125,21 @@ def write_whole(path: AnyPath, content: bytes) -> None:
                 os.fsync(file.fileno())
             os.replace(beside, whole)
         finally:
-            with contextlib.suppress(OSError):  # it is gone, or never was
+            with contextlib.suppress(OSError):  # it was renamed, or never created
                 beside.unlink()
-    except (OSError, ValueError) as error:  # ValueError: a path that no file can have, as ""
+    except (OSError, ValueError) as error:  # ValueError: an impossible path, such as ""
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise CheckpointError(f"cannot write {_text(path)}: {reason}; nothing was changed") from error
 
 
 def leftovers(path: StrPath) -> list[Path]:
-    """What `write_whole` left beside ``path`` when the process was killed in the middle of it."""
+    """Return the partial files that `write_whole` left beside ``path`` when the process was killed."""
     path = Path(path)
     return sorted(path.parent.glob(f".{glob.escape(path.name)}.*.partial"))
 
 
 def _text(path: Any) -> str:
-    """The path as a string, as it was given."""
+    """Return the path as a string, as it was given."""
     try:
         return os.fsdecode(path)
     except TypeError as error:
@@ -149,7 +147,7 @@ def _text(path: Any) -> str:
 
 
 def _check_arguments(state_dict: Any, path: Any, metadata: Any) -> None:
-    """Make sure that the three arguments of `save` are what they should be, in this order."""
+    """Raise TypeError if an argument of `save` has the wrong type."""
     if isinstance(state_dict, str | bytes | os.PathLike):
         raise TypeError(f"save takes the state first and then the path: save(state_dict, {_text(state_dict)!r})")
     if isinstance(state_dict, Module):
@@ -162,6 +160,7 @@ def _check_arguments(state_dict: Any, path: Any, metadata: Any) -> None:
 
 
 def _storable(name: str, value: Any) -> Array:
+    """Return a value of a state as a C-order NumPy array in the machine's byte order."""
     try:
         given = as_array(value)
     except (TypeError, RuntimeError) as error:
@@ -179,12 +178,13 @@ def _storable(name: str, value: Any) -> Array:
         elif type(value).__module__.partition(".")[0] == "torch":
             how = "convert it, with .to(…)"
         raise DtypeError(f"{name} is {array.dtype}; {_HOLDS}: {how}")
-    # The library copies raw memory: strides, and bytes the other way round, would be lost. (np.ascontiguousarray
-    # would turn a number into an array of one.)
+    # The library copies raw memory, so strides and a foreign byte order would be lost. (np.ascontiguousarray would
+    # turn a 0-d array into a 1-d one.)
     return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
 
 
 def _opened(path: AnyPath) -> Any:
+    """Return an open safetensors file, or raise CheckpointError."""
     from safetensors import SafetensorError, safe_open
 
     text = _text(path)
@@ -201,16 +201,17 @@ def _opened(path: AnyPath) -> Any:
         raise CheckpointError(f"{text} {_what_it_is(text, error)}") from error
 
 
-# What a file is that is no checkpoint
+# Messages for files that are not checkpoints
 
 
 def _inside(directory: Path) -> str:
+    """Return advice for a path that is a directory."""
     found = sorted(file.name for file in directory.glob("*.safetensors"))
     return f"name the file in it: {', '.join(found)}" if found else "there is no .safetensors file in it"
 
 
 def _what_it_is(path: str, error: Exception) -> str:
-    """Say what a file is that cannot be opened as safetensors, by its first bytes, and what to do with it."""
+    """Return what a file is that is not safetensors, judged by its first bytes, and what to do with it."""
     try:
         with open(path, "rb") as file:
             head, size = file.read(1024), os.fstat(file.fileno()).st_size
@@ -252,7 +253,7 @@ def _what_zip_it_is(path: str) -> str:
 
 
 def _what_text_it_is(head: bytes) -> str:
-    """Say what kind of text begins so; "" if it is no text."""
+    """Return what kind of text a file is, given its start; "" if it is not text."""
     try:
         text = head.decode(errors="strict" if len(head) < 1024 else "ignore")
     except UnicodeDecodeError:
@@ -267,9 +268,9 @@ def _what_text_it_is(head: bytes) -> str:
 
 
 def _what_is_missing(path: str, head: bytes, size: int) -> str:
-    """Say how much is missing of a truncated safetensors file; "" if it is whole, or no such file."""
+    """Return how much is missing of a truncated safetensors file; "" if it is complete or another file."""
     told = f"is truncated: it has {size} bytes"
-    length = int.from_bytes(head[:8], "little")  # of the header, a dictionary in JSON
+    length = int.from_bytes(head[:8], "little")  # of the header, a JSON dictionary
     if size <= 8:
         return f"{told}; copy or download it again"
     if head[8:9] != b"{" or length > _LONGEST_HEADER:

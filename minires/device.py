@@ -1,14 +1,14 @@
-"""Where arrays live: NumPy's on the CPU, CuPy's on a GPU.
+"""Arrays and their devices: NumPy arrays on the CPU, CuPy arrays on a GPU.
 
-This file and ``kernels/cuda/`` are the only places that compute with CuPy, and they import it when a CUDA array is
-first asked for, never at import. (``cupy_on_cpu/`` puts a device beneath it.)
+Only this file and ``kernels/cuda/`` compute with CuPy. They import it when a CUDA array is first needed, not at the
+import of minires. (``cupy_on_cpu/`` runs CuPy without a GPU.)
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -20,17 +20,17 @@ from minires.errors import DeviceError, DtypeError, install_command
 if np.lib.NumpyVersion(np.__version__) < "2.0.0":
     raise ImportError(f"minires needs NumPy 2.0 or later, and {np.__version__} is installed: pip install 'numpy>=2'")
 
-# A NumPy or a CuPy array. CuPy has no type stubs; its arrays answer to the same names.
+# A NumPy or a CuPy array. CuPy has no type stubs; its arrays have the same methods.
 Array: TypeAlias = npt.NDArray[Any]
 Size: TypeAlias = tuple[int, int]
 
-
 _MISSING = f"CUDA not available: it needs a driver and CuPy ({install_command('cuda12')})"
-_OF_NUMPY = np.ndarray | np.generic  # made once: an operation asks many times
+_OF_NUMPY = np.ndarray | np.generic  # created once, as every operation needs it
 _ANYWHERE: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
 
 
 def _cupy() -> ModuleType:
+    """Return the cupy module, or raise DeviceError."""
     try:
         return importlib.import_module("cupy")
     except ImportError as error:
@@ -38,13 +38,13 @@ def _cupy() -> ModuleType:
 
 
 def available(device: str = "cuda") -> bool:
-    """Whether arrays can be put on ``device`` ("cpu", "cuda", "cuda:1")."""
+    """Return whether arrays can be put on ``device`` ("cpu", "cuda", "cuda:1")."""
     kind, index = _parse(device)
     return kind == "cpu" or index < _count()
 
 
 def _count() -> int:
-    """How many CUDA devices there are."""
+    """Return the number of CUDA devices."""
     try:
         return int(_cupy().cuda.runtime.getDeviceCount())
     except Exception:  # CuPy raises its own driver errors; all of them mean "no device"
@@ -52,6 +52,7 @@ def _count() -> int:
 
 
 def _parse(device: str) -> tuple[str, int]:
+    """Return the kind of a device, "cpu" or "cuda", and its index."""
     kind, _, index = device.partition(":") if isinstance(device, str) else ("", "", "")
     if kind == "cpu" and not index:
         return "cpu", 0
@@ -61,7 +62,7 @@ def _parse(device: str) -> tuple[str, int]:
 
 
 def canonical(device: str) -> str:
-    """The full name of a device: "cuda" becomes "cuda:0".
+    """Return the full name of a device: "cuda" becomes "cuda:0".
 
     Raises
     ------
@@ -72,22 +73,22 @@ def canonical(device: str) -> str:
 
 
 def xp_of(array: Any) -> Any:
-    """The array module, NumPy or CuPy, that ``array`` belongs to."""
+    """Return the module of ``array``, NumPy or CuPy."""
     return np if isinstance(array, _OF_NUMPY) else _cupy()
 
 
 def device_of(array: Any) -> str:
-    """The device that holds ``array``: "cpu" or "cuda:<index>"."""
+    """Return the device that holds ``array``: "cpu" or "cuda:<index>"."""
     return "cpu" if isinstance(array, _OF_NUMPY) else f"cuda:{array.device.id}"
 
 
 def is_array(value: Any) -> bool:
-    """Whether ``value`` is an array of NumPy or CuPy (a NumPy scalar is not)."""
+    """Return whether ``value`` is an array of NumPy or CuPy (a NumPy scalar is not)."""
     return isinstance(value, np.ndarray) or type(value).__module__.partition(".")[0] == "cupy"
 
 
 def asarray(array: Any, device: str = "cpu") -> Array:
-    """``array`` on ``device``, in its memory order; the array itself where it is there already.
+    """Return ``array`` on ``device``, in the same memory order; the array itself if it is there already.
 
     Raises
     ------
@@ -95,16 +96,16 @@ def asarray(array: Any, device: str = "cpu") -> Array:
     """
     if _parse(device)[0] == "cpu":
         return asnumpy(array)
-    cupy, place = cuda_device(device)
-    with place:
+    cupy, target = cuda_device(device)
+    with target:
         if not is_array(array) or device_of(array) == canonical(device):
             return cupy.asarray(array)
-        # From GPU to GPU CuPy copies stretches of memory alone.
-        return _in_its_order(cupy.asarray, array if is_dense(array) else copied(array))
+        # From GPU to GPU, CuPy copies only arrays without gaps.
+        return _moved(cupy.asarray, array if is_dense(array) else copied(array))
 
 
 def cuda_device(device: str) -> tuple[Any, Any]:
-    """CuPy, and a device of its that ``with`` makes the current one.
+    """Return the cupy module and a Device to use as a context manager.
 
     Raises
     ------
@@ -120,30 +121,30 @@ def cuda_device(device: str) -> tuple[Any, Any]:
 
 
 def asnumpy(array: Any) -> Array:
-    """``array`` as a NumPy array; waits for a GPU that is still computing it."""
+    """Return ``array`` as a NumPy array. This waits for a GPU that is still computing it."""
     if isinstance(array, np.ndarray):
         return array
     if type(array).__module__.partition(".")[0] == "cupy":
-        return _in_its_order(_cupy().asnumpy, array)
+        return _moved(_cupy().asnumpy, array)
     return np.asarray(array)
 
 
-def _in_its_order(move: Callable[[Any], Any], array: Any) -> Array:
-    """``move(array)`` with its axes in memory as those of the array, which CuPy keeps for C and Fortran order alone."""
+def _moved(move: Callable[[Any], Any], array: Any) -> Array:
+    """Return ``move(array)`` in the memory order of ``array``. CuPy by itself keeps only C and Fortran order."""
     order = memory_order(array)
     moved: Array = move(array.transpose(order)).transpose([order.index(axis) for axis in range(array.ndim)])
     return moved
 
 
 def memory_order(array: Array) -> list[int]:
-    """The axes in the order in which they lie in memory, the one with the longest strides first."""
+    """Return the axes in memory order, the axis with the largest stride first."""
     if array.flags.f_contiguous and not array.flags.c_contiguous:
         return list(range(array.ndim))[::-1]
     return sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
 
 
 def is_dense(array: Array) -> bool:
-    """Whether the elements fill a stretch of memory, in whatever order of axes."""
+    """Return whether the elements lie in memory without gaps, in any order of the axes."""
     expected = array.itemsize
     for stride, n in sorted(zip(array.strides, array.shape, strict=True)):
         if n > 1:
@@ -154,11 +155,11 @@ def is_dense(array: Array) -> bool:
 
 
 def number_dtype(dtype: Any) -> np.dtype[Any]:
-    """``dtype`` as NumPy's, if it is one of numbers.
+    """Return ``dtype`` as a NumPy dtype.
 
     Raises
     ------
-    DtypeError : if it is none.
+    DtypeError : if ``dtype`` is not a dtype of numbers.
     """
     try:
         named: np.dtype[Any] = np.dtype(dtype)
@@ -170,7 +171,14 @@ def number_dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def copied(array: Array, dtype: Any = None, like: Array | None = None) -> Array:
-    """A copy in the memory order of ``like`` (by default its own, which ``array.copy()`` loses), or of ``dtype``."""
+    """Return a copy of ``array``, which ``array.copy()`` would return in C order.
+
+    Parameters
+    ----------
+    array : any array
+    dtype : the dtype of the copy, by default that of ``array``
+    like : an array of the same shape; the copy has its memory order, by default that of ``array``
+    """
     with on_device_of(array):
         copy: Array = xp_of(array).empty_like(
             array if like is None else like, dtype=array.dtype if dtype is None else dtype
@@ -180,7 +188,7 @@ def copied(array: Array, dtype: Any = None, like: Array | None = None) -> Array:
 
 
 def full_like(array: Array, value: float) -> Array:
-    """An array of one number beside another: its shape, dtype, device and memory order."""
+    """Return an array filled with ``value``, with the shape, dtype, device and memory order of ``array``."""
     with on_device_of(array):
         full: Array = xp_of(array).empty_like(array)
         full[...] = value
@@ -188,89 +196,16 @@ def full_like(array: Array, value: float) -> Array:
 
 
 def new_zeros(shape: tuple[int, ...], dtype: Any, device: str) -> Array:
-    """Zeros on a device."""
+    """Return an array of zeros on a device."""
     return asarray(np.zeros(shape, dtype), device)
 
 
-def frozen(array: Any) -> Array:
-    """The array itself, marked as read-only if it is NumPy's, which has such a mark; a scalar of NumPy's as an array.
-
-    Raises
-    ------
-    TypeError : if it is neither.
-    """
-    if isinstance(array, np.generic):
-        array = np.asarray(array)
-    if isinstance(array, np.ndarray):
-        array.setflags(write=False)
-    elif not is_array(array):
-        raise TypeError(f"a tensor holds an array, not a {type(array).__name__}")
-    return array
-
-
-def thawed(array: Array) -> Array:
-    """The array itself, marked as writable.
-
-    Raises
-    ------
-    ValueError : for a view of memory that is read-only.
-    """
-    if isinstance(array, np.ndarray):
-        array.setflags(write=True)
-    return array
-
-
-def repeats(array: Array) -> bool:
-    """Whether several elements are one number in memory, as broadcasting makes them."""
-    axes = zip(array.shape, array.strides, strict=True)
-    return array.size > 0 and any(n > 1 and not stride for n, stride in axes)
-
-
-@contextlib.contextmanager
-def writing(array: Array, owner: Array | None = None) -> Iterator[Array]:
-    """``with writing(array):`` marked as writable inside, on its device, and as read-only from then on.
-
-    Parameters
-    ----------
-    array : what is to be written
-    owner : the array that it is a view of, to be marked with it
-
-    Raises
-    ------
-    ValueError : as `thawed` does.
-    """
-    memory = array if owner is None else owner
-    try:
-        with on_device_of(array):
-            thawed(memory)
-            yield thawed(array)
-    finally:
-        frozen(array)
-        frozen(memory)
-
-
-def writable_into(array: Array, value: Any) -> Array:
-    """``value``, an array or a number, as an array that can be written into ``array``: apart from it, on its device.
-
-    Raises
-    ------
-    DtypeError : if ``value`` cannot be cast to the dtype of ``array`` within its kind.
-    """
-    source = value if is_array(value) else np.asarray(value)
-    if not np.can_cast(source.dtype, array.dtype, "same_kind"):
-        raise DtypeError(f"cannot assign {source.dtype} values to a {array.dtype} tensor; convert them first")
-    source = asarray(source, device_of(array))
-    with on_device_of(array):
-        # CuPy, unlike NumPy, would read what it has just written.
-        return copied(source) if xp_of(array).may_share_memory(source, array) else source
-
-
 def from_dlpack(array: Any) -> Array:
-    """The memory of an array of another library, as NumPy's or CuPy's, wherever it is.
+    """Return a NumPy or CuPy array that shares the memory of another library's array, on the same device.
 
     Raises
     ------
-    TypeError : if the array does not speak DLPack.
+    TypeError : if the array does not support DLPack.
     DeviceError : if it is neither on a CPU nor on a CUDA device.
     """
     if not hasattr(array, "__dlpack__"):
@@ -294,9 +229,9 @@ def synchronize(device: str = "cpu") -> None:
 
 
 def on_device_of(*arrays: Any) -> contextlib.AbstractContextManager[Any]:
-    """``with on_device_of(x, w):`` the device of the first, if CuPy's, is the current one, on which CuPy computes.
+    """Return a context manager in which CuPy computes on the device of the first array; None is skipped.
 
-    None among the arrays is passed over.
+    For NumPy arrays it does nothing.
     """
     for array in arrays:
         if array is not None:
@@ -305,7 +240,7 @@ def on_device_of(*arrays: Any) -> contextlib.AbstractContextManager[Any]:
 
 
 def same_device(*arrays: Any) -> str:
-    """The one device that holds all ``arrays``.
+    """Return the device that holds all ``arrays``.
 
     Raises
     ------
@@ -318,18 +253,18 @@ def same_device(*arrays: Any) -> str:
 
 
 def wide_dtype(dtype: Any) -> np.dtype[Any]:
-    """The dtype of arithmetic with floats of a dtype: float32 for float16, otherwise the same."""
+    """Return the dtype for arithmetic with floats of ``dtype``: float32 for float16, otherwise ``dtype``."""
     return np.promote_types(dtype, np.float32)
 
 
 def sum_dtype(dtype: Any) -> np.dtype[Any]:
-    """Return the dtype that long sums of a dtype end in: float64 for float16 and float32, otherwise the same."""
+    """Return the dtype for the last part of long sums: float64 for float16 and float32, otherwise ``dtype``."""
     found = np.dtype(dtype)
     return np.promote_types(found, np.float64) if found.kind in "fc" else found
 
 
 def same_dtype(*arrays: Any) -> np.dtype[Any]:
-    """The one dtype of all ``arrays``.
+    """Return the dtype of all ``arrays``.
 
     Raises
     ------
@@ -344,12 +279,12 @@ def same_dtype(*arrays: Any) -> np.dtype[Any]:
 
 
 def together(*arrays: Any) -> contextlib.AbstractContextManager[Any]:
-    """``with together(x, w):`` on the device of arrays that an operation combines; None among them is passed over.
+    """Return `on_device_of` for the arrays that an operation combines; None is skipped.
 
     Raises
     ------
     DeviceError : if they are on different devices.
-    DtypeError : if dtypes of floating-point numbers among them differ.
+    DtypeError : if their float dtypes differ. Integers and booleans (labels, masks) may have any dtype.
     """
     given = [array for array in arrays if array is not None]
     if len(given) > 1:

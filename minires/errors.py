@@ -1,19 +1,18 @@
-"""What minires raises about tensors, graphs and files; an option out of range is a plain ValueError.
+"""The errors that minires raises about tensors, graphs and files. An option out of range is a plain ValueError.
 
-Every text names the offending value, what was expected, and what to do about it.
+Every message names the wrong value, says what was expected, and tells what to do.
 
-A text writes the name of an argument in backticks, `batch_size`; the command shows the option that was typed in its
-place, --batch-size.
+A message writes the name of an argument in backticks, `batch_size`. The command line replaces it by the option that
+the user typed, --batch-size.
 
-Each class is also the built-in error that a NumPy user would expect in its place, so ``except ValueError``
-goes on working.
+Each class also derives from the built-in error that a NumPy user expects, so ``except ValueError`` still works.
 """
 
 DISTRIBUTION = "minires-net"  # the name for pip; `minires` on PyPI is another project
 
 
 def install_command(extra: str) -> str:
-    """Return the command that installs an extra of this package, for messages that say what is missing."""
+    """Return the command that installs an extra of this package, for messages about a missing package."""
     return f"pip install '{DISTRIBUTION}[{extra}]'"
 
 
@@ -38,7 +37,7 @@ class DeviceError(MiniresError, RuntimeError):
 
 
 class GraphError(MiniresError, RuntimeError):
-    """The computation graph cannot answer: used twice, changed since, or never recorded."""
+    """The computation graph cannot be used: it was used before, a saved value changed, or nothing was recorded."""
 
 
 class CheckpointError(MiniresError, ValueError):
@@ -46,7 +45,7 @@ class CheckpointError(MiniresError, ValueError):
 
 
 class DataError(MiniresError, ValueError):
-    """A data file is missing, truncated or foreign, or a label is out of range."""
+    """A data file is missing, truncated or of another format, or a label is out of range."""
 
 
 class SettingsError(MiniresError, ValueError):

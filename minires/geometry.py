@@ -1,12 +1,11 @@
-"""Where a sliding window looks: output sizes, padding, dilation, groups. Integers only, no arrays.
+"""Window arithmetic: which input pixels belong to which output pixel. Integers only, no arrays.
 
-A window of R × S taps slides over an H × W image. Along one axis, output position p and tap r meet the
-input at
+A window of R × S taps slides over an H × W image. Along one axis, tap r of the output index p reads the input index
 
     h = p · stride + r · dilation − padding.                                      (1)
 
-A tap that falls into the padding meets nothing. Everything that convolution and pooling need to know about
-stride, padding and dilation is equation (1), and it is solved in this file alone.
+A tap with h < 0 or h ≥ H reads padding. Equation (1) is all that convolution and pooling need to know about stride,
+padding and dilation. Only this file solves it.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from minires.options import integer, several
 
 
 def pair(value: Any, name: str) -> tuple[int, int]:
-    """``value`` as (vertical, horizontal): an int stands for both.
+    """Return ``value`` as (vertical, horizontal); an integer stands for both.
 
     Raises
     ------
-    ShapeError : if it is neither an integer nor a pair of integers.
+    ShapeError : if ``value`` is neither an integer nor a pair of integers.
     """
     items = several(value) or (value, value)
     try:
@@ -35,7 +34,7 @@ def pair(value: Any, name: str) -> tuple[int, int]:
 
 
 class Tap(NamedTuple):
-    """The outputs that one tap serves, and the inputs it reads for them, as slices of equal length."""
+    """The outputs that use one tap, and the inputs that the tap reads for them, as slices of equal length."""
 
     r: int
     s: int
@@ -52,10 +51,10 @@ class Geometry:
     Parameters
     ----------
     kernel : (R, S), the taps of the window, each at least 1
-    stride : steps between two outputs, each at least 1
-    padding : zeros (convolution) or nothing (pooling) on either side, each at least 0
-    dilation : steps between two taps, each at least 1
-    groups : independent parts that the channels of a convolution fall into
+    stride : input pixels between two adjacent outputs, each at least 1
+    padding : pixels added on each side, each at least 0; zeros for a convolution, ignored by pooling
+    dilation : input pixels between two adjacent taps, each at least 1
+    groups : the number of independent parts into which the channels of a convolution are divided
 
     Raises
     ------
@@ -78,12 +77,12 @@ class Geometry:
 
     @property
     def extent(self) -> tuple[int, int]:
-        """Rows and columns from the first tap to the last, both included."""
+        """The rows and columns from the first tap to the last, both included."""
         (R, S), (dh, dw) = self.kernel, self.dilation
         return (R - 1) * dh + 1, (S - 1) * dw + 1
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(P, Q), the output's size for an input of size (H, W).
+        """Return the output size (P, Q) for an input of size (H, W).
 
         Raises
         ------
@@ -99,10 +98,10 @@ class Geometry:
         return P, Q
 
     def taps(self, size: tuple[int, int]) -> Iterator[Tap]:
-        """Every tap of the window with the outputs and inputs that meet through it, row by row.
+        """Yield every tap of the window, row by row, with the outputs that use it and the inputs that it reads.
 
-        Equation (1) solved for the range of p with 0 ≤ h < H. Outputs outside that range look at padding
-        through this tap; a tap that only ever sees padding is left out.
+        The outputs are the solution of equation (1) for the range of p with 0 ≤ h < H. For all other outputs the tap
+        reads padding. A tap that reads only padding is left out.
         """
         P, Q = self.output_size(size)
         for r in range(self.kernel[0]):
@@ -113,7 +112,7 @@ class Geometry:
                     yield Tap(r, s, rows[0], cols[0], rows[1], cols[1])
 
     def number(self, tap: Any) -> int:
-        """Where a tap is in the window, counted row by row."""
+        """Return the index of a tap in the window, counted row by row."""
         return int(tap.r * self.kernel[1] + tap.s)
 
     def _meet(self, axis: int, tap: int, outputs: int, inputs: int) -> tuple[slice, slice] | None:
@@ -126,7 +125,7 @@ class Geometry:
         return slice(first, last + 1), slice(start, stop, stride)
 
     def check_conv(self, x: tuple[int, ...], w: tuple[int, ...]) -> tuple[int, int, int, int]:
-        """The output shape (N, K, P, Q) of a convolution of x (N, C, H, W) with w (K, C / groups, R, S).
+        """Return the output shape (N, K, P, Q) of a convolution of x (N, C, H, W) with w (K, C / groups, R, S).
 
         Raises
         ------
@@ -152,19 +151,19 @@ class Geometry:
 
         Raises
         ------
-        ShapeError : if it has not, or x and w do not agree.
+        ShapeError : if gy has another shape, or x and w do not agree.
         """
         expected = self.check_conv(x, w)
         if tuple(gy) != expected:
             raise ShapeError(f"the gradient of the output has shape {tuple(gy)}, but the output has {expected}")
 
     def check_pool(self, x: tuple[int, ...]) -> tuple[int, int, int, int]:
-        """The output shape (N, C, P, Q) of pooling x (N, C, H, W).
+        """Return the output shape (N, C, P, Q) of pooling x (N, C, H, W).
 
         Raises
         ------
-        ShapeError : if x has not four axes or its images no pixels, the padding is as large as the window, or the
-            window is dilated.
+        ShapeError : if x does not have four axes, its images have no pixels, the padding is as large as the window,
+            or the window is dilated.
         """
         if len(x) != 4:
             raise ShapeError(f"pooling expects an input of shape (N, C, H, W), got {tuple(x)}")
@@ -178,7 +177,7 @@ class Geometry:
 
 
 class Window(NamedTuple):
-    """One window of an adaptive pooling: its place in the grid, and the rows and columns that it covers."""
+    """One window of an adaptive pooling: its indices (p, q) in the grid, and the rows and columns that it covers."""
 
     p: int
     q: int
@@ -187,19 +186,19 @@ class Window(NamedTuple):
 
     @property
     def pixels(self) -> int:
-        """How many pixels it covers."""
+        """The number of pixels that the window covers."""
         return (self.rows.stop - self.rows.start) * (self.cols.stop - self.cols.start)
 
 
 def adaptive_windows(grid: Any, size: tuple[int, int]) -> list[Window]:
-    """The windows of a grid of P × Q that covers an image of H × W, whatever its size, row by row.
+    """Return the windows of a P × Q grid over an H × W image, row by row.
 
-    Window p holds the rows  ⌊p·H / P⌋ ≤ h < ⌈(p + 1)·H / P⌉,  and the same for q, columns, Q and W. Where P does
-    not divide H, neighbours share a row.
+    Window p covers the rows  ⌊p·H / P⌋ ≤ h < ⌈(p + 1)·H / P⌉.  The same holds for q, columns, Q and W. Where P does
+    not divide H, adjacent windows share a row.
 
     Raises
     ------
-    ShapeError : if the grid is not two integers, or one of the four numbers is not positive.
+    ShapeError : if the grid is not two integers, or one of P, Q, H and W is not positive.
     """
     P, Q = pair(grid, "the grid")
     if min(P, Q, *size) < 1:

@@ -1,4 +1,4 @@
-"""Functions that somebody wants called, and the handle that takes one away again."""
+"""Hooks: functions that are called when something happens, and the handle that removes one."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 
 class Hook:
-    """A function in a dictionary of hooks; ``hook.remove()``, or ``hook()``, takes it out, once or more often."""
+    """A handle of a registered function. ``hook.remove()`` or ``hook()`` removes it; a second call does nothing."""
 
     def __init__(self, hooks: dict[Any, Callable[..., Any]], function: Callable[..., Any]) -> None:
         self._hooks = hooks
         hooks[self] = function
 
     def remove(self) -> None:
-        """Take the function away."""
+        """Remove the function from the dictionary of hooks."""
         self._hooks.pop(self, None)
 
     __call__ = remove

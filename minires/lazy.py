@@ -1,8 +1,8 @@
-"""Packages whose names are imported when they are first asked for (PEP 562).
+"""Packages that import a name when it is first used (PEP 562).
 
-pytest imports `minires.testing.pytest_plugin`, and with it the packages ``minires`` and ``minires.testing``, at the
-start of every run in an environment where minires is installed, in whatever project. Such a run must pay for nothing,
-so these two packages import nothing by themselves.
+Where minires is installed, pytest imports `minires.testing.pytest_plugin` at the start of every run, in any project.
+This also imports the packages ``minires`` and ``minires.testing``. A run that does not use minires must not become
+slower, so these two packages import nothing at first.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 def lazily(
     package: str, modules: Sequence[str], names: Mapping[str, Sequence[str]]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """``__getattr__`` and ``__dir__`` of a package, which Python asks for names that are not there (yet).
+    """Return ``__getattr__`` and ``__dir__`` for a package, which import its names on first use.
 
     Parameters
     ----------
-    package : its name, ``__name__``
-    modules : modules of the package that are attributes of it
-    names : for each module of the package, what is offered of it
+    package : the package's ``__name__``
+    modules : the modules that are attributes of the package
+    names : for each module, the names that the package takes from it
 
     Raises
     ------

@@ -1,12 +1,11 @@
-"""Memory of large arrays, used again and again.
+"""An allocator that reuses the memory of large arrays.
 
-Fresh pages cost more than the arithmetic that is done on them: the system clears each one when it is touched first,
-and takes it back when an array that large is freed. A network asks for the same sizes in every step, so memory that
-an array leaves behind is kept here for others.
+A fresh page costs more than the arithmetic on it: the system clears each page at its first use, and takes it back when
+a large array is freed. A network needs the same sizes in every step, so this file keeps freed memory for later arrays.
 
-Arrays lie in regions, each at the lowest place that is free and wide enough: what was never needed at the same time
-shares its place, whatever the sizes. A page of a region costs nothing until it is touched. An array from `new_array`
-can be used like any other; under its last view lies a lease, and when that goes its place is free again.
+Large arrays lie in regions, each at the lowest free offset where it fits. Arrays that live at different times share
+memory, even if their sizes differ. A page of a region costs nothing before its first use. An array from `new_array`
+can be used like any other. Its base is a lease; when Python deletes the lease, the memory is free again.
 """
 
 from __future__ import annotations
@@ -25,64 +24,64 @@ import numpy as np
 import numpy.typing as npt
 
 _CACHE_LINE = 64  # bytes; NumPy's calls on arrays that begin with one take half the time
-_LARGE = 1 << 18  # bytes from which arrays lie in regions
-_REGION = 1 << 30  # bytes of a region, more for an array that is larger
+_LARGE = 1 << 18  # bytes; arrays of this size and larger lie in regions
+_REGION = 1 << 30  # bytes of a region; a larger array gets a larger region
 _PAGE = mmap.PAGESIZE
 
 
 class _Region:
-    """A stretch of memory, of which arrays take pieces."""
+    """A block of memory that is given to arrays in pieces."""
 
     def __init__(self, size: int) -> None:
         private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
         self.memory = mmap.mmap(-1, size, **private)
-        self.free = [(0, size)]  # where pieces begin and end, in order; no two touch
+        self.free = [(0, size)]  # (start, stop) of the free pieces, in order; no two are adjacent
         if hasattr(mmap, "MADV_HUGEPAGE"):
-            with contextlib.suppress(OSError):  # a system without huge pages
+            with contextlib.suppress(OSError):  # the system has no huge pages
                 self.memory.madvise(mmap.MADV_HUGEPAGE)
 
     def take(self, size: int) -> int | None:
-        """Where the first free piece of so many bytes begins; it is free no longer."""
-        for number, (start, stop) in enumerate(self.free):
+        """Take ``size`` bytes from the first free piece that is large enough; return their offset, or None."""
+        for index, (start, stop) in enumerate(self.free):
             if stop - start >= size:
-                self.free[number : number + 1] = [(start + size, stop)] if stop - start > size else []
+                self.free[index : index + 1] = [(start + size, stop)] if stop - start > size else []
                 return start
         return None
 
     def give_back(self, start: int, stop: int) -> None:
-        """Make a piece free, one with free neighbours."""
-        number = bisect.bisect(self.free, (start, stop))
-        if number < len(self.free) and self.free[number][0] == stop:
-            stop = self.free.pop(number)[1]
-        if number > 0 and self.free[number - 1][1] == start:
-            number -= 1
-            start = self.free.pop(number)[0]
-        self.free.insert(number, (start, stop))
+        """Mark a piece as free and merge it with adjacent free pieces."""
+        index = bisect.bisect(self.free, (start, stop))
+        if index < len(self.free) and self.free[index][0] == stop:
+            _, stop = self.free.pop(index)
+        if index > 0 and self.free[index - 1][1] == start:
+            index -= 1
+            start, _ = self.free.pop(index)
+        self.free.insert(index, (start, stop))
 
 
 _regions: list[_Region] = []
-_returned: collections.deque[tuple[_Region, int, int]] = collections.deque()  # not yet free
+_returned: collections.deque[tuple[_Region, int, int]] = collections.deque()  # pieces to be marked as free
 _lock = threading.Lock()
 
 
 class _Lease(np.ndarray[Any, Any]):
-    """The bytes of an array; when they go, their place is returned."""
+    """The bytes of an array in a region. When Python deletes them, their piece is returned."""
 
-    place: tuple[_Region, int, int]
+    piece: tuple[_Region, int, int]  # (region, start, stop)
 
     def __del__(self) -> None:
-        place = getattr(self, "place", None)
-        if place is not None:
-            _returned.append(place)  # and no more: the garbage collector calls this at any time
+        piece = getattr(self, "piece", None)
+        if piece is not None:
+            _returned.append(piece)  # nothing else, as the garbage collector may call this at any time
 
 
 def new_array(shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """An uninitialised C-order array, as `np.empty` gives one, that begins with a cache line.
+    """Return an uninitialised C-order array, as `np.empty` does, aligned to a cache line.
 
     Parameters
     ----------
-    shape : its lengths
-    dtype : numbers
+    shape : the lengths of the axes
+    dtype : a numeric dtype
     """
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
@@ -95,7 +94,7 @@ def new_array(shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 
 def release_memory() -> None:
-    """Give the memory that no array takes back to the system."""
+    """Return the memory that no array uses to the system."""
     with _lock:
         _take_back()
         for region in list(_regions):
@@ -119,12 +118,12 @@ def _lease(size: int) -> _Lease:
             start = region.take(size)
             assert start is not None
     lease = _Lease((size,), np.uint8, region.memory, start)
-    lease.place = region, start, start + size
+    lease.piece = region, start, start + size
     return lease
 
 
 def _new_region(size: int) -> _Region:
-    """A region for an array of ``size`` bytes and others, or for it alone where address space is short."""
+    """Return a new region of the usual size, or of ``size`` bytes only where address space is short."""
     for length in (max(_REGION, size), size):
         with contextlib.suppress(OSError, OverflowError):
             return _Region(length)
@@ -132,7 +131,7 @@ def _new_region(size: int) -> _Region:
 
 
 def _after_fork() -> None:
-    """In a child: the lock may be held, and lists be half changed, by a thread that is not here."""
+    """Start afresh in a child process: a thread of the parent may have held the lock or been changing the lists."""
     global _lock
     _lock = threading.Lock()
     _regions.clear()

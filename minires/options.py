@@ -1,7 +1,7 @@
-"""Options as plain Python numbers: NumPy's are taken where Python's are, and what is no number is told by name.
+"""Options as plain Python numbers. NumPy's numbers are accepted too, and an error names the option.
 
-NumPy's numbers are not handed on. An int8 overflows where an int does not, a float64 makes float64 of float32 arrays,
-and an array of no axes is no key of a dictionary.
+NumPy's numbers are converted, because they behave differently: an int8 overflows, a float64 turns float32 arrays into
+float64, and an array cannot be the key of a dictionary.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def integer(value: Any, name: str, least: int | None = None) -> int:
     Parameters
     ----------
     value : an integer of Python or NumPy
-    name : of the option, for messages
-    least : the smallest integer that is allowed; None for any
+    name : the name of the option, for messages
+    least : the smallest allowed integer; None allows any
 
     Raises
     ------
-    ShapeError : if it is no integer (a bool is none), or smaller.
+    ShapeError : if ``value`` is not an integer (a bool is not), or smaller than ``least``.
     """
     try:
         found = operator.index(value)
@@ -36,14 +36,17 @@ def integer(value: Any, name: str, least: int | None = None) -> int:
         found = None
     if found is not None and not isinstance(value, bool) and (least is None or found >= least):
         return found
-    wanted = (
-        "an integer" if least is None else "a positive integer" if least == 1 else f"an integer of at least {least}"
-    )
+    if least is None:
+        wanted = "an integer"
+    elif least == 1:
+        wanted = "a positive integer"
+    else:
+        wanted = f"an integer of at least {least}"
     raise ShapeError(f"{name} must be {wanted}, got {value!r}")
 
 
 def several(value: Any) -> tuple[Any, ...] | None:
-    """Return the items of a tuple, a list or an array with an axis; None for anything else."""
+    """Return the items of a tuple, a list or a one-dimensional array; None for anything else."""
     if isinstance(value, tuple | list):
         return tuple(value)
     return tuple(value) if getattr(value, "ndim", 0) == 1 else None
@@ -54,7 +57,7 @@ def real(value: Any, name: str, least: float = -math.inf, most: float = math.inf
 
     Raises
     ------
-    ValueError : if it is no real number of Python or NumPy (a bool is none), not finite as a float64, or beyond.
+    ValueError : if ``value`` is not a real number of Python or NumPy (a bool is not), not finite, or out of range.
     """
     with contextlib.suppress(ValueError, OverflowError):
         found = float(number(value, name))
@@ -66,11 +69,11 @@ def real(value: Any, name: str, least: float = -math.inf, most: float = math.inf
 
 
 def number(value: Any, name: str) -> int | float:
-    """Return ``value`` as an int or a float, whichever it is.
+    """Return ``value`` as an int if it is an integer, otherwise as a float.
 
     Raises
     ------
-    ValueError : if it is no real number of Python or NumPy (a bool is none).
+    ValueError : if ``value`` is not a real number of Python or NumPy (a bool is not).
     """
     plain = value[()] if isinstance(value, np.ndarray) else value
     if not isinstance(plain, Real) or isinstance(plain, bool):

@@ -1,13 +1,13 @@
-"""Random numbers as functions of (seed, stream, index), never of how often somebody drew before.
+"""Random numbers as functions of (seed, stream, index). Earlier draws do not change later ones.
 
-A stream is a name such as "dropout" or "data.shuffle"; an index says which draw of it is meant: an epoch, a
-layer, a step. Both are digested together with the seed into the key of a counter-based generator:
+A stream is a name such as "dropout" or "data.shuffle". An index selects one draw of the stream, for example by epoch,
+layer or step. The seed and both are hashed into the key of a counter-based generator:
 
     key   = blake2b-128(JSON of [seed, stream, *index])                           (1)
     draws = Philox4x64-10 with that key, counter 0                                (2)
 
-So whoever asks for (seed, stream, index) gets the same bits, in any order, in any thread and after any
-resume, and one stream cannot disturb another. The bits of (1) and (2) do not depend on the platform.
+So (seed, stream, index) always gives the same bits: in any order, in any thread and after a resume. One stream cannot
+change another. The bits of (1) and (2) do not depend on the platform.
 Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
 """
 
@@ -47,7 +47,7 @@ def _keyed(seed: int, stream: str, index: tuple[int, ...]) -> np.random.Generato
 
 
 class Generator:
-    """A seed, and how many draws each stream has handed out through ``next_draws``.
+    """A seed, and the number of ``next_draws`` calls for each stream.
 
     Raises
     ------
@@ -60,21 +60,21 @@ class Generator:
 
     @property
     def seed(self) -> int:
-        """The seed that all draws are keyed by."""
+        """The seed of all draws."""
         return self._seed
 
     def manual_seed(self, seed: int) -> None:
-        """Start afresh from ``seed``: every stream's counter goes back to zero."""
+        """Set the seed and reset the counter of every stream to zero."""
         seed = _checked_seed(seed)
         with self._lock:
             self._seed, self._counters = seed, dict[str, int]()
 
     def draws(self, stream: str, *index: int) -> np.random.Generator:
-        """The NumPy generator of (this seed, ``stream``, ``index``); changes nothing here."""
+        """Return the NumPy generator of (this seed, ``stream``, ``index``). No counter changes."""
         return _keyed(self._seed, stream, index)
 
     def next_draws(self, stream: str) -> np.random.Generator:
-        """``draws(stream, n)`` for the n-th call with this stream, n = 0, 1, 2, …"""
+        """Return ``draws(stream, n)`` in the n-th call with this stream, n = 0, 1, 2, …"""
         with self._lock:
             count = self._counters.get(stream, 0)
             drawn = _keyed(self._seed, stream, (count,))
@@ -82,7 +82,7 @@ class Generator:
         return drawn
 
     def get_state(self) -> dict[str, Any]:
-        """The seed and the counters as a dictionary that JSON can hold."""
+        """Return the seed and the counters as a dictionary that JSON can store."""
         with self._lock:
             return {"seed": self._seed, "counters": dict(self._counters)}
 
@@ -93,11 +93,11 @@ class Generator:
         self.set_state(state)
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from what ``get_state`` returned.
+        """Restore a state that ``get_state`` returned.
 
         Raises
         ------
-        CheckpointError : if ``state`` is not such a dictionary; the generator keeps its state.
+        CheckpointError : if ``state`` is not such a dictionary; the generator then keeps its state.
         """
         try:
             seed, counters = _checked_seed(state["seed"]), dict(state["counters"])
@@ -119,9 +119,9 @@ default_generator = Generator()
 
 
 def manual_seed(seed: int) -> None:
-    """Seed everything that minires draws: initial weights, dropout, shuffling, augmentation.
+    """Set the seed of everything that minires draws: initial weights, dropout, shuffling, augmentation.
 
-    Without a call the seed is 0: a program gives the same result each time it runs.
+    Without a call the seed is 0, so a program gives the same result each time it runs.
 
     Raises
     ------
@@ -131,42 +131,42 @@ def manual_seed(seed: int) -> None:
 
 
 def draws(stream: str, *index: int, seed: int | None = None) -> np.random.Generator:
-    """The NumPy generator that belongs to (seed, stream, index): a pure function of the three.
+    """Return the NumPy generator of (seed, stream, index), a pure function of the three.
 
     Parameters
     ----------
-    stream : the name of what is drawn, as "data.shuffle"
-    index : integers that tell one draw of the stream from another, as an epoch
-    seed : the default generator's seed where None
+    stream : the name of what is drawn, for example "data.shuffle"
+    index : integers that select one draw of the stream, for example an epoch
+    seed : an integer; None stands for the default generator's seed
 
     Returns
     -------
-    A fresh generator, always at its beginning.
+    A new generator, at the start of its sequence.
 
     Raises
     ------
-    TypeError, ValueError : for a seed, stream or index of another kind.
+    TypeError, ValueError : if the seed, the stream or the index has another type or is out of range.
 
-    Identity that tests it: its raw bits are Philox4x64-10's, written out in plain Python.
+    Identity that tests it: its raw bits equal those of Philox4x64-10 written in plain Python.
     """
     return _keyed(default_generator.seed if seed is None else _checked_seed(seed), stream, index)
 
 
 def next_draws(stream: str) -> np.random.Generator:
-    """``draws(stream, n)`` for the n-th call with this stream since ``manual_seed``, n = 0, 1, 2, …"""
+    """Return ``draws(stream, n)`` in the n-th call with this stream since ``manual_seed``, n = 0, 1, 2, …"""
     return default_generator.next_draws(stream)
 
 
 def get_state() -> dict[str, Any]:
-    """The default generator's seed and counters, for a checkpoint: a dictionary that JSON can hold."""
+    """Return the default generator's seed and counters as a dictionary that JSON can store, for a checkpoint."""
     return default_generator.get_state()
 
 
 def set_state(state: Mapping[str, Any]) -> None:
-    """Let the default generator go on from what ``get_state`` returned.
+    """Restore the default generator's state from what ``get_state`` returned.
 
     Raises
     ------
-    CheckpointError : if ``state`` is not such a dictionary; nothing is changed then.
+    CheckpointError : if ``state`` is not such a dictionary; the generator then keeps its state.
     """
     default_generator.set_state(state)

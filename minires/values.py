@@ -1,8 +1,8 @@
-"""What a tensor is as an array, whatever graph it is in: its values, its operators and its methods.
+"""A tensor without its graph: the values, the operators and the methods.
 
-A tensor is defined below the operations that work on it, but ``a + b`` has to find addition. So the operators
-are declared here, with their types, and look their function up in one dictionary, which functional/methods.py fills
-when it is imported: the one place in the house where a lower floor calls a higher one.
+This file is below the operations, but ``a + b`` has to call addition. So the operators and methods are declared here,
+with their types, and look up their function in one dictionary. functional/methods.py fills it. Nowhere else does a
+lower floor call a higher one.
 """
 
 from __future__ import annotations
@@ -14,53 +14,51 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from minires.device import Array, asnumpy, device_of, is_array
+from minires.device import Array, asnumpy, device_of
 from minires.errors import ShapeError
+from minires.numpy_calls import refusal
 from minires.options import integer
 
 T = TypeVar("T", bound="Values")
 
 
 class _Methods(dict[str, Callable[..., Any]]):
-    """Filled by functional/methods.py, which the first look-up imports where nobody else did before."""
+    """The functions of operators and methods. The first look-up imports functional/methods.py, which adds them."""
 
     def __missing__(self, name: str) -> Callable[..., Any]:
         importlib.import_module("minires.functional.methods")
-        return dict(self)[name]  # not self[name], which would ask here again for a name that nobody knows
+        return dict(self)[name]  # self[name] would call __missing__ again for an unknown name
 
 
 METHODS = _Methods()
 
 
-_SPELLINGS = {  # where the name in NumPy is another
-    **{"add": "x + y", "subtract": "x - y", "multiply": "x * y", "divide": "x / y", "power": "x ** y"},
-    **{"matmul": "x @ y", "dot": "x @ y", "negative": "-x", "absolute": "x.abs()", "amax": "x.max()"},
-    **{"amin": "x.min()", "ravel": "x.flatten()", "copy": "x.clone()", "array_equal": "(x == y).min()"},
-    **{name: f"mr.{name}(…)" for name in ("concatenate", "stack", "where", "maximum")},
-    **{"vstack": "mr.stack(…)", "hstack": "mr.concatenate(…)", "pad": "F.pad(…)"},
-}
+def _operator(name: str) -> Callable[[T, Any], T]:
+    """Return the method of an operator: ``x + other``, ``x < other``, ``x[index]``."""
+    return lambda x, other: METHODS[name](x, other)
 
 
-def _refusal(function: Any, *given: Any) -> TypeError:
-    """What to write in place of a function of NumPy that was called with a tensor."""
-    name = function.__name__
-    module = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np")
-    if any(is_array(value) for value in given):
-        return TypeError(f"np.{name} cannot combine an array with a Tensor: wrap the array with mr.tensor(…)")
-    own = _SPELLINGS.get(name, f"x.{name}(…)" if hasattr(Values, name) else "")
-    instead = f"use {own}, or" if own else "use"
-    return TypeError(f"{module}.{name} does not take a Tensor: {instead} x.numpy(), an array without a history")
+def _reflected(name: str) -> Callable[[T, Any], T]:
+    """Return the method of an operator with the tensor on the right: ``other + x``."""
+    return lambda x, other: METHODS[name](other, x)
+
+
+def _updating(name: str) -> Callable[[T, Any], T]:
+    """Return the method of an operator that writes into the tensor: ``x += other``."""
+    return lambda x, other: METHODS["updated"](x, name, other)
 
 
 class Values:
-    """A read-only array, and what can be written about it. Shapes broadcast as in NumPy; a number never changes
-    the dtype."""
+    """A read-only array with operators and methods.
+
+    Shapes broadcast as in NumPy. A Python or NumPy scalar never changes the dtype.
+    """
 
     __slots__ = ("_array",)
     __hash__ = object.__hash__
     _array: Array
 
-    # What it is
+    # Properties
 
     @property
     def array(self) -> Array:
@@ -69,7 +67,7 @@ class Values:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The lengths of the axes."""
+        """The lengths of the axes as a tuple."""
         return self._array.shape
 
     @property
@@ -97,12 +95,12 @@ class Values:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type of the elements."""
+        """The dtype of the elements."""
         return self._array.dtype
 
     @property
     def device(self) -> str:
-        """ "cpu" or "cuda:<index>"."""
+        """The device of the values: "cpu" or "cuda:<index>"."""
         return device_of(self._array)
 
     def __len__(self) -> int:
@@ -113,27 +111,18 @@ class Values:
     def __iter__(self: T) -> Iterator[T]:
         return (self[i] for i in range(len(self)))
 
-    def history(self) -> str:
-        """What made it, for its representation; empty where nothing did."""
-        return ""
-
-    def __repr__(self) -> str:
-        values = np.array2string(asnumpy(self._array), separator=", ", prefix="tensor(")
-        place = "" if self.device == "cpu" else f"device={self.device!r}"
-        return f"tensor({', '.join(filter(None, (values, f'dtype={self.dtype}', place, self.history())))})"
-
-    # Its values elsewhere
+    # Values as NumPy and Python objects
 
     def numpy(self) -> Array:
-        """The values as a NumPy array: a read-only view on the CPU, a copy from a GPU."""
+        """Return the values as a NumPy array: a read-only view on the CPU, a copy from a GPU."""
         return asnumpy(self.array)
 
     def item(self) -> Any:
-        """The only element, as a Python number.
+        """Return the only element as a Python number.
 
         Raises
         ------
-        ShapeError : if there is not exactly one.
+        ShapeError : if there is not exactly one element.
         """
         if self._array.size != 1:
             raise ShapeError(f"item() needs exactly one element, but the shape is {self.shape}")
@@ -153,7 +142,7 @@ class Values:
             raise TypeError(f"only one integer is an index, not a {self.dtype} tensor of shape {self.shape}")
         return int(self._array.item())
 
-    # What NumPy asks of it
+    # NumPy's functions and operators
 
     def __array__(self, *_: Any, **__: Any) -> Array:
         raise TypeError("a Tensor is not converted to an array silently: use x.array, x.numpy(), or mr.tensor(a)")
@@ -161,70 +150,36 @@ class Values:
     def __array_function__(self, function: Any, types: Any, given: Any, options: Any) -> Any:
         if function in (np.shape, np.ndim, np.size) and len(given) == 1 and not options:
             return getattr(self._array, function.__name__)
-        raise _refusal(function)
+        raise refusal(function, Values)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *given: Any, **options: Any) -> Any:
-        """Take a NumPy scalar on the left of an operator; refuse all else in words."""
+        """Accept a NumPy scalar on the left of an operator; raise TypeError for all else."""
         if method == "__call__" and not options and len(given) == 2 and not np.ndim(given[0]):
             with contextlib.suppress(KeyError):
                 return METHODS[ufunc.__name__](*given)
-        raise _refusal(ufunc, *given)
+        raise refusal(ufunc, Values, *given)
 
     # Operators
 
-    def __add__(self: T, other: Any) -> T:
-        return METHODS["add"](self, other)
-
-    def __radd__(self: T, other: Any) -> T:
-        return METHODS["add"](other, self)
-
-    def __sub__(self: T, other: Any) -> T:
-        return METHODS["subtract"](self, other)
-
-    def __rsub__(self: T, other: Any) -> T:
-        return METHODS["subtract"](other, self)
-
-    def __mul__(self: T, other: Any) -> T:
-        return METHODS["multiply"](self, other)
-
-    def __rmul__(self: T, other: Any) -> T:
-        return METHODS["multiply"](other, self)
-
-    def __truediv__(self: T, other: Any) -> T:
-        return METHODS["divide"](self, other)
-
-    def __rtruediv__(self: T, other: Any) -> T:
-        return METHODS["divide"](other, self)
-
-    def __pow__(self: T, other: Any) -> T:
-        return METHODS["power"](self, other)
-
-    def __rpow__(self: T, other: Any) -> T:
-        return METHODS["power"](other, self)
-
-    def __matmul__(self: T, other: Any) -> T:
-        return METHODS["matmul"](self, other)
-
-    def __rmatmul__(self: T, other: Any) -> T:
-        return METHODS["matmul"](other, self)
-
-    def __lt__(self: T, other: Any) -> T:
-        return METHODS["less"](self, other)
-
-    def __le__(self: T, other: Any) -> T:
-        return METHODS["less_equal"](self, other)
-
-    def __gt__(self: T, other: Any) -> T:
-        return METHODS["greater"](self, other)
-
-    def __ge__(self: T, other: Any) -> T:
-        return METHODS["greater_equal"](self, other)
-
-    def __eq__(self: T, other: Any) -> T:  # type: ignore[override]
-        return METHODS["equal"](self, other)
-
-    def __ne__(self: T, other: Any) -> T:  # type: ignore[override]
-        return METHODS["not_equal"](self, other)
+    __add__ = _operator("add")
+    __radd__ = _reflected("add")
+    __sub__ = _operator("subtract")
+    __rsub__ = _reflected("subtract")
+    __mul__ = _operator("multiply")
+    __rmul__ = _reflected("multiply")
+    __truediv__ = _operator("divide")
+    __rtruediv__ = _reflected("divide")
+    __pow__ = _operator("power")
+    __rpow__ = _reflected("power")
+    __matmul__ = _operator("matmul")
+    __rmatmul__ = _reflected("matmul")
+    __lt__ = _operator("less")
+    __le__ = _operator("less_equal")
+    __gt__ = _operator("greater")
+    __ge__ = _operator("greater_equal")
+    __eq__ = _operator("equal")  # type: ignore[assignment]
+    __ne__ = _operator("not_equal")  # type: ignore[assignment]
+    __getitem__ = _operator("getitem")
 
     def __neg__(self: T) -> T:
         return METHODS["negative"](self)
@@ -232,144 +187,122 @@ class Values:
     def __abs__(self: T) -> T:
         return METHODS["abs"](self)
 
-    def __getitem__(self: T, index: Any) -> T:
-        return METHODS["getitem"](self, index)
+    # Operators and methods that write into a leaf; see functional/in_place.py
 
-    # In place, where this is a leaf; see functional/in_place.py
+    __iadd__ = _updating("add")
+    __isub__ = _updating("subtract")
+    __imul__ = _updating("multiply")
+    __itruediv__ = _updating("divide")
+    __ipow__ = _updating("power")
+    __imatmul__ = _updating("matmul")
 
     def __setitem__(self, index: Any, value: Any) -> None:
         METHODS["setitem"](self, index, value)
 
-    def __iadd__(self: T, other: Any) -> T:
-        return METHODS["updated"](self, "add", other)
-
-    def __isub__(self: T, other: Any) -> T:
-        return METHODS["updated"](self, "subtract", other)
-
-    def __imul__(self: T, other: Any) -> T:
-        return METHODS["updated"](self, "multiply", other)
-
-    def __itruediv__(self: T, other: Any) -> T:
-        return METHODS["updated"](self, "divide", other)
-
-    def __ipow__(self: T, other: Any) -> T:
-        return METHODS["updated"](self, "power", other)
-
-    def __imatmul__(self: T, other: Any) -> T:
-        return METHODS["updated"](self, "matmul", other)
-
     def add_(self: T, other: Any, *, alpha: float = 1) -> T:
-        """Add ``alpha · other`` to this leaf in place; gives the tensor back."""
+        """Add ``alpha · other`` to this leaf in place, and return the tensor."""
         return METHODS["update"](self, "add", other, alpha)
 
     def sub_(self: T, other: Any, *, alpha: float = 1) -> T:
-        """Subtract ``alpha · other`` from this leaf in place; gives the tensor back."""
+        """Subtract ``alpha · other`` from this leaf in place, and return the tensor."""
         return METHODS["update"](self, "subtract", other, alpha)
 
     def mul_(self: T, other: Any) -> T:
-        """Multiply this leaf by ``other`` in place; gives the tensor back."""
+        """Multiply this leaf by ``other`` in place, and return the tensor."""
         return METHODS["update"](self, "multiply", other)
 
     def div_(self: T, other: Any) -> T:
-        """Divide this leaf by ``other`` in place; gives the tensor back."""
+        """Divide this leaf by ``other`` in place, and return the tensor."""
         return METHODS["update"](self, "divide", other)
 
     def copy_(self: T, source: Any) -> T:
-        """Overwrite this leaf with ``source``, broadcast to its shape, from any device; gives the tensor back."""
+        """Overwrite this leaf with ``source``, broadcast to its shape, from any device; return the tensor."""
         return METHODS["copy_"](self, source)
 
     def fill_(self: T, value: Any) -> T:
-        """Set every element of this leaf to a number; gives the tensor back."""
+        """Set every element of this leaf to a number, and return the tensor."""
         return METHODS["fill_"](self, value)
 
     def zero_(self: T) -> T:
-        """Set every element of this leaf to 0; gives the tensor back."""
+        """Set every element of this leaf to 0, and return the tensor."""
         return METHODS["fill_"](self, 0)
 
     # Methods
 
     def sum(self: T, dim: Any = None, keepdim: bool = False) -> T:
-        """The sum over all elements, one axis, or several; see `functional.reduction.sum`."""
+        """Return the sum over all elements, one axis, or several; see `functional.reduction.sum`."""
         return METHODS["sum"](self, dim, keepdim)
 
     def mean(self: T, dim: Any = None, keepdim: bool = False) -> T:
-        """The mean over all elements, one axis, or several; see `functional.reduction.mean`."""
+        """Return the mean over all elements, one axis, or several; see `functional.reduction.mean`."""
         return METHODS["mean"](self, dim, keepdim)
 
     def var(
         self: T, dim: Any = None, *, correction: float = 1, keepdim: bool = False, unbiased: bool | None = None
     ) -> T:
-        """The variance over all elements, one axis, or several; see `functional.reduction.var`."""
+        """Return the variance over all elements, one axis, or several; see `functional.reduction.var`."""
         return METHODS["var"](self, dim, correction=correction, keepdim=keepdim, unbiased=unbiased)
 
     def max(self, dim: int | None = None, keepdim: bool = False) -> Any:
-        """The largest element, or (values, indices) along one axis; see `functional.reduction.max`."""
+        """Return the largest element, or (values, indices) along one axis; see `functional.reduction.max`."""
         return METHODS["max"](self, dim, keepdim)
 
     def min(self, dim: int | None = None, keepdim: bool = False) -> Any:
-        """The smallest element, or (values, indices) along one axis; see `functional.reduction.min`."""
+        """Return the smallest element, or (values, indices) along one axis; see `functional.reduction.min`."""
         return METHODS["min"](self, dim, keepdim)
 
     def abs(self: T) -> T:
-        """The absolute value of each element."""
+        """Return the absolute value of each element."""
         return METHODS["abs"](self)
 
     def clip(self: T, min: float | None = None, max: float | None = None) -> T:
-        """Each element moved into [min, max]; see `functional.arithmetic.clip`."""
+        """Return each element limited to [min, max]; see `functional.elementary.clip`."""
         return METHODS["clip"](self, min, max)
 
     def exp(self: T) -> T:
-        """e to the power of each element."""
+        """Return e to the power of each element."""
         return METHODS["exp"](self)
 
     def log(self: T) -> T:
-        """The natural logarithm of each element."""
+        """Return the natural logarithm of each element."""
         return METHODS["log"](self)
 
     def sqrt(self: T) -> T:
-        """The square root of each element."""
+        """Return the square root of each element."""
         return METHODS["sqrt"](self)
 
     def tanh(self: T) -> T:
-        """The hyperbolic tangent of each element."""
+        """Return the hyperbolic tangent of each element."""
         return METHODS["tanh"](self)
 
     def sigmoid(self: T) -> T:
-        """1 / (1 + exp(−x)) of each element."""
+        """Return 1 / (1 + exp(−x)) of each element."""
         return METHODS["sigmoid"](self)
 
     def reshape(self: T, *shape: Any) -> T:
-        """The same elements in another shape; one length may be -1."""
+        """Return the same elements in another shape; one length may be -1."""
         return METHODS["reshape"](self, *shape)
 
     def view(self: T, *shape: Any) -> T:
-        """The same as `reshape`, under PyTorch's other name: it copies where the memory order asks for it."""
+        """Return what `reshape` returns. Unlike in PyTorch, this copies if the memory order makes that necessary."""
         return METHODS["reshape"](self, *shape)
 
     def flatten(self: T, start_dim: int = 0, end_dim: int = -1) -> T:
-        """The axes from ``start_dim`` to ``end_dim``, both included, as one."""
+        """Return the tensor with the axes from ``start_dim`` to ``end_dim`` (included) joined into one."""
         return METHODS["flatten"](self, start_dim, end_dim)
 
     def permute(self: T, *dims: Any) -> T:
-        """The axes in another order."""
+        """Return the tensor with its axes in another order."""
         return METHODS["permute"](self, *dims)
 
     def transpose(self: T, dim0: int, dim1: int) -> T:
-        """Two axes exchanged."""
+        """Return the tensor with two axes exchanged."""
         return METHODS["transpose"](self, dim0, dim1)
 
     def clone(self: T, like: Array | None = None) -> T:
-        """A copy with memory of its own, in the memory order of ``like`` or this; gradients go through."""
+        """Return a copy in the memory order of ``like``, by default of this tensor. Gradients pass through it."""
         return METHODS["clone"](self, like)
 
-    def _accumulate(self: T, other: T) -> T:
-        """``self + other``, in this tensor's memory if nobody else holds it."""
-        return METHODS["_accumulate"](self, other)
-
-    def _owned(self: T, like: Array) -> T:
-        """This tensor, or a clone if others hold its memory or it lies in another order than ``like``."""
-        return METHODS["_owned"](self, like)
-
     def to(self: T, *wanted: Any, device: str | None = None, dtype: Any = None) -> T:
-        """The same values on another device or with another dtype; see `functional.cast.to`."""
+        """Return the same values on another device or with another dtype; see `functional.cast.to`."""
         return METHODS["to"](self, *wanted, device=device, dtype=dtype)

@@ -126,18 +126,6 @@ def test_a_copy_keeps_the_memory_order(order):
     assert device.copied(array, np.float32).dtype == np.float32
 
 
-def test_what_is_written_must_have_the_kind_of_its_place_and_lie_elsewhere():
-    place = np.zeros((2, 2), np.float32)
-    assert device.writable_into(place, 3).tolist() == 3
-    assert device.writable_into(place, np.ones((2, 2))).shape == (2, 2)
-    assert device.writable_into(place, [1.0, 2.0]).tolist() == [1.0, 2.0]
-    other = np.ones((2, 2), np.float32)
-    assert device.writable_into(place, other) is other
-    assert not np.shares_memory(device.writable_into(place, place[::-1]), place)
-    with pytest.raises(DtypeError, match="complex128 values to a float32 tensor"):
-        device.writable_into(place, 1j)
-
-
 # Agreement
 
 
@@ -214,10 +202,3 @@ def test_memory_of_another_library_is_taken_where_it_is(cupy):
         device.from_dlpack(foreign)
     with pytest.raises(TypeError, match="__dlpack__, got a list"):
         device.from_dlpack([1.0])
-
-
-@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (1,), ()])
-def test_an_array_without_two_elements_of_one_number_does_not_repeat(shape):
-    one = np.lib.stride_tricks.as_strided(np.zeros(1), shape, (0,) * len(shape))
-    assert not device.repeats(one)
-    assert device.repeats(np.broadcast_to(np.zeros(1), (2,)))

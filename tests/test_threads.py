@@ -1,7 +1,6 @@
 import os
 import threading
 import time
-import weakref
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from minires import blas, threads
 from minires.blas import single_threaded_blas
+from minires.scratch import scratch
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +144,7 @@ def test_several_threads_may_call_at_the_same_time():
             results = np.zeros(20)
 
             def run(job, results=results):
-                results[job] = threads.scratch("test", (job + 1,), np.float64).size
+                results[job] = scratch("test", (job + 1,), np.float64).size
 
             threads.parallel(run, range(20))
             assert results.sum() == 210
@@ -190,58 +190,6 @@ def test_the_number_of_threads_is_what_was_set():
     assert threads.get_num_threads() == 3
 
 
-@given(shape=st.lists(st.integers(0, 4), max_size=3), dtype=st.sampled_from(["f4", "f8", "i1", "?"]))
-def test_scratch_has_the_shape_the_dtype_and_a_cache_lines_alignment(shape, dtype):
-    array = threads.scratch("test", shape, dtype)
-    assert array.shape == tuple(shape)
-    assert array.dtype == np.dtype(dtype)
-    assert array.flags.c_contiguous
-    if array.size:
-        assert array.ctypes.data % 64 == 0
-
-
-def test_scratch_is_the_same_memory_until_it_must_grow():
-    threads.release_scratch()
-    first = threads.scratch("test", (4, 4), np.float32)
-    assert np.shares_memory(first, threads.scratch("test", (2,), np.float32))
-    assert not np.shares_memory(first, threads.scratch("other", (4, 4), np.float32))
-    assert not np.shares_memory(first, threads.scratch("test", (4, 4), np.float64))
-    grown = threads.scratch("test", (5, 4), np.float32)
-    assert not np.shares_memory(first, grown)
-    assert np.shares_memory(grown, threads.scratch("test", (4, 4), np.float32))
-
-
-def test_each_thread_has_its_own_scratch():
-    threads.set_num_threads(3)
-    together, arrays = threading.Barrier(3), []
-
-    def run(_):
-        together.wait(60)
-        arrays.append(threads.scratch("test", (8,), np.float32))
-
-    threads.parallel(run, range(3))
-    assert not any(np.shares_memory(arrays[i], arrays[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
-
-
-def test_released_scratch_is_given_back_by_all_threads():
-    threads.set_num_threads(2)
-    together, owners = threading.Barrier(2), []
-
-    def run(_):
-        together.wait(60)
-        array = threads.scratch("test", (8,), np.float32)
-        array.fill(1)
-        base = array
-        while base.base is not None:
-            base = base.base
-        owners.append(weakref.ref(base))
-
-    threads.parallel(run, range(2))
-    assert all(owner() is not None for owner in owners)
-    threads.release_scratch()
-    assert all(owner() is None for owner in owners)
-
-
 def test_blas_has_one_thread_inside_and_what_it_had_outside():
     with threadpoolctl.threadpool_limits(2, user_api="blas"):
         before = blas_threads()
@@ -281,8 +229,8 @@ def test_where_each_thread_has_a_limit_of_its_own_callers_and_workers_are_limite
             self.count = count
 
     library = Library()
-    own = [blas._Limit(library.get_num_threads, library.set_num_threads)]
-    monkeypatch.setattr(blas._guard, "libraries", blas._Libraries(shared=[], own=own))
+    own = [blas._Library(library.get_num_threads, library.set_num_threads)]
+    monkeypatch.setattr(blas._guard, "libraries", ([], own))
     threads.set_num_threads(1)
     threads.set_num_threads(3)  # new workers
     together, seen = threading.Barrier(3), []

@@ -1,1 +1,4 @@
-"""The engine: tensors that remember where they came from, and the walk back. Read tensor, op, backward."""
+"""The engine: tensors that record how they were computed, and the backward pass.
+
+Read tensor.py, op.py, ownership.py and backward.py, in this order.
+"""

@@ -1,24 +1,36 @@
-"""The walk back: from the outputs to the inputs, each operation once, no recursion."""
+"""The backward pass: from the outputs to the inputs, each operation once, without recursion.
+
+It has two parts. `_plan` decides which operations take part; `_run` computes the gradients.
+"""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 from minires.autograd.op import Op, enable_grad, no_grad, recording
+from minires.autograd.ownership import Arrived, added, for_caller, unchanged
 from minires.autograd.tensor import Node, Tensor
 from minires.device import full_like
 from minires.errors import DeviceError, DtypeError, GraphError, ShapeError
+
+Start: TypeAlias = list[tuple[Node, Arrived]]
+Step: TypeAlias = tuple[Op, tuple[bool, ...]]  # an operation and its ``needs_grad``
 
 
 def backward(output: Tensor, gradient: Tensor | None, retain: bool, create_graph: bool) -> None:
     """Add the gradient of ``output`` to ``.grad`` of the leaves; see `Tensor.backward`."""
     with enable_grad() if create_graph else no_grad():
-        for node, arrived in _walk([output], [gradient], None, retain).items():
+        start = _start([output], [gradient])
+        found = _run(_plan([output], None), start, None, retain)
+        for node, arrived in found.items():
             keeper = None if node.keeper is None else node.keeper()
-            if keeper is not None and keeper._node is node:  # not, if its gradient was switched off since
-                keeper.grad = arrived._owned(keeper._array) if keeper.grad is None else keeper.grad + arrived
+            if keeper is None or keeper._node is not node:
+                continue  # the tensor was deleted, or its gradient was switched off
+            if keeper.grad is None:
+                keeper.grad = for_caller(arrived, keeper._array)
+            else:
+                keeper.grad = keeper.grad + arrived.gradient
 
 
 def grad(
@@ -29,15 +41,15 @@ def grad(
     create_graph: bool = False,
     allow_unused: bool = False,
 ) -> tuple[Tensor | None, ...]:
-    """The gradients of the sum of ``outputs`` with respect to ``inputs``, which need not be leaves.
+    """Return the gradients of the sum of ``outputs`` with respect to ``inputs``, which need not be leaves.
 
     Parameters
     ----------
     outputs : one or several tensors
-    inputs : one or several tensors that require gradients; their ``.grad`` is left alone
+    inputs : one or several tensors that require gradients; their ``.grad`` does not change
     grad_outputs : the gradient with respect to each output; None stands for 1 at a scalar
     retain_graph, create_graph : see `Tensor.backward`
-    allow_unused : give None for an input that no output depends on
+    allow_unused : return None for an input that no output depends on
 
     Returns
     -------
@@ -47,133 +59,179 @@ def grad(
     ------
     GraphError : for an input that no output depends on, unless allowed; otherwise as `Tensor.backward`.
     """
-    ends = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    given = [None] * len(ends) if grad_outputs is None else grad_outputs
-    given = [given] if isinstance(given, Tensor) else list(given)
-    targets = [t._place("grad") for t in ([inputs] if isinstance(inputs, Tensor) else inputs)]
+    ends = _listed(outputs)
+    given = [None] * len(ends) if grad_outputs is None else _listed(grad_outputs)
+    targets = [source._required_node("grad") for source in _listed(inputs)]
+    retain = create_graph if retain_graph is None else retain_graph
     with enable_grad() if create_graph else no_grad():
-        found = _walk(ends, given, targets, create_graph if retain_graph is None else retain_graph, allow_unused)
-        if not create_graph:  # leaves, into which the caller may write
-            found = {node: gradient._owned(gradient._array) for node, gradient in found.items()}
-    return tuple(found[n] if n in found else None if allow_unused else n.zeros() for n in targets)
+        start = _start(ends, given)
+        steps = _plan(ends, set(targets))
+        if not allow_unused:
+            _check_dependence(steps, start, targets)
+        found = _run(steps, start, set(targets), retain)
+        gradients = {node: new.gradient if create_graph else for_caller(new) for node, new in found.items()}
+    for node in targets:
+        if node not in gradients and not allow_unused:
+            gradients[node] = node.zeros()
+    return tuple(gradients.get(node) for node in targets)
 
 
-def _walk(
-    outputs: list[Tensor], gradients: list[Any], targets: list[Node] | None, retain: bool, allow_unused: bool = True
-) -> dict[Node, Tensor]:
-    """The gradients that arrive at ``targets`` (None: at every node that keeps one)."""
+def _listed(tensors: Any) -> list[Any]:
+    """Return one or several tensors as a list."""
+    return [tensors] if isinstance(tensors, Tensor) else list(tensors)
+
+
+def _start(outputs: list[Tensor], gradients: list[Tensor | None]) -> Start:
+    """Return the nodes of the outputs with the gradients at which the backward pass starts."""
     if len(gradients) != len(outputs):
         raise GraphError(f"{len(gradients)} grad_outputs were given for {len(outputs)} outputs")
-    start = [(y._place("backward"), _initial(y, gy)) for y, gy in zip(outputs, gradients, strict=True)]
+    start = []
+    for output, gradient in zip(outputs, gradients, strict=True):
+        node = output._required_node("backward")
+        if gradient is None:
+            if output.numel() != 1:
+                raise GraphError(f"the gradient of an output of shape {node.shape} must be given: it is not a scalar")
+            gradient = Tensor(full_like(output._array, 1))
+        gradient = _checked(gradient, node, "the caller")
+        start.append((node, Arrived(gradient if recording() else gradient.detach(), owned=False)))
+    return start
+
+
+# The plan
+
+
+def _plan(outputs: list[Tensor], targets: set[Node] | None) -> list[Step]:
+    """Return the operations that the outputs depend on, outputs first, each with its ``needs_grad``.
+
+    Raises
+    ------
+    GraphError : if an operation cannot be used.
+    """
     order = inputs_first(outputs)
     wanted = _wanted(order, targets)
+    steps = []
     for op in order:
-        if op.freed or any(node in wanted for _, node in op.inputs):
+        needs_grad = tuple([node in wanted for _, node in op.inputs])
+        if op.freed or any(needs_grad):
             op.check_usable()
-    known = {node for node, _ in start}.union(node for op in order for _, node in op.inputs)
-    for position, node in enumerate(() if allow_unused or targets is None else targets):
-        if node not in known:
-            raise GraphError(f"no output depends on input {position}, of shape {node.shape}: pass allow_unused=True")
-    arrived, found = dict[Node, Tensor](), dict[Node, Tensor]()
-
-    def arrive(node: Node, gradient: Tensor) -> None:
-        arrived[node] = arrived[node]._accumulate(gradient) if node in arrived else gradient
-
-    def complete(node: Node, passed_on: bool = False) -> Tensor:
-        gradient = arrived.pop(node)
-        for hook in tuple(node.hooks.values()):
-            with _untouched([gradient], "a hook"):
-                replaced = hook(gradient)
-            gradient = gradient if replaced is None else _checked(replaced, node, "a hook")
-            gradient._sole = False  # whichever it is, the hook may hold it
-        if node in targets if targets is not None else node.keeper is not None:
-            found[node], gradient._sole = gradient, gradient._sole and not passed_on
-        return gradient
-
-    for node, gradient in start:
-        arrive(node, gradient)
-    for op in reversed(order):
-        reached = {node: complete(node, True) for node in op.outputs if node in arrived and node is not None}
-        op.needs_grad = tuple(node in wanted for _, node in op.inputs)
-        if reached and any(op.needs_grad):
-            for node, gradient in _results(op, reached):
-                gradient._sole = op.gives_new and not recording()
-                arrive(node, gradient)
-            if not retain:
-                op.free()
-    for leaf in list(arrived):
-        complete(leaf)
-    return found
-
-
-def _initial(output: Tensor, gradient: Any) -> Tensor:
-    """The gradient with which the walk starts at ``output``."""
-    if gradient is None and output.numel() != 1:
-        raise GraphError(f"the gradient of an output of shape {output.shape} must be given: it is not a scalar")
-    start = Tensor(full_like(output._array, 1)) if gradient is None else gradient
-    start = _checked(start, output._place("backward"), "the caller")
-    return start if recording() else start.detach()
-
-
-def _results(op: Op, reached: dict[Node, Tensor]) -> list[tuple[Node, Tensor]]:
-    """Run one backward and pair its results with the nodes that want them."""
-    gradients = [None if node is None else reached[node] if node in reached else node.zeros() for node in op.outputs]
-    name = f"{type(op).__name__}.backward"
-    with _untouched(gradients, name):
-        results = op.run_backward(*gradients)
-    op.check_usable()  # it may have written into what it saved
-    results = results if isinstance(results, tuple) else (results,)
-    if len(results) != len(op.inputs):
-        raise GraphError(f"{name} returned {len(results)} gradients for {len(op.inputs)} inputs")
-    return [
-        (node, _checked(result, node, name))
-        for (_, node), needed, result in zip(op.inputs, op.needs_grad, results, strict=True)
-        if node is not None and needed and result is not None
-    ]
-
-
-@contextlib.contextmanager
-def _untouched(gradients: Sequence[Tensor | None], holder: str) -> Iterator[None]:
-    """Raise GraphError if ``holder`` writes into gradients that it was given: others may hold their memory."""
-    given = [gradient for gradient in gradients if gradient is not None]
-    counts = [gradient._version.count for gradient in given]
-    yield
-    if counts != [gradient._version.count for gradient in given]:
-        raise GraphError(f"{holder} changed its gradient in place, but others may need it: return a new one, 2 * gy")
-
-
-def _checked(gradient: Any, node: Node, giver: str) -> Tensor:
-    """``gradient``, if it is one that can arrive at ``node``."""
-    if not isinstance(gradient, Tensor):
-        raise GraphError(f"{giver} gave a {type(gradient).__name__} as a gradient, not a Tensor")
-    found = Node(gradient._array)
-    for error, what in ((ShapeError, "shape"), (DtypeError, "dtype"), (DeviceError, "device")):
-        if getattr(found, what) != getattr(node, what):
-            raise error(f"{giver} gave a gradient of {found} for a tensor of {node}")
-    return gradient
+        steps.append((op, needs_grad))
+    return steps[::-1]
 
 
 def inputs_first(outputs: list[Tensor]) -> list[Op]:
-    """All operations that the outputs depend on, each after the operations that made its inputs."""
+    """Return all operations that the outputs depend on, each after the operations that made its inputs."""
     order: list[Op] = []
     seen: set[Op] = set()
-    stack: list[tuple[Op | None, bool]] = [(y._op, False) for y in outputs]
+    stack = [(output._op, False) for output in outputs if output._op is not None]
     while stack:
         op, inputs_done = stack.pop()
-        if op is not None and inputs_done:
+        if inputs_done:
             order.append(op)
-        elif op is not None and op not in seen:
+        elif op not in seen:
             seen.add(op)
             stack.append((op, True))
-            stack.extend((made_by, False) for made_by, _ in op.inputs)
+            stack.extend((maker, False) for maker, _ in op.inputs if maker is not None)
     return order
 
 
-def _wanted(order: list[Op], targets: list[Node] | None) -> set[Node | None]:
-    """The nodes on a path to a target: only these take part. Without targets, all of them."""
-    wanted: set[Node | None] = set(targets or ())
+def _wanted(order: list[Op], targets: set[Node] | None) -> set[Node]:
+    """Return the nodes on a path to a target, which need a gradient; without targets, the inputs of all operations."""
+    if targets is None:
+        return {node for op in order for _, node in op.inputs if node is not None}
+    wanted = set(targets)
     for op in order:
-        nodes = {node for _, node in op.inputs} - {None}
-        if targets is None or not wanted.isdisjoint(nodes):
-            wanted.update(nodes if targets is None else op.outputs)
-    return wanted - {None}
+        if any(node in wanted for _, node in op.inputs):
+            wanted.update(node for node in op.outputs if node is not None)
+    return wanted
+
+
+def _check_dependence(steps: list[Step], start: Start, targets: list[Node]) -> None:
+    """Raise GraphError for a target that no output depends on."""
+    known = {node for node, _ in start}
+    known.update(node for op, _ in steps for _, node in op.inputs if node is not None)
+    for index, node in enumerate(targets):
+        if node not in known:
+            raise GraphError(f"no output depends on input {index}, of shape {node.shape}: pass allow_unused=True")
+
+
+# The run
+
+
+def _run(steps: list[Step], start: Start, targets: set[Node] | None, retain: bool) -> dict[Node, Arrived]:
+    """Run the steps of a plan, and return the gradients of the targets; without targets, of nodes with a keeper."""
+    arrived: dict[Node, Arrived] = {}
+    kept: dict[Node, Arrived] = {}
+
+    def arrive(node: Node, new: Arrived) -> None:
+        arrived[node] = added(arrived[node], new) if node in arrived else new
+
+    def keeps(node: Node) -> bool:
+        return node.keeper is not None if targets is None else node in targets
+
+    for node, given in start:
+        arrive(node, given)
+    for op, needs_grad in steps:
+        reached: dict[Node, Arrived] = {}
+        for output in op.outputs:
+            if output is None or output not in arrived:
+                continue
+            complete = _after_hooks(output, arrived.pop(output))
+            if keeps(output):
+                complete = kept[output] = complete._replace(owned=False)  # the operation and the caller share it
+            reached[output] = complete
+        if reached and any(needs_grad):
+            op.needs_grad = needs_grad
+            for node, result in _results(op, reached):
+                arrive(node, result)
+            if not retain:
+                op.free()
+    for leaf in list(arrived):
+        complete = _after_hooks(leaf, arrived.pop(leaf))
+        if keeps(leaf):
+            kept[leaf] = complete
+    return kept
+
+
+def _after_hooks(node: Node, arrived: Arrived) -> Arrived:
+    """Call the hooks of a node with its complete gradient, and return the gradient that they leave."""
+    for hook in tuple(node.hooks.values()):
+        with unchanged([arrived.gradient], "a hook"):
+            replaced = hook(arrived.gradient)
+        gradient = arrived.gradient if replaced is None else _checked(replaced, node, "a hook")
+        arrived = Arrived(gradient, owned=False)  # the hook may keep it
+    return arrived
+
+
+def _results(op: Op, reached: dict[Node, Arrived]) -> list[tuple[Node, Arrived]]:
+    """Run one backward, and return its results with the nodes that need them."""
+    gradients: list[Tensor | None] = []
+    for node in op.outputs:
+        if node is None:
+            gradients.append(None)
+        else:
+            gradients.append(reached[node].gradient if node in reached else node.zeros())
+    op.may_overwrite = all(arrived.owned for arrived in reached.values())
+    name = f"{type(op).__name__}.backward"
+    with unchanged(gradients, name):
+        results = op.run_backward(*gradients)
+    op.check_usable()  # backward may have changed a saved tensor
+    if not isinstance(results, tuple):
+        results = (results,)
+    if len(results) != len(op.inputs):
+        raise GraphError(f"{name} returned {len(results)} gradients for {len(op.inputs)} inputs")
+    owned = op.hands_over and not recording()
+    found = []
+    for (_, node), needed, result in zip(op.inputs, op.needs_grad, results, strict=True):
+        if node is not None and needed and result is not None:
+            found.append((node, Arrived(_checked(result, node, name), owned)))
+    return found
+
+
+def _checked(gradient: Any, node: Node, giver: str) -> Tensor:
+    """Return ``gradient``, or raise if it cannot be the gradient of ``node``."""
+    if not isinstance(gradient, Tensor):
+        raise GraphError(f"{giver} gave a {type(gradient).__name__} as a gradient, not a Tensor")
+    for error, what in ((ShapeError, "shape"), (DtypeError, "dtype"), (DeviceError, "device")):
+        if getattr(gradient, what) != getattr(node, what):
+            raise error(f"{giver} gave a gradient of {Node(gradient._array)} for a tensor of {node}")
+    return gradient

@@ -1,4 +1,4 @@
-"""An operation: forward on arrays, backward on tensors, and what the one saves for the other."""
+"""An operation: its forward on arrays, its backward on tensors, and what forward saves for backward."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ from minires.device import Array, together
 from minires.errors import GraphError
 
 Tensors: TypeAlias = Sequence[Tensor | None]
-Kept: TypeAlias = tuple[Tensor, int | None, int]  # a tensor, which output it is (None: an input), its version then
+# A saved tensor, the index of the output that it is (None for an input), and its version when it was saved.
+Kept: TypeAlias = tuple[Tensor, int | None, int]
 _modes: contextvars.ContextVar[tuple[no_grad, ...]] = contextvars.ContextVar("minires_modes", default=())
 
 
 def recording() -> bool:
-    """Whether operations applied now are recorded in the graph."""
-    return not (modes := _modes.get()) or modes[-1].records
+    """Return whether operations that are applied now are recorded in the graph."""
+    modes = _modes.get()
+    return not modes or modes[-1].records
 
 
 class no_grad(contextlib.ContextDecorator):
-    """Do not record operations: ``with no_grad(): ...``, or ``@no_grad()`` above a function.
+    """Switch recording off: inside ``with no_grad():``, or in a function decorated with ``@no_grad()``.
 
     Raises
     ------
-    TypeError : above a generator function, whose body runs after the call and would be recorded.
+    TypeError : if it decorates a generator function, whose body runs after the call and would be recorded.
     """
 
     records = False
 
     def __call__(self, function: Any) -> Any:
-        """Decorate ``function``."""
+        """Return ``function`` with recording switched off."""
         if inspect.isgeneratorfunction(function):
             raise TypeError(f"{function.__name__} is a generator: write `with {type(self).__name__}():` inside it")
         return super().__call__(function)
@@ -42,100 +44,111 @@ class no_grad(contextlib.ContextDecorator):
         _modes.set((*_modes.get(), self))
 
     def __exit__(self, *_: object) -> None:
-        later = (modes := _modes.get())[::-1].index(self)  # none, unless a generator was left and closed meanwhile
-        _modes.set(modes[: len(modes) - 1 - later] + modes[len(modes) - later :])
+        modes = _modes.get()
+        index = len(modes) - 1 - modes[::-1].index(self)  # the last one, unless a generator was left inside its block
+        _modes.set(modes[:index] + modes[index + 1 :])
 
 
 class enable_grad(no_grad):
-    """Record operations again, inside `no_grad`."""
+    """Switch recording on again inside `no_grad`."""
 
     records = True
 
 
 class Op:
-    """One application of an operation. Subclass it with ``forward`` and ``backward``; call ``apply``.
+    """One application of an operation. Define ``forward`` and ``backward`` in a subclass, and call ``apply``.
 
-    ``forward(*arrays, **options)`` returns an array or a tuple of arrays (None for an output nobody wants).
-    ``backward(*gradients)`` gets a tensor per output (None for one that has no derivative) and returns a tensor or
-    None per input. It is built of operations, so it can be differentiated in turn.
+    ``forward(*arrays, **options)`` returns an array or a tuple of arrays. None stands for an output that is not needed.
+    ``backward(*gradients)`` receives one tensor per output, or None for an output without a derivative. It returns one
+    tensor or None per input. It consists of operations, so it can be differentiated again.
 
     Attributes
     ----------
-    needs_grad : one bool per input; in ``backward``, an input with False may be answered with None
-    constants : the plain arrays kept by `save_constant`
+    needs_grad : one bool per input; where it is False, ``backward`` may return None
+    constants : the plain arrays that `save_constant` kept
     inputs : for each input, the operation that made it (None for a leaf) and its node (None without a graph)
-    outputs : the node of each output, None for one that has no derivative
+    outputs : the node of each output, None for an output without a derivative
+    hands_over : whether nobody else holds the memory of the gradients that ``backward`` returns; see ownership.py
+    may_overwrite : whether ``backward`` may write into the memory of the gradients that it received
+    freed : whether a backward pass has freed this operation
     """
 
     needs_grad: tuple[bool, ...] = ()
     constants: tuple[Any, ...] = ()
     inputs: tuple[tuple[Op | None, Node | None], ...] = ()
     outputs: tuple[Node | None, ...] = ()
-    gives_new = False  # whether nobody else holds the memory of the gradients that ``backward`` returns
-    freed = False  # whether a backward pass has used this operation up
+    hands_over = False
+    may_overwrite = False
+    freed = False
     _to_save: tuple[Array, ...] = ()
     _kept: Sequence[Kept] = ()
 
     def forward(self, *arrays: Any, **options: Any) -> Any:
-        """Compute the outputs from the inputs' arrays."""
+        """Return the outputs, computed from the inputs' arrays."""
         raise TypeError(f"{type(self).__name__} does not define forward")
 
     def backward(self, *gradients: Any) -> Any:
-        """Compute the inputs' gradients from the outputs'."""
+        """Return the gradients of the inputs, computed from those of the outputs."""
         raise TypeError(f"{type(self).__name__} does not define backward")
 
     def run_forward(self, *arrays: Any, **options: Any) -> Any:
-        """Call ``forward``; a family of operations can wrap this."""
+        """Call ``forward``. A base class of operations may override this."""
         return self.forward(*arrays, **options)
 
     def run_backward(self, *gradients: Any) -> Any:
-        """Call ``backward``; a family of operations can wrap this."""
+        """Call ``backward``. A base class of operations may override this."""
         return self.backward(*gradients)
 
     def save(self, *arrays: Array) -> None:
-        """Keep inputs or outputs of this operation for ``backward``, where ``saved`` gives them as tensors.
+        """Keep inputs or outputs of this operation for ``backward``, where ``saved`` returns them as tensors.
 
         Raises
         ------
-        GraphError : (when ``forward`` returns) if one is neither an input nor an output: its history would
-            be lost, and second derivatives silently wrong.
+        GraphError : (when ``forward`` returns) if an array is neither an input nor an output. Its history would be
+            lost, and second derivatives would be wrong without an error.
         """
         self._to_save = arrays
 
     def save_constant(self, *arrays: Any) -> None:
-        """Keep what is never differentiable (masks, indices, geometry) in ``constants``."""
+        """Keep values that are never differentiable (masks, indices, geometry) in ``constants``."""
         self.constants = arrays
 
     @property
     def saved(self) -> tuple[Tensor, ...]:
-        """What ``save`` kept, as tensors of the graph.
+        """The arrays that ``save`` kept, as tensors of the graph.
 
         Raises
         ------
-        GraphError : if the graph was freed, or a saved value was changed since.
+        GraphError : if the graph was freed, or a saved value has changed.
         """
         self.check_usable()
-        return tuple(
-            kept if place is None else Tensor(kept._array, kept._version, self, self.outputs[place])
-            for kept, place, _ in self._kept
-        )
+        tensors = []
+        for kept, output, _ in self._kept:
+            if output is not None:  # it was kept without its history
+                kept = Tensor(kept._array, kept._version, self, self.outputs[output])
+            tensors.append(kept)
+        return tuple(tensors)
 
     def check_usable(self) -> None:
-        """Raise GraphError unless a backward pass can go through this operation."""
+        """Raise GraphError if a backward pass cannot use this operation."""
         if self.freed:
             raise GraphError("the graph was used and freed by an earlier backward pass: pass retain_graph=True there")
         for kept, _, count in self._kept:
-            if changes := kept._version.count - count:
+            changes = kept._version.count - count
+            if changes:
                 what = f"a tensor of {Node(kept._array)} that {type(self).__name__} saved for its backward pass"
                 raise GraphError(f"{what} was changed {changes} time(s) since: run the forward pass again")
 
     def free(self) -> None:
-        """Let go of everything the backward pass needed."""
-        self.freed, self._kept, self.inputs, self.constants = True, (), (), ()
+        """Drop everything that only a backward pass needs."""
+        self.freed = True
+        self._kept = ()
+        self.inputs = ()
+        self.constants = ()
 
     @classmethod
     def apply(cls, *inputs: Tensor | None, **options: Any) -> Any:
-        """Compute the outputs as tensors, and record the operation if an input requires a gradient.
+        """Return the outputs as tensors, and record the operation if an input requires a gradient.
 
         Raises
         ------
@@ -143,50 +156,56 @@ class Op:
         DtypeError, DeviceError : if float dtypes or devices are mixed.
         GraphError : if ``forward`` saved an intermediate.
         """
-        for n, x in enumerate(inputs):
+        for index, x in enumerate(inputs):
             if x is not None and not isinstance(x, Tensor):
-                raise TypeError(f"input {n} of {cls.__name__} is a {type(x).__name__}, not a Tensor: use mr.tensor(…)")
-        given = [None if t is None else t.array for t in inputs]  # views: tensors that share an array stay apart
-        op, records = cls(), recording()
-        op.needs_grad = tuple([records and t is not None and t._node is not None for t in inputs])
+                kind = type(x).__name__
+                raise TypeError(f"input {index} of {cls.__name__} is a {kind}, not a Tensor: use mr.tensor(…)")
+        given = [None if x is None else x.array for x in inputs]  # new views, which tell inputs of one memory apart
+        op = cls()
+        records = recording()
+        op.needs_grad = tuple([records and x is not None and x._node is not None for x in inputs])
         with together(*given):
             results = op.run_forward(*given, **options)
-        outputs = op._wrapped(inputs, given, results if isinstance(results, tuple) else (results,))
+        arrays = results if isinstance(results, tuple) else (results,)
+        outputs = tuple([None if array is None else Tensor(array, _version_of(array, inputs)) for array in arrays])
+        if any(op.needs_grad):
+            op._record(inputs, given, outputs, arrays)
         return outputs if isinstance(results, tuple) else outputs[0]
 
-    def _wrapped(self, inputs: Tensors, given: Sequence[Any], arrays: Sequence[Any]) -> tuple[Tensor | None, ...]:
-        """The outputs as tensors; if an input requires a gradient, as tensors of the graph."""
-        outputs = tuple([None if array is None else Tensor(array, _version_of(array, inputs)) for array in arrays])
-        if any(self.needs_grad):
-            self.inputs = tuple([(None, None) if t is None else (t._op, t._node) for t in inputs])
-            self.outputs = tuple([Node(a) if a is not None and a.dtype.kind in "fc" else None for a in arrays])
-            self._kept, self._to_save = [self._keep(a, inputs, given, outputs, arrays) for a in self._to_save], ()
-            for t, node in zip(outputs, self.outputs, strict=True):
-                if t is not None and node is not None:
-                    t._op, t._node = self, node
-        return outputs
+    def _record(self, inputs: Tensors, given: Sequence[Any], outputs: Tensors, arrays: Sequence[Any]) -> None:
+        """Connect the outputs with this operation, and this operation with the makers of its inputs."""
+        self.inputs = tuple([(None, None) if x is None else (x._op, x._node) for x in inputs])
+        self._kept = [self._keep(array, inputs, given, outputs, arrays) for array in self._to_save]
+        self._to_save = ()
+        self.outputs = tuple([None if y is None or y.dtype.kind not in "fc" else Node(y._array) for y in outputs])
+        for y, node in zip(outputs, self.outputs, strict=True):
+            if y is not None and node is not None:
+                y._op = self
+                y._node = node
 
     def _keep(self, array: Any, inputs: Tensors, given: Sequence[Any], outputs: Tensors, arrays: Sequence[Any]) -> Kept:
-        for t, known in zip(inputs, given, strict=True):
-            if known is array and t is not None:
-                return t, None, t._version.count
-        for place, (t, known) in enumerate(zip(outputs, arrays, strict=True)):
-            if known is array and t is not None:  # without its history, which holds this operation
-                return t.detach(), place, t._version.count
+        """Find the input or output whose array is to be saved."""
+        for x, known in zip(inputs, given, strict=True):
+            if known is array and x is not None:
+                return x, None, x._version.count
+        for index, (y, known) in enumerate(zip(outputs, arrays, strict=True)):
+            if known is array and y is not None:  # kept without its history, which holds this operation
+                return y.detach(), index, y._version.count
         what = f"{type(self).__name__}.save got an array of shape {array.shape}, neither an input nor an output"
         raise GraphError(f"{what}: compute it in backward, or use save_constant for what is never differentiable")
 
 
 def _version_of(array: Array, inputs: Tensors) -> Version | None:
-    """The version of the input whose memory ``array`` views."""
+    """Return the version of the input whose memory ``array`` views; None if it views no input."""
     owner = _owner(array)
-    for t in inputs:
-        if t is not None and _owner(t._array) is owner:
-            return t._version
+    for x in inputs:
+        if x is not None and _owner(x._array) is owner:
+            return x._version
     return None
 
 
 def _owner(array: Any) -> Any:
+    """Return the array that owns the memory of ``array``."""
     while getattr(array, "base", None) is not None and hasattr(array.base, "dtype"):
         array = array.base
     return array

@@ -1,4 +1,4 @@
-"""A tensor: an array, and its place in the graph that it came from."""
+"""A tensor: an array, and the node of the graph where its gradient arrives."""
 
 from __future__ import annotations
 
@@ -8,45 +8,39 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from minires.device import (
-    Array,
-    asarray,
-    asnumpy,
-    copied,
-    device_of,
-    frozen,
-    memory_order,
-    new_zeros,
-    repeats,
-    writable_into,
-    writing,
-)
+import numpy as np
+
+from minires.device import Array, asarray, asnumpy, copied, device_of, memory_order, new_zeros
 from minires.errors import DtypeError, GraphError, ShapeError
 from minires.hooks import Hook
 from minires.values import Values
+from minires.write_guard import frozen, repeats, writable_into, writing
 
 if TYPE_CHECKING:
     from minires.autograd.op import Op
 
 
 class Version:
-    """How often the memory of ``array`` was written. All tensors that view the same memory share its version."""
+    """The number of writes to the memory of ``array``. All tensors that view this memory share its version."""
 
     def __init__(self, array: Array) -> None:
-        self.array, self.count = array, 0
+        self.array = array
+        self.count = 0
 
 
 class Node:
-    """A place in the graph where a gradient arrives: a leaf, or an output of an operation.
+    """A point of the graph where a gradient arrives: a leaf, or an output of an operation.
 
-    It knows what the gradient must look like, but does not hold the tensor's array: what the backward pass
-    does not need is freed while the forward pass still runs.
+    It knows the gradient's shape, dtype and device, but does not hold the tensor's array. So an array that the
+    backward pass does not need is freed during the forward pass.
     """
 
     __slots__ = ("device", "dtype", "hooks", "keeper", "shape")
 
     def __init__(self, array: Array, keeper: Tensor | None = None) -> None:
-        self.shape, self.dtype, self.device = array.shape, array.dtype, device_of(array)
+        self.shape = array.shape
+        self.dtype = array.dtype
+        self.device = device_of(array)
         self.hooks: dict[Hook, Callable[[Tensor], Tensor | None]] = {}
         self.keeper = None if keeper is None else weakref.ref(keeper)  # the tensor whose .grad is to be filled
 
@@ -54,31 +48,30 @@ class Node:
         return f"shape {self.shape}, {self.dtype} on {self.device}"
 
     def zeros(self) -> Tensor:
-        """The gradient where none arrives."""
+        """Return the gradient of a node at which none arrived."""
         return Tensor(new_zeros(self.shape, self.dtype, self.device))
 
 
 class Tensor(Values):
     """An array with a history. Make one with `minires.tensor`; operations make the others.
 
-    The array is read-only. A leaf is changed by ``x += y``, ``x[i] = y``, ``x.copy_(y)`` and their like, and where
-    these refuse, knowingly, by `assign_` and `writable`. All of them count versions, so that a backward pass notices
-    if a value that it needs has changed. On CuPy arrays, which cannot be made read-only, a write through ``x.array``
-    goes undetected.
+    The array is read-only. ``x += y``, ``x[i] = y``, ``x.copy_(y)`` and similar methods write into a leaf. `assign_`
+    and `writable` also write where these raise. All of them count versions, so a backward pass notices if a value
+    that it needs has changed. A CuPy array cannot be read-only, so a write through ``x.array`` stays unnoticed there.
 
     Attributes
     ----------
-    grad : Tensor or None; filled by ``backward`` for leaves, and for others after `retain_grad`
+    grad : Tensor or None; ``backward`` fills it for leaves, and after `retain_grad` also for other tensors
     """
 
-    __slots__ = ("__weakref__", "_frozen_node", "_node", "_op", "_sole", "_version", "grad")
+    __slots__ = ("__weakref__", "_frozen_node", "_node", "_op", "_version", "grad")
 
     def __init__(self, array: Array, version: Version | None = None, op: Op | None = None, node: Node | None = None):
         self._array = frozen(array)
         self._version = version or Version(self._array)
-        # What made it, and where its gradient arrives; None where nothing did. Whether nobody else holds the array.
-        self._op, self._node, self._sole = op, node, False
-        self._frozen_node: Node | None = None  # of a leaf whose gradient is switched off: it keeps the hooks
+        self._op = op  # the recorded operation that computed it, or None
+        self._node = node  # where its gradient arrives; None if it requires no gradient
+        self._frozen_node: Node | None = None  # the node of a leaf whose gradient is switched off, with its hooks
         self.grad: Tensor | None = None
 
     @property
@@ -92,19 +85,27 @@ class Tensor(Values):
 
     @property
     def is_leaf(self) -> bool:
-        """Whether no recorded operation made this tensor."""
+        """Whether no recorded operation computed this tensor."""
         return self._op is None
 
     def history(self) -> str:
-        """What made it, for its representation."""
-        return f"op={type(self._op).__name__}" if self._op else "requires_grad=True" if self.requires_grad else ""
+        """Return "op=…" for a computed tensor, "requires_grad=True" for a leaf that requires one, otherwise ""."""
+        if self._op is not None:
+            return f"op={type(self._op).__name__}"
+        return "requires_grad=True" if self.requires_grad else ""
+
+    def __repr__(self) -> str:
+        values = np.array2string(asnumpy(self._array), separator=", ", prefix="tensor(")
+        device = "" if self.device == "cpu" else f"device={self.device!r}"
+        parts = [values, f"dtype={self.dtype}", device, self.history()]
+        return f"tensor({', '.join(part for part in parts if part)})"
 
     def detach(self) -> Tensor:
-        """The same values without the history. The memory is shared, so `assign_` there writes here, and counts."""
+        """Return the same values without the history. Both share memory and version: `assign_` to one changes both."""
         return Tensor(self._array, self._version)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        """A leaf of its own: copies of the values and of ``grad``, in the same memory order, without hooks."""
+        """Return a new leaf with copies of the values and of ``grad``, in the same memory order, without hooks."""
         self._must_be_leaf("copied deeply", "copy x.detach()")
         made = memo[id(self)] = type(self).__new__(type(self))
         Tensor.__init__(made, copied(self._array))
@@ -112,11 +113,11 @@ class Tensor(Values):
         return made.requires_grad_() if self.requires_grad else made
 
     def __reduce_ex__(self, _: Any) -> tuple[Any, ...]:
-        """Pickle what `__deepcopy__` copies; the tensor comes back on its device, in its memory order."""
+        """Pickle what `__deepcopy__` copies. The tensor is restored on its device, in its memory order."""
         self._must_be_leaf("pickled or copied", "use x.detach()")
         order = memory_order(self._array)
-        lying = asnumpy(self._array).transpose(order)
-        return _unpickled, (type(self), lying, order, self.device, self.requires_grad, self.grad)
+        contiguous = asnumpy(self._array).transpose(order)
+        return _unpickled, (type(self), contiguous, order, self.device, self.requires_grad, self.grad)
 
     # Its gradient
 
@@ -127,14 +128,14 @@ class Tensor(Values):
 
         Parameters
         ----------
-        gradient : the gradient with respect to this tensor, of its shape; 1 where this is a scalar
-        retain_graph : keep the graph for another backward pass; by default, what ``create_graph`` says
-        create_graph : record the backward pass, so that it can be differentiated in turn
+        gradient : the gradient with respect to this tensor, of its shape; by default 1, if this is a scalar
+        retain_graph : keep the graph for another backward pass; by default the value of ``create_graph``
+        create_graph : record the backward pass, so that it can be differentiated again
 
         Raises
         ------
-        GraphError : without a graph; for a non-scalar without ``gradient``; when the graph was used already;
-            when a value that the graph saved was changed since.
+        GraphError : if this tensor has no graph; if it is not a scalar and ``gradient`` is missing; if the graph was
+            used before; if a value that the graph saved has changed.
         ShapeError, DtypeError, DeviceError : if a gradient, given or computed, does not match its tensor.
         """
         from minires.autograd.backward import backward
@@ -142,11 +143,11 @@ class Tensor(Values):
         backward(self, gradient, create_graph if retain_graph is None else retain_graph, create_graph)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Have backward passes compute this leaf's gradient, or no longer; gives the tensor back.
+        """Switch the gradient of this leaf on or off, and return the tensor.
 
         Raises
         ------
-        GraphError : if a recorded operation made this tensor.
+        GraphError : if a recorded operation computed this tensor.
         DtypeError : if it does not hold floating-point numbers.
         """
         self._must_be_leaf("told whether it requires a gradient", "use x.detach()")
@@ -158,44 +159,46 @@ class Tensor(Values):
         return self
 
     def register_hook(self, function: Callable[[Tensor], Tensor | None]) -> Hook:
-        """Call ``function`` with this tensor's complete gradient; a tensor it returns takes its place.
+        """Call ``function`` with this tensor's complete gradient. If it returns a tensor, this replaces the gradient.
 
         Returns
         -------
-        hook : a handle; ``hook.remove()`` takes the function away
+        hook : a handle; ``hook.remove()`` removes the function
 
         Raises
         ------
         GraphError : if the tensor does not require a gradient.
         """
-        return Hook(self._place("register_hook").hooks, function)
+        return Hook(self._required_node("register_hook").hooks, function)
 
     def retain_grad(self) -> None:
-        """Have a backward pass fill ``.grad`` although this tensor is not a leaf.
+        """Have backward passes fill ``.grad`` of this tensor even if it is not a leaf.
 
         Raises
         ------
         GraphError : if the tensor does not require a gradient.
         """
-        self._place("retain_grad").keeper = weakref.ref(self)
+        self._required_node("retain_grad").keeper = weakref.ref(self)
 
-    def _place(self, caller: str) -> Node:
+    def _required_node(self, caller: str) -> Node:
+        """Return the node, or raise GraphError if this tensor requires no gradient."""
         if self._node is None:
             raise GraphError(f"{caller} needs a tensor that requires a gradient; this one has no graph")
         return self._node
 
     def _must_be_leaf(self, done: str, instead: str) -> None:
+        """Raise GraphError if a recorded operation computed this tensor."""
         if not self.is_leaf:
             raise GraphError(f"only a leaf can be {done}; this tensor was computed: {instead}")
 
     # The legal ways to write
 
     def assign_(self, value: Any) -> Tensor:
-        """Overwrite the values with ``value``, an array, tensor or scalar; shape, dtype and order stay.
+        """Overwrite the values with ``value``, an array, tensor or scalar. Shape, dtype and memory order stay.
 
         Raises
         ------
-        ShapeError : if ``value`` has another shape (a scalar fills).
+        ShapeError : if ``value`` has another shape (a scalar fills the tensor).
         DtypeError : if ``value`` cannot be cast to this dtype within its kind.
         GraphError : as `writable` does.
         """
@@ -214,13 +217,13 @@ class Tensor(Values):
 
     @contextlib.contextmanager
     def writable(self) -> Iterator[Array]:
-        """``with x.writable() as array:`` the array itself, to be changed in place. Such blocks do not nest.
+        """Return a context manager that gives the array for writing in place. Such blocks do not nest.
 
-        A view of another tensor (``x[0]``, ``x.detach()``) writes into that one's memory.
+        A view of another tensor (``x[0]``, ``x.detach()``) writes into the memory of that tensor.
 
         Raises
         ------
-        GraphError : if a recorded operation made this tensor, or several of its elements are one number in memory.
+        GraphError : if a recorded operation computed this tensor, or several of its elements share memory.
         """
         self.must_be_writable()
         with writing(self._array, self._version.array) as array:
@@ -229,11 +232,11 @@ class Tensor(Values):
 
 
 def _unpickled(
-    kind: type[Tensor], lying: Array, order: list[int], device: str, requires_grad: bool, grad: Tensor | None
+    kind: type[Tensor], contiguous: Array, order: list[int], device: str, requires_grad: bool, grad: Tensor | None
 ) -> Tensor:
-    """A leaf with a copy of an array whose axes were put in the ``order`` in which they lie in memory."""
+    """Return a leaf with a copy of an array whose axes were put into memory order."""
     made = kind.__new__(kind)
-    array = lying.transpose([order.index(axis) for axis in range(lying.ndim)])
+    array = contiguous.transpose([order.index(axis) for axis in range(contiguous.ndim)])
     Tensor.__init__(made, copied(asarray(array, device)))
     made.grad = grad
     return made.requires_grad_(requires_grad)

@@ -16,8 +16,8 @@ from minires.errors import DtypeError, GraphError, ShapeError
 from minires.functional.activation import WithRelu
 from minires.functional.cast import widened
 from minires.functional.kernel_op import KernelOp
-from minires.functional.ownership import to_overwrite
 from minires.options import real
+from minires.write_guard import thawed
 
 _AXES = (0, 2, 3)
 
@@ -41,7 +41,7 @@ class BatchNormAct(WithRelu):
         self.save(x, gamma, *([y] if relu else []))
         self.save_constant(mean, inv_std, eps)
         self.has_relu = relu
-        self.gives_new = relu or shortcut is None  # otherwise the shortcut's gradient is gy itself
+        self.hands_over = relu or shortcut is None  # otherwise the shortcut's gradient is gy itself
         observe(mean, var)
         return y
 
@@ -54,9 +54,10 @@ class BatchNormAct(WithRelu):
             return *BatchNormGrads.apply(gz, x, gamma, mean=mean, inv_std=inv_std, eps=eps), gz
         output, arrays = (y or [x])[0].array, (x.array, gamma.array)
         wants_shortcut = self.needs_grad[3] and bool(y)
-        own = to_overwrite(gy) if self.gives_new else None
+        overwrite = self.may_overwrite and self.hands_over
+        given = thawed(gy._array) if overwrite else gy.array
         *found, gz = self.kernels.batch_norm_act_grads(
-            gy.array if own is None else own, output, *arrays, mean, inv_std, bool(y), wants_shortcut, own is not None
+            given, output, *arrays, mean, inv_std, bool(y), wants_shortcut, overwrite
         )
         return *(Tensor(a) for a in found), Tensor(gz) if wants_shortcut else gy
 

@@ -29,7 +29,7 @@ class Bilinear(KernelOp):
 
     kernel = ""
     grads = ""
-    gives_new = True
+    hands_over = True
 
     def forward(self, x: Array, w: Array, *, options: tuple[Any, ...] = ()) -> Any:
         """Compute y."""

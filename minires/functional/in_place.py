@@ -17,12 +17,13 @@ import numpy as np
 from minires import kernels
 from minires.autograd.op import no_grad, recording
 from minires.autograd.tensor import Tensor
-from minires.device import on_device_of, same_device, writable_into
+from minires.device import on_device_of, same_device
 from minires.errors import GraphError, ShapeError
 from minires.functional import arithmetic
 from minires.functional.matmul import matmul
 from minires.functional.shape import independent_index
 from minires.options import number
+from minires.write_guard import writable_into
 
 _OPERATIONS: dict[str, tuple[str, Callable[[Any, Any], Tensor]]] = {
     "add": ("+", arithmetic.add),
@@ -80,6 +81,12 @@ def update(x: Tensor, name: str, other: Any, alpha: float = 1) -> Tensor:
         instead = f"a change in place keeps it: make a new tensor, x = x {sign} y"
         raise ShapeError(f"x {sign}= y gives shape {result.shape} for x of shape {x.shape}; {instead}")
     return x.assign_(result)
+
+
+def add_in_place(x: Tensor, y: Tensor) -> None:
+    """Add y, of the same shape, dtype and device, to x in the memory of x. The engine adds gradients with this."""
+    with x.writable() as array:
+        kernels.choose(array).add_(array, y._array)
 
 
 def setitem(x: Tensor, index: Any, value: Any) -> None:

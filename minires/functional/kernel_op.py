@@ -1,4 +1,4 @@
-"""Operations that a kernel computes: where arrays and graphs meet."""
+"""The base class of operations that call kernels. Here kernels and the graph meet."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from minires.device import on_device_of
 class KernelOp(Op):
     """An operation whose forward pass is a kernel.
 
-    The kernel set is chosen when the operation is applied, by device, dtype and `kernels.using`, and kept:
-    the backward pass runs inside the same choice, wherever and whenever it runs.
+    The kernel set is chosen by device, dtype and `kernels.using` when the operation is applied. Its backward pass uses
+    the same set, even if it runs outside `kernels.using`.
 
     Attributes
     ----------
-    kernels : the set to call kernels from, in ``forward`` and in ``backward``
+    kernels : the kernel set for ``forward`` and ``backward``
     """
 
     kernels: kernels.KernelSet
 
     def branches(self) -> tuple[Any, ...]:
-        """The choices made in the forward pass (masks, indices): as long as they stay, the outputs are smooth.
+        """Return the choices of the forward pass (masks, indices). The outputs are smooth while these stay the same.
 
-        A gradient check compares them from point to point: where they differ, there is a kink in between.
+        A gradient check compares them at different inputs. If they differ, there is a kink in between.
         """
         return ()
 
@@ -35,7 +35,7 @@ class KernelOp(Op):
         return self.forward(*arrays, **options)
 
     def run_backward(self, *gradients: Any) -> Any:
-        """Call ``backward`` with the kernel set of the forward pass, where the gradients are."""
+        """Call ``backward`` with the kernel set of the forward pass, on the device of the gradients."""
         arrays = (None if gradient is None else gradient.array for gradient in gradients)
         with kernels.using(self.kernels.choice), on_device_of(*arrays):
             return self.backward(*gradients)

@@ -1,4 +1,4 @@
-"""What the operators and methods of a tensor do: fills the dictionary that values.py looks them up in."""
+"""The functions of a tensor's operators and methods, entered into the dictionary in which values.py looks them up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from minires.functional import (
     elementary,
     in_place,
     matmul,
-    ownership,
     reduction,
     shape,
 )
@@ -25,10 +24,9 @@ METHODS.update(
             *(reduction.sum, reduction.mean, reduction.var, reduction.max, reduction.min),
             *(shape.reshape, shape.permute, shape.transpose, shape.flatten, shape.getitem),
             *(in_place.updated, in_place.update, in_place.setitem, in_place.copy_, in_place.fill_),
+            in_place.add_in_place,
         )
     },
-    _accumulate=ownership.accumulate,
-    _owned=ownership.owned,
     abs=elementary.absolute,
     equal=arithmetic.equal,
     not_equal=arithmetic.not_equal,

@@ -30,7 +30,7 @@ class _MaxPool(KernelOp):
 class MaxPool2d(_MaxPool):
     """y = the largest value of each window."""
 
-    gives_new = True
+    hands_over = True
 
     def forward(self, x: Array, *, geometry: Geometry) -> Any:
         """Compute y (N, C, P, Q)."""
@@ -75,7 +75,7 @@ class MaxPool2dGather(_MaxPool):
 class AvgPool2d(KernelOp):
     """y = the mean of each window."""
 
-    gives_new = True
+    hands_over = True
 
     def forward(self, x: Array, *, geometry: Geometry) -> Any:
         """Compute y (N, C, P, Q)."""
@@ -104,7 +104,7 @@ class AvgPool2dGrad(KernelOp):
 class AdaptiveAvgPool2d(KernelOp):
     """y = the means over a grid of windows that cover the image."""
 
-    gives_new = True
+    hands_over = True
 
     def forward(self, x: Array, *, grid: Size) -> Any:
         """Compute y (N, C, P, Q)."""

@@ -171,7 +171,7 @@ class _Watched(Tensor):
 
     def __init__(self, values: Array, call: _Call) -> None:
         self.values, self.call = values, call
-        self._op, self._node, self._version, self.grad, self._sole = None, None, Version(values), None, False
+        self._op, self._node, self._version, self.grad = None, None, Version(values), None
         call.output = weakref.ref(self)
 
     @property

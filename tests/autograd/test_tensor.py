@@ -9,6 +9,7 @@ import pytest
 
 import minires as mr
 from minires import values
+from minires.autograd import ownership
 from minires.autograd.tensor import Tensor
 from minires.errors import DeviceError, DtypeError, GraphError, ShapeError
 
@@ -217,7 +218,8 @@ def test_mixed_devices_raise():
 
 
 def test_every_method_that_is_looked_up_by_name_is_there():
-    looked_up = set(re.findall(r'METHODS\["(\w+)"\]', inspect.getsource(values)))
+    source = inspect.getsource(values) + inspect.getsource(ownership)
+    looked_up = set(re.findall(r'(?:METHODS\[|_operator\(|_reflected\()"(\w+)"', source))
     assert looked_up == set(values.METHODS)
     assert len(looked_up) > 30
 

@@ -7,7 +7,7 @@ import numpy as np
 from minires.device import Array
 from minires.kernels.checks import check_gradient
 from minires.kernels.fast.elementwise import elementwise, keep_where
-from minires.threads import scratch
+from minires.scratch import scratch
 
 
 def relu(x: Array) -> Array:

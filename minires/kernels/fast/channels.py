@@ -17,7 +17,8 @@ from minires.device import Array
 from minires.kernels.fast.layout import even, hwnc, nchw_view, pieces, repeated
 from minires.kernels.fast.sums import LONG
 from minires.memory import new_array
-from minires.threads import Steps, scratch
+from minires.scratch import scratch
+from minires.threads import Steps
 
 FAR = 100.0  # mean² / var from which sums are taken around the mean
 _BLOCK = 1 << 19  # elements in a block: threads do not speed up calls shorter than about 30 µs

@@ -26,7 +26,8 @@ from minires.kernels.fast.sums import LONG
 from minires.kernels.fast.tap_slices import TapSlices, each_phase, output_taps
 from minires.kernels.sums import sum_of_taps
 from minires.memory import new_array
-from minires.threads import parallel, scratch
+from minires.scratch import scratch
+from minires.threads import parallel
 
 SUITS = "one filter for each channel"  # how a plan prints it
 _BLOCK = 1 << 16  # elements in a block of rows: the block, its products and its sources fit in a core's cache

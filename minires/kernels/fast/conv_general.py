@@ -32,7 +32,8 @@ from minires.kernels.fast.layout import contiguous, pieces
 from minires.kernels.fast.sums import add_product
 from minires.kernels.fast.tap_slices import TapSlices, each_phase, output_taps, phase_of
 from minires.memory import new_array
-from minires.threads import parallel, scratch
+from minires.scratch import scratch
+from minires.threads import parallel
 
 SUITS = "any window"  # how a plan prints it
 _BLOCK = 1 << 19  # gathered elements in a block of rows

@@ -26,7 +26,8 @@ from minires.kernels.fast.layout import blocks, contiguous, pieces
 from minires.kernels.fast.sums import add_product
 from minires.kernels.fast.tap_slices import phase_of
 from minires.memory import new_array
-from minires.threads import Steps, parallel, parallel_steps, scratch
+from minires.scratch import scratch
+from minires.threads import Steps, parallel, parallel_steps
 
 SUITS = "1×1 without padding"  # how a plan prints it
 _ROWS = 1792  # pixels in a block

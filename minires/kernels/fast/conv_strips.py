@@ -36,7 +36,8 @@ from minires.kernels.fast.layout import blocks, pieces
 from minires.kernels.fast.sums import SMALL_PRODUCT
 from minires.kernels.fast.tap_slices import phase_of
 from minires.memory import new_array
-from minires.threads import parallel, scratch
+from minires.scratch import scratch
+from minires.threads import parallel
 
 SUITS = "a dense window"  # how a plan prints it
 _BLOCK = 1 << 19  # elements in the strips of a block of outputs

@@ -33,7 +33,8 @@ from minires.kernels.fast.finish import Finish
 from minires.kernels.fast.layout import contiguous, pieces
 from minires.kernels.fast.sums import SMALL_PRODUCT, add_product
 from minires.memory import new_array
-from minires.threads import Steps, parallel_steps, scratch
+from minires.scratch import scratch
+from minires.threads import Steps, parallel_steps
 
 SUITS = "3×3 with stride 1 in float32"  # how a plan prints it
 _BLOCK = 36 * 16384  # transformed elements in a block of tiles: about what a core's cache holds

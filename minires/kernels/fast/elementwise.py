@@ -15,7 +15,8 @@ import numpy.typing as npt
 from minires.device import Array, is_dense, memory_order
 from minires.kernels.fast.layout import blocks
 from minires.memory import new_array
-from minires.threads import parallel, scratch
+from minires.scratch import scratch
+from minires.threads import parallel
 
 _BLOCK = 1 << 18  # elements in a job
 

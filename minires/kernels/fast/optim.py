@@ -17,7 +17,8 @@ from minires.device import Array
 from minires.kernels.checks import check_count, check_momentum, check_step
 from minires.kernels.fast.elementwise import flat_views
 from minires.kernels.fast.layout import blocks, even
-from minires.threads import parallel, scratch
+from minires.scratch import scratch
+from minires.threads import parallel
 
 _BLOCK = 1 << 17  # elements that are updated together
 _JOB = 1 << 19  # elements in a job, if there are that many

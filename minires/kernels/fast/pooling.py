@@ -29,7 +29,8 @@ from minires.kernels.fast.layout import blocks, hwnc, hwnc_view, nchw_view, new_
 from minires.kernels.fast.tap_slices import TapSlices, each_phase, output_taps
 from minires.kernels.sums import TAPS, sum_of_taps
 from minires.memory import new_array
-from minires.threads import parallel, scratch
+from minires.scratch import scratch
+from minires.threads import parallel
 
 _WINDOWS = 4  # the fewest rows of windows in a job; with more rows, jobs read fewer rows of pixels twice
 _RUN = 8  # pixels of a column that are added up in the dtype of the image

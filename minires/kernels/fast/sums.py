@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minires.device import Array
-from minires.threads import scratch
+from minires.scratch import scratch
 
 # Multiplications up to which BLAS does not copy the operands of a product. It is then up to twice as fast, unless an
 # operand is transposed.

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from minires.device import Array, frozen, same_dtype, sum_dtype, xp_of
+from minires.device import Array, same_dtype, sum_dtype, xp_of
 from minires.errors import IndexingError, ShapeError
+from minires.write_guard import frozen
 
 Shape = tuple[int, ...]
 
