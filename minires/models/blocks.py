@@ -1,33 +1,34 @@
 """The residual blocks of He et al. 2015: y = relu(F(x) + shortcut(x)).
 
-``conv_norm_relu(conv, bn, relu, x, shortcut)`` is ``relu(bn(conv(x)) + shortcut)``, in few passes over memory.
+`chain` calls layers one after the other, some of them as one operation.
 """
 
 from __future__ import annotations
 
 from minires import functional as F
 from minires.autograd.tensor import Tensor
-from minires.nn import BatchNorm2d, Conv2d, Module, ReLU, Sequential, conv_norm_relu
+from minires.nn import Add, BatchNorm2d, Conv2d, Module, ReLU, Sequential, chain
 
 
 def conv3x3(channels_in: int, channels_out: int, stride: int = 1) -> Conv2d:
-    """A 3×3 convolution that keeps the size, without bias: batch norm follows."""
+    """Return a 3×3 convolution that keeps the image size; without bias, as batch norm follows."""
     return Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False)
 
 
 def conv1x1(channels_in: int, channels_out: int, stride: int = 1) -> Conv2d:
-    """A 1×1 convolution without bias."""
+    """Return a 1×1 convolution without bias."""
     return Conv2d(channels_in, channels_out, 1, stride, bias=False)
 
 
 class BasicBlock(Module):
-    """Two 3×3 convolutions beside a shortcut; the ReLU comes after the addition.
+    """A block of two 3×3 convolutions and a shortcut, with ReLU after the addition.
 
     Parameters
     ----------
-    channels_in, width : channels of the input and of both convolutions
+    channels_in, width : the channels of the input, and those of both convolutions
     stride : of the first convolution
-    shortcut : what stands beside them where the shape changes; None for the identity, "none" for no shortcut
+    shortcut : the module that fits the input to the output where their shapes differ; None for the identity, "none"
+        for a block without a shortcut
 
     Raises
     ------
@@ -49,20 +50,20 @@ class BasicBlock(Module):
         self.downsample = shortcut if isinstance(shortcut, Module) else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, width, H / stride, W / stride)."""
-        beside = None if self.plain else x if self.downsample is None else self.downsample(x)
-        y = conv_norm_relu(self.conv1, self.bn1, self.relu, x)
-        return conv_norm_relu(self.conv2, self.bn2, self.relu, y, beside)
+        """Run the block: (N, C, H, W) -> (N, width, H / stride, W / stride)."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        y = chain(x, self.conv1, self.bn1, self.relu)
+        return chain(y, self.conv2, self.bn2, Add(None if self.plain else shortcut), self.relu)
 
 
 class Bottleneck(Module):
-    """1×1 to narrow, 3×3, 1×1 to widen fourfold, beside a shortcut.
+    """A block of a 1×1 convolution that narrows, a 3×3, and a 1×1 that widens fourfold, with a shortcut.
 
     Parameters
     ----------
-    channels_in, width : channels of the input and of the 3×3 convolution
+    channels_in, width : the channels of the input, and those of the 3×3 convolution
     stride : of the 3×3 convolution ("v1.5"), or of the first 1×1 as in the 2015 paper
-    shortcut : what stands beside them where the shape changes, None for the identity
+    shortcut : the module that fits the input to the output where their shapes differ, or None for the identity
     stride_first : whether the stride is on the first 1×1
     """
 
@@ -87,15 +88,15 @@ class Bottleneck(Module):
         self.downsample = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, 4 · width, H / stride, W / stride)."""
-        beside = x if self.downsample is None else self.downsample(x)
-        y = conv_norm_relu(self.conv1, self.bn1, self.relu, x)
-        y = conv_norm_relu(self.conv2, self.bn2, self.relu, y)
-        return conv_norm_relu(self.conv3, self.bn3, self.relu, y, beside)
+        """Run the block: (N, C, H, W) -> (N, 4 · width, H / stride, W / stride)."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        y = chain(x, self.conv1, self.bn1, self.relu)
+        y = chain(y, self.conv2, self.bn2, self.relu)
+        return chain(y, self.conv3, self.bn3, Add(shortcut), self.relu)
 
 
 class PadShortcut(Module):
-    """Option A: every stride-th pixel, and zeros for the channels that are new. It has nothing to learn."""
+    """The shortcut of option A: take every stride-th pixel, and add channels of zeros. It has no parameters."""
 
     def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
         super().__init__()
@@ -103,10 +104,10 @@ class PadShortcut(Module):
         self.before, self.after, self.stride = added // 2, added - added // 2, stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C + added, H / stride, W / stride)."""
+        """Fit x: (N, C, H, W) -> (N, C + added, H / stride, W / stride)."""
         return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.after))
 
 
 def projection(channels_in: int, channels_out: int, stride: int) -> Sequential:
-    """Option B: a 1×1 convolution and batch norm where the shape changes."""
+    """Return the shortcut of option B: a 1×1 convolution and batch norm."""
     return Sequential(conv1x1(channels_in, channels_out, stride), BatchNorm2d(channels_out))

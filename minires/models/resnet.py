@@ -1,4 +1,4 @@
-"""The residual networks of He et al. 2015, for ImageNet and for CIFAR, and the plain twins of the latter."""
+"""The residual networks of He et al. 2015 for ImageNet and for CIFAR, and the plain twins of those for CIFAR."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from minires.nn import (
     Module,
     ReLU,
     Sequential,
-    conv_norm_relu,
+    chain,
     init,
 )
 from minires.options import integer
@@ -30,11 +30,11 @@ class ResNet(Module):
     Parameters
     ----------
     block : `BasicBlock` or `Bottleneck`
-    blocks : how many of them in each of the four stages, whose widths are 64, 128, 256 and 512
+    blocks : the number of blocks in each of the four stages, whose widths are 64, 128, 256 and 512
     num_classes, in_channels : the sizes of the output and input
-    stride_first : the 2015 placement of a bottleneck's stride, on its first 1×1
-    seed : of the initial weights; by default that of `minires.manual_seed`, so that two models built one after
-        the other have equal weights: pass ``seed=`` for others
+    stride_first : whether a bottleneck's stride is on its first 1×1 convolution, as in the 2015 paper
+    seed : of the initial weights; by default that of `minires.manual_seed`. Two models with the same seed have equal
+        weights
     """
 
     def __init__(
@@ -61,8 +61,8 @@ class ResNet(Module):
         initialise(self, seed)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) -> (N, num_classes)."""
-        x = self.maxpool(conv_norm_relu(self.conv1, self.bn1, self.relu, x))
+        """Return the logits: (N, in_channels, H, W) -> (N, num_classes)."""
+        x = chain(x, self.conv1, self.bn1, self.relu, self.maxpool)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.avgpool(x).flatten(1))
 
@@ -74,9 +74,9 @@ class CifarResNet(Module):
     ----------
     depth : 6 n + 2
     num_classes, in_channels : the sizes of the output and input
-    shortcut : "A" pads with zeros, "B" projects, "none" makes the plain twin
-    seed : of the initial weights; by default that of `minires.manual_seed`, so that two models built one after
-        the other have equal weights: pass ``seed=`` for others
+    shortcut : "A" pads with zeros where the shape changes, "B" projects; "none" makes the plain twin
+    seed : of the initial weights; by default that of `minires.manual_seed`. Two models with the same seed have equal
+        weights
 
     Raises
     ------
@@ -104,8 +104,8 @@ class CifarResNet(Module):
         initialise(self, seed)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) -> (N, num_classes)."""
-        x = conv_norm_relu(self.conv1, self.bn1, self.relu, x)
+        """Return the logits: (N, in_channels, H, W) -> (N, num_classes)."""
+        x = chain(x, self.conv1, self.bn1, self.relu)
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.fc(self.avgpool(x).flatten(1))
 
@@ -113,25 +113,23 @@ class CifarResNet(Module):
 def _stage(
     block: Any, channels_in: int, width: int, count: int, stride: int, shortcut: str = "B", **options: Any
 ) -> Sequential:
-    """``count`` blocks; the first may change the shape, and then needs more than the identity beside it."""
+    """Return ``count`` blocks; the first has the stride, and a shortcut that fits its input to its output."""
     channels_out = width * block.expansion
-    first: Module | str | None = None
-    if stride != 1 or channels_in != channels_out:
+    rest = "none" if shortcut == "none" else None
+    first: Module | str | None = rest
+    if shortcut != "none" and (stride != 1 or channels_in != channels_out):
         first = (PadShortcut if shortcut == "A" else projection)(channels_in, channels_out, stride)
-    if shortcut == "none":
-        return Sequential(*(block(channels_in if i == 0 else width, width, stride if i == 0 else 1, "none")
-                            for i in range(count)))  # fmt: skip
-    rest = (block(channels_out, width, **options) for _ in range(count - 1))
-    return Sequential(block(channels_in, width, stride, first, **options), *rest)
+    others = (block(channels_out, width, shortcut=rest, **options) for _ in range(count - 1))
+    return Sequential(block(channels_in, width, stride, first, **options), *others)
 
 
 def initialise(model: Module, seed: int | None) -> None:
-    """Draw He's normal weights (fan-out) for convolutions and PyTorch's default for the linear layer.
+    """Draw He's normal weights (fan-out) for convolutions, and PyTorch's default for the linear layer.
 
-    Each module's draws depend on the seed and its place among the modules alone.
+    The weights of a module depend only on the seed and on its index among the modules.
     """
-    for place, module in enumerate(model.modules()):
-        rng = draws("models.init", place, seed=seed)
+    for index, module in enumerate(model.modules()):
+        rng = draws("models.init", index, seed=seed)
         if isinstance(module, Conv2d):
             module.weight.assign_(init.kaiming_normal(module.weight.shape, rng))
         elif isinstance(module, Linear):

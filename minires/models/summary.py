@@ -1,4 +1,4 @@
-"""What a network consists of and what it costs: layer by layer, from one forward pass."""
+"""List what each layer of a network outputs, holds and costs, from one forward pass."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from minires.options import several
 
 
 @dataclass(frozen=True)
-class Row:
-    """One call of one layer.
+class LayerRow:
+    """A row of a `Summary`: one call of one layer.
 
     Attributes
     ----------
-    path, type : where the layer is in the model, and the name of its class
+    path, type : the layer's path in the model, and the name of its class
     output_shape : (N, …)
-    parameters : numbers to learn that no earlier row has counted
-    multiply_adds : of a convolution or a linear layer for all N images; 0 for the others
-    activation_bytes : of the output for all N images; 0 where it is the input itself or a view of it
+    parameters : the number of scalars to learn that no earlier row has counted
+    multiply_adds : of a convolution or a linear layer for all N images; 0 for other layers
+    activation_bytes : of the output for all N images; 0 if the output is the input or a view of it
     """
 
     path: str
@@ -40,29 +40,29 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """What `summarize` found. ``str()`` of it is a table.
+    """The result of `summarize`. ``str()`` makes a table of it.
 
     Attributes
     ----------
     model : the name of the model's class
     input_shape : (N, C, H, W)
     rows : one for each call of a layer, in the order of the calls
-    parameters : of the whole model, each counted once, with those of layers that did not run
+    parameters : the number of scalars to learn in the whole model, each counted once, also in layers that did not run
     """
 
     model: str
     input_shape: tuple[int, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[LayerRow, ...]
     parameters: int
 
     @property
     def multiply_adds(self) -> int:
-        """Of all convolutions and linear layers."""
+        """The multiply-adds of all convolutions and linear layers."""
         return sum(row.multiply_adds for row in self.rows)
 
     @property
     def activation_bytes(self) -> int:
-        """Of all outputs listed."""
+        """The bytes of all outputs listed."""
         return sum(row.activation_bytes for row in self.rows)
 
     def __str__(self) -> str:
@@ -78,9 +78,8 @@ class Summary:
             )
             for row in self.rows
         ]
-        elsewhere = self.parameters - sum(row.parameters for row in self.rows)
-        if elsewhere:
-            body.append(("(not in a layer that ran)", "", "", f"{elsewhere:,}", "", ""))
+        if others := self.parameters - sum(row.parameters for row in self.rows):
+            body.append(("(not in a layer that ran)", "", "", f"{others:,}", "", ""))
         total = ("total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}", _bytes(self.activation_bytes))
         title = (
             f"{self.model} on {' × '.join(map(str, self.input_shape))}: {_scaled(self.parameters)} parameters, "
@@ -90,21 +89,20 @@ class Summary:
 
 
 def summarize(model: Module, input_shape: Sequence[int]) -> Summary:
-    """What each layer of ``model`` puts out, holds and costs, for inputs of ``input_shape``.
+    """Return the output shape, parameters, multiply-adds and activation bytes of each layer of ``model``.
 
-    The model runs once, on one black image in evaluation mode, whatever N is: all that is counted is
-    proportional to N. Layers are the modules without modules inside; a layer that is called twice has two
-    rows. Nothing in the model is changed.
+    The model runs once, in evaluation mode, on one black image; all counts are proportional to N. A layer is a module
+    without modules inside. A layer that is called twice has two rows. The model is not changed.
 
-    Multiply-adds are exact for `Conv2d`, N · K · P · Q · (C / groups) · R · S, and `Linear`, and nothing else
-    is counted: the published figures count these too. Additions of biases and shortcuts, batch norm, ReLU and
-    pooling are a few per cent on top.
+    Multiply-adds are exact for `Conv2d`, N · K · P · Q · (C / groups) · R · S, and for `Linear`. Nothing else is
+    counted, as in published figures. Additions of biases and shortcuts, batch norm, ReLU and pooling add a few per
+    cent.
 
-    Activations are the outputs of the layers listed, in bytes of their dtype, for N images (one, if
-    ``input_shape`` has no N). Training holds about as much for its backward pass: less where batch norm and
-    ReLU run as one and the value between them is never kept, which is counted here; more by what is no layer
-    (an addition, a mean, a function called by name) and by what kernels keep besides. Inference needs only the
-    largest few at a time.
+    Activations are the outputs of the layers listed, in bytes of their dtype, for N images (one image if
+    ``input_shape`` has no N). A training step keeps about as much for its backward pass. It keeps less where batch
+    norm and ReLU run as one operation, as the value between them is counted here but not kept. It keeps more for
+    operations that are not layers, such as an addition, a mean or a function, and for what kernels save. Inference
+    needs only the few largest activations at a time.
 
     Parameters
     ----------
@@ -120,7 +118,7 @@ def summarize(model: Module, input_shape: Sequence[int]) -> Summary:
     if len(shape) not in (3, 4) or not all(_is_positive_integer(n) for n in shape):
         raise ShapeError(f"input_shape must be positive integers (C, H, W) or (N, C, H, W), got {input_shape!r}")
     N, *image = (int(n) for n in (shape if len(shape) == 4 else (1, *shape)))
-    rows: list[Row] = []
+    rows: list[LayerRow] = []
     counted: set[int] = set()
     paths: dict[Module, str] = {}
     for path, module in model.named_modules():
@@ -136,7 +134,7 @@ def summarize(model: Module, input_shape: Sequence[int]) -> Summary:
             cost = math.prod(shape) * _multiply_adds_per_output(module)
         else:
             shape, size, cost = (), 0, 0
-        rows.append(Row(paths[module], type(module).__name__, shape, sum(own.values()), cost, size))
+        rows.append(LayerRow(paths[module], type(module).__name__, shape, sum(own.values()), cost, size))
 
     modes = {module: module.training for module in paths}
     removals = [
@@ -158,8 +156,13 @@ def summarize(model: Module, input_shape: Sequence[int]) -> Summary:
 def table(
     title: str, head: Sequence[str], body: Sequence[Sequence[str]], total: Sequence[str] | None = None, *, left: int
 ) -> str:
-    """A table as text, with lines between its parts; the first ``left`` columns begin at their left, the others end at
-    their right."""
+    """Return a table as text, with lines between its parts.
+
+    Parameters
+    ----------
+    title, head, body, total : the text above the table, and the cells of its rows
+    left : the number of columns that are aligned left; the others are aligned right
+    """
     rows = [head, *body] + ([total] if total else [])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
 
@@ -175,7 +178,7 @@ def table(
 
 
 def _zeros(model: Module, shape: tuple[int, ...]) -> Tensor:
-    """An input of the dtype and on the device of the model's first parameter."""
+    """Return an input of zeros, with the dtype and on the device of the model's first parameter."""
     for parameter in model.parameters():
         return tensor(_black(shape, parameter.dtype), device=parameter.device)
     return tensor(_black(shape, np.dtype(np.float32)))
@@ -191,7 +194,7 @@ def _black(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, np.d
 
 
 def _multiply_adds_per_output(module: Module) -> int:
-    """The length of the sum behind each output of a convolution or linear layer."""
+    """Return the number of products that each output of a convolution or linear layer sums; 0 for other layers."""
     return math.prod(module.weight.shape[1:]) if isinstance(module, Conv2d | Linear) else 0
 
 

@@ -1,25 +1,27 @@
 """Modules and layers."""
 
 from minires.nn import init
+from minires.nn.batch_norm import BatchNorm2d, FoldedBatchNorm
+from minires.nn.chain import Add, chain
 from minires.nn.containers import Identity, ModuleList, Sequential
 from minires.nn.fold import fold_batch_norm
-from minires.nn.fused import conv_norm_relu
 from minires.nn.layers import (
-    BatchNorm2d,
+    AdaptiveAvgPool2d,
+    AvgPool2d,
     Conv2d,
     CrossEntropyLoss,
     Dropout,
     Flatten,
-    FoldedBatchNorm,
     Linear,
+    MaxPool2d,
     ReLU,
 )
 from minires.nn.module import Module
 from minires.nn.parameter import Parameter
-from minires.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
 __all__ = [
     "AdaptiveAvgPool2d",
+    "Add",
     "AvgPool2d",
     "BatchNorm2d",
     "Conv2d",
@@ -35,7 +37,7 @@ __all__ = [
     "Parameter",
     "ReLU",
     "Sequential",
-    "conv_norm_relu",
+    "chain",
     "fold_batch_norm",
     "init",
 ]

@@ -1,4 +1,4 @@
-"""Modules that hold others in a row."""
+"""Modules that hold other modules in order."""
 
 from __future__ import annotations
 
@@ -9,61 +9,61 @@ from typing import Any, TypeVar
 
 from minires.nn.module import Module
 
-R = TypeVar("R", bound="Row")
+R = TypeVar("R", bound="Container")
 
 
 class Identity(Module):
-    """Gives back what it gets."""
+    """Return the input unchanged."""
 
     def forward(self, x: Any) -> Any:
         """Return x."""
         return x
 
 
-class Row(Module):
-    """Modules one after the other, as attributes; what `Sequential` and `ModuleList` share."""
+class Container(Module):
+    """The base class of `Sequential` and `ModuleList`: modules in order, as attributes."""
 
     def __iter__(self) -> Iterator[Module]:
-        return (module for _, module in self._places())
+        return (module for _, module in self._own_modules())
 
     def __len__(self) -> int:
-        return len(self._places())
+        return len(self._own_modules())
 
     def __getitem__(self, index: Any) -> Any:
         return list(self)[index]
 
     def __setitem__(self, index: int, module: Module) -> None:
         (module,) = _checked(self, [module], first=index)
-        self.add_module(self._places()[integer(index)][0], module)
+        self.add_module(self._own_modules()[integer(index)][0], module)
 
     def append(self: R, module: Module) -> R:
-        """Put a module at the end; gives the row back."""
+        """Add a module at the end; return the container."""
         return self.extend([module])
 
     def extend(self: R, modules: Iterable[Module]) -> R:
-        """Put several modules at the end; gives the row back.
+        """Add several modules at the end; return the container.
 
         Raises
         ------
-        TypeError : if one of them is no module; then none is added.
+        TypeError : if one of them is not a module; then none is added.
         """
         for module in _checked(self, modules, first=len(self)):
             self.add_module(next(name for name in map(str, count(len(self))) if name not in vars(self)), module)
         return self
 
 
-class Sequential(Row):
-    """Modules in a row, each given what the one before it returns.
+class Sequential(Container):
+    """Call modules one after the other, each with the output of the one before it.
+
+    ``net[0]`` is a module; ``net[1:]`` is a Sequential that shares the modules and their names.
 
     Parameters
     ----------
-    modules : under the names 0, 1, 2, …; or one dictionary of modules by name
-
-    ``row[0]`` is a module, ``row[1:]`` a Sequential of the same modules under the names that they have here.
+    modules : modules, which get the names 0, 1, 2, …; or one dictionary of modules by name
 
     Raises
     ------
-    TypeError : if one of them is no module: the text says which.
+    TypeError : if one of them is not a module; the message has its position.
     """
 
     def __init__(self, *modules: Any) -> None:
@@ -75,21 +75,21 @@ class Sequential(Row):
             self.extend(modules)
 
     def forward(self, x: Any) -> Any:
-        """Pass x through all of them."""
+        """Return x after all modules."""
         for module in self:
             x = module(x)
         return x
 
     def __getitem__(self, index: Any) -> Any:
-        return Sequential(dict(self._places()[index])) if isinstance(index, slice) else super().__getitem__(index)
+        return Sequential(dict(self._own_modules()[index])) if isinstance(index, slice) else super().__getitem__(index)
 
 
-class ModuleList(Row):
-    """Modules under the names 0, 1, 2, … that the owner calls as it likes. A slice is a ModuleList.
+class ModuleList(Container):
+    """A list of modules, under the names 0, 1, 2, …, which its owner calls. A slice is a ModuleList.
 
     Raises
     ------
-    TypeError : if one of them is no module: the text says which.
+    TypeError : if one of them is not a module; the message has its position.
     """
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
@@ -97,7 +97,7 @@ class ModuleList(Row):
         self.extend(modules)
 
     def forward(self, x: Any) -> Any:
-        """Refuse: a list has no forward pass."""
+        """Raise: a list has no forward pass."""
         raise TypeError("a ModuleList is not called; iterate over it")
 
     def __getitem__(self, index: Any) -> Any:
@@ -105,12 +105,13 @@ class ModuleList(Row):
         return ModuleList(found) if isinstance(index, slice) else found
 
 
-def _checked(row: Row, modules: Iterable[Any], first: int = 0) -> list[Module]:
+def _checked(container: Container, modules: Iterable[Any], first: int = 0) -> list[Module]:
+    """Return the modules as a list; raise if one is not a module. ``first`` is the index of the first, for messages."""
     modules = list(modules)
-    for place, module in enumerate(modules, integer(first)):
+    for index, module in enumerate(modules, integer(first)):
         if not isinstance(module, Module):
             raise TypeError(
-                f"{type(row).__name__} holds modules, but a {type(module).__name__} was given at position {place}: "
-                "wrap a function in a Module, make an instance of a class, unpack a list with *"
+                f"{type(container).__name__} holds modules, but a {type(module).__name__} was given at position "
+                f"{index}: wrap a function in a Module, make an instance of a class, unpack a list with *"
             )
     return modules

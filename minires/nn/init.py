@@ -1,4 +1,4 @@
-"""Initial weights."""
+"""Draw initial weights."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from minires.device import Array
 
 
 def kaiming_normal(shape: Sequence[int], rng: np.random.Generator, fan_out: bool = True) -> Array:
-    """Normal values of deviation √(2 / fan), which keep the variance of gradients through conv and ReLU.
+    """Draw normal values with standard deviation √(2 / fan).
+
+    With this deviation a convolution followed by ReLU keeps the variance of the gradients (fan_out), or of the
+    activations (fan_in).
 
     Parameters
     ----------
     shape : (K, C, R, S)
-    rng : where the values are drawn
-    fan_out : whether fan is K · R · S (backward) or C · R · S (forward)
+    rng : the generator that draws the values
+    fan_out : True for fan = K · R · S, which is for the backward pass; False for C · R · S, for the forward pass
 
     Returns
     -------
@@ -30,7 +33,7 @@ def kaiming_normal(shape: Sequence[int], rng: np.random.Generator, fan_out: bool
 
 
 def uniform_by_fan_in(shape: Sequence[int], fan_in: int, rng: np.random.Generator) -> Array:
-    """Uniform values within ± 1 / √fan_in: PyTorch's default for linear and convolution layers.
+    """Draw uniform values within ± 1 / √fan_in, PyTorch's default for linear and convolution layers.
 
     Returns
     -------
@@ -41,5 +44,5 @@ def uniform_by_fan_in(shape: Sequence[int], fan_in: int, rng: np.random.Generato
 
 
 def in_filter_order(w: Array) -> Array:
-    """Filters (K, C, R, S), in memory as (R, S, C, K), where kernels need not turn them: each tap is a matrix."""
+    """Copy filters (K, C, R, S) into the memory order R, S, C, K, where each tap is a matrix for the fast kernels."""
     return np.ascontiguousarray(w.transpose(2, 3, 1, 0)).transpose(3, 2, 0, 1)

@@ -1,4 +1,4 @@
-"""The layers of a residual network. Names, shapes and defaults are PyTorch's."""
+"""The layers of a residual network; batch norm is in batch_norm.py. Names, shapes and defaults are PyTorch's."""
 
 from __future__ import annotations
 
@@ -10,24 +10,22 @@ import numpy as np
 from minires import functional as F
 from minires.autograd.tensor import Tensor
 from minires.device import Array, on_device_of
-from minires.errors import GraphError, ShapeError
-from minires.functional.creation import tensor
+from minires.errors import ShapeError
 from minires.geometry import Geometry, pair
 from minires.nn import init
-from minires.nn.containers import Identity
-from minires.nn.module import Module
-from minires.nn.parameter import Parameter, input_of
-from minires.options import integer, real
+from minires.nn.module import Module, input_of
+from minires.nn.parameter import Parameter
+from minires.options import integer, real, several
 from minires.random import next_draws
 
 
 class Conv2d(Module):
-    """Convolution; see `functional.conv2d`.
+    """Convolve images with learnt filters; see `functional.conv2d`.
 
     Parameters
     ----------
     in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias : as in PyTorch
-    rng : where the initial weights are drawn; by default from the stream "nn.init" of `minires.random`
+    rng : the generator that draws the initial weights; by default the stream "nn.init" of `minires.random`
 
     Attributes
     ----------
@@ -55,7 +53,7 @@ class Conv2d(Module):
         self.kernel_size, self.stride = pair(kernel_size, "kernel_size"), pair(stride, "stride")
         self.padding, self.dilation = pair(padding, "padding"), pair(dilation, "dilation")
         self.groups = _size("groups", groups)
-        Geometry(self.kernel_size, self.stride, self.padding, self.dilation)  # refuses an impossible one
+        Geometry(self.kernel_size, self.stride, self.padding, self.dilation)  # raises for an impossible window
         if self.in_channels % self.groups or self.out_channels % self.groups:
             raise ShapeError(f"groups={groups} must divide the channels in ({in_channels}) and out ({out_channels})")
         rng = rng or next_draws("nn.init")
@@ -65,13 +63,21 @@ class Conv2d(Module):
         self.bias = Parameter(init.uniform_by_fan_in((out_channels,), fan_in, rng)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, K, P, Q)."""
+        """Convolve x: (N, C, H, W) -> (N, K, P, Q)."""
         return self.convolve(input_of(self, x), None, relu=False)
 
     def convolve(
         self, x: Tensor, shortcut: Tensor | None, relu: bool, affine: tuple[Array, Array] | None = None
     ) -> Tensor:
-        """The convolved x, each channel by a scale and a shift of its own, with a shortcut added, rectified."""
+        """Return relu(scale · conv(x) + shift + shortcut) in one operation.
+
+        Parameters
+        ----------
+        x : (N, C, H, W)
+        shortcut : (N, K, P, Q), or None for no addition
+        relu : whether ReLU is applied
+        affine : scale and shift, (K,) each, or None
+        """
         scale: Tensor | None = None
         bias: Tensor | None = self.bias
         if affine is not None:
@@ -82,7 +88,7 @@ class Conv2d(Module):
         return F.conv2d_act(x, _weight_of(self), bias, *window, scale=scale, shortcut=shortcut, relu=relu)
 
     def extra_repr(self) -> str:
-        """The sizes, and what is not the default."""
+        """Return the sizes, and the options that differ from their defaults."""
         usual = {"padding": 0, "dilation": 1, "groups": 1}
         given = {name: getattr(self, name) if name == "groups" else _shown(getattr(self, name)) for name in usual}
         others = [f"{name}={value}" for name, value in given.items() if np.any(np.asarray(value) != usual[name])]
@@ -92,11 +98,11 @@ class Conv2d(Module):
 
 
 class ReLU(Module):
-    """max(x, 0).
+    """Return max(x, 0), element by element.
 
     Parameters
     ----------
-    inplace : accepted for PyTorch's sake, and without effect: a rectifier never overwrites its input here
+    inplace : accepted as in PyTorch, without effect: here ReLU never overwrites its input
     """
 
     def __init__(self, inplace: bool = False) -> None:
@@ -104,134 +110,102 @@ class ReLU(Module):
         self.inplace = inplace
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+        """Apply ReLU to x, of any shape."""
         return F.relu(input_of(self, x))
 
 
-class BatchNorm2d(Module):
-    """Batch normalisation; see `functional.batch_norm`.
+class _Pool2d(Module):
+    """The base class of layers with a pooling window.
 
     Parameters
     ----------
-    num_features : C
-    eps : added to the variance
-    momentum : the weight of a batch in the running statistics; None for the mean over all batches
-    affine : whether to learn a scale and a shift
-    track_running_stats : whether to make and update running statistics. Set later, it decides whether training
-        updates them. Evaluation goes by them where there are any, and by those of the batch where both are None
+    kernel_size, stride, padding : an integer, or a pair (vertical, horizontal); by default the stride is kernel_size
 
     Raises
     ------
-    ShapeError : if num_features is not positive.
-    ValueError : if eps or the momentum is not a number, or eps negative.
+    ShapeError : if a size or stride is not positive, or a padding negative.
     """
 
-    wide_buffers = ("running_mean", "running_var")
-    optional_buffers = ("num_batches_tracked",)  # which PyTorch began to count in 2018
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-    ) -> None:
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
         super().__init__()
-        self.num_features = _size("num_features", num_features)
-        self.eps, self.momentum = (
-            real(eps, "eps", least=0),
-            None if momentum is None else real(momentum, "momentum"),
-        )
-        self.affine, self.track_running_stats = affine, track_running_stats
-        self.weight = Parameter(np.ones(num_features, np.float32)) if affine else None
-        self.bias = Parameter(np.zeros(num_features, np.float32)) if affine else None
-        kept = track_running_stats
-        self.register_buffer("running_mean", tensor(np.zeros(num_features, np.float32)) if kept else None)
-        self.register_buffer("running_var", tensor(np.ones(num_features, np.float32)) if kept else None)
-        self.register_buffer("num_batches_tracked", tensor(np.array(0, np.int64)) if kept else None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W)."""
-        return self.normalise(input_of(self, x), None, relu=False)
-
-    @property
-    def goes_by_running_stats(self) -> bool:
-        """Whether the next batch is normalised by the running statistics: in evaluation, where there are any."""
-        return not self.training and not (self.running_mean is None and self.running_var is None)
-
-    def scale_and_shift(self) -> tuple[Array, Array]:
-        """What evaluation by the running statistics comes to: y = scale · x + shift, (C,) each, in float64."""
-        with on_device_of(self.running_mean.array):
-            mean, var = (t.array.astype(np.float64) for t in (self.running_mean, self.running_var))
-            scale = (1.0 if self.weight is None else self.weight.array) / (var + real(self.eps, "eps", least=0)) ** 0.5
-            return scale, (0.0 if self.bias is None else self.bias.array) - scale * mean
-
-    def normalise(self, x: Tensor, shortcut: Tensor | None, relu: bool) -> Tensor:
-        """The normalised x, with a shortcut added, rectified.
-
-        Raises
-        ------
-        GraphError : if there is a running mean without a running variance, or the other way round.
-        """
-        tracks = self.training and self.track_running_stats
-        mean, var = (self.running_mean, self.running_var) if tracks or not self.training else (None, None)
-        if (mean is None) != (var is None):
-            there, lacks = ("running_var", "running_mean") if mean is None else ("running_mean", "running_var")
-            raise GraphError(f"BatchNorm2d has a {there}, but its {lacks} is None: set both, or neither")
-        count, momentum = self.num_batches_tracked if tracks else None, self.momentum
-        if momentum is None:
-            momentum = 0.0 if count is None else 1 / (count.item() + 1)
-        y = F.batch_norm_act(
-            x,
-            mean,
-            var,
-            self.weight,
-            self.bias,
-            self.training or mean is None,
-            real(momentum, "momentum"),
-            real(self.eps, "eps", least=0),
-            shortcut=shortcut,
-            relu=relu,
-        )
-        if count is not None:
-            with count.writable() as counted:
-                counted += 1
-        return y
+        self.kernel_size, self.padding = _plain(kernel_size, "kernel_size"), _plain(padding, "padding")
+        self.stride = self.kernel_size if stride is None else _plain(stride, "stride")
+        Geometry(self.kernel_size, self.stride, self.padding)  # raises for an impossible window
 
     def extra_repr(self) -> str:
-        """The options."""
-        names = ("eps", "momentum", "affine", "track_running_stats")
-        return ", ".join([str(self.num_features), *(f"{name}={getattr(self, name)}" for name in names)])
+        """Return the window."""
+        sizes = {name: getattr(self, name) for name in ("kernel_size", "stride", "padding")}
+        return ", ".join(f"{name}={tuple(several(size) or ()) or size}" for name, size in sizes.items())
 
 
-class FoldedBatchNorm(Identity):
-    """Stands where a batch norm was; the convolution before it does the work. See `fold_batch_norm`."""
+class MaxPool2d(_Pool2d):
+    """Take the maximum of each window; see `functional.max_pool2d`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool x: (N, C, H, W) -> (N, C, P, Q)."""
+        return F.max_pool2d(input_of(self, x), self.kernel_size, self.stride, self.padding)
+
+
+class AvgPool2d(_Pool2d):
+    """Take the mean of each window; see `functional.avg_pool2d`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool x: (N, C, H, W) -> (N, C, P, Q)."""
+        return F.avg_pool2d(input_of(self, x), self.kernel_size, self.stride, self.padding)
+
+
+class AdaptiveAvgPool2d(Module):
+    """Take the means over a grid of windows; see `functional.adaptive_avg_pool2d`.
+
+    Parameters
+    ----------
+    output_size : an integer, or a pair (vertical, horizontal); None in the pair keeps the size of the input
+
+    Raises
+    ------
+    ShapeError : if the output size is not positive.
+    """
+
+    def __init__(self, output_size: Any) -> None:
+        super().__init__()
+        own = [n is None for n in several(output_size) or ()]
+        given = _plain([1 if n is None else n for n in output_size] if any(own) else output_size, "output_size")
+        if min(pair(given, "output_size")) < 1:
+            raise ShapeError(f"output_size must be at least 1, got {output_size!r}")
+        self.output_size = tuple(None if o else n for o, n in zip(own, given, strict=True)) if any(own) else given
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool x: (N, C, H, W) -> (N, C, *output_size)."""
+        return F.adaptive_avg_pool2d(input_of(self, x), self.output_size)
+
+    def extra_repr(self) -> str:
+        """Return the output size."""
+        return f"output_size={self.output_size}"
 
 
 class Flatten(Module):
-    """Several axes as one; by default all but the first."""
+    """Join several axes into one; by default all but the first."""
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
         self.start_dim, self.end_dim = integer(start_dim, "start_dim"), integer(end_dim, "end_dim")
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, …) -> (N, product)."""
+        """Join axes of x; by default (N, …) -> (N, product)."""
         return input_of(self, x).flatten(self.start_dim, self.end_dim)
 
     def extra_repr(self) -> str:
-        """The axes."""
+        """Return the axes."""
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
 
 
 class Linear(Module):
-    """x · weightᵀ + bias; see `functional.linear`.
+    """Return x · weightᵀ + bias; see `functional.linear`.
 
     Parameters
     ----------
     in_features, out_features, bias : as in PyTorch
-    rng : where the initial weights are drawn; by default from the stream "nn.init" of `minires.random`
+    rng : the generator that draws the initial weights; by default the stream "nn.init" of `minires.random`
 
     Raises
     ------
@@ -248,34 +222,34 @@ class Linear(Module):
         self.bias = Parameter(init.uniform_by_fan_in((out_features,), in_features, rng)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(…, C) -> (…, K)."""
+        """Apply the layer to the last axis of x: (…, C) -> (…, K)."""
         return F.linear(input_of(self, x), _weight_of(self), self.bias)
 
     def extra_repr(self) -> str:
-        """The sizes."""
+        """Return the sizes."""
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
 class CrossEntropyLoss(Module):
-    """See `functional.cross_entropy`."""
+    """Return the cross-entropy of logits and labels; see `functional.cross_entropy`."""
 
     def __init__(self, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0) -> None:
         super().__init__()
         self.ignore_index, self.reduction, self.label_smoothing = ignore_index, reduction, label_smoothing
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(N, K), (N,) -> a scalar."""
+        """Return the loss: (N, K), (N,) -> a scalar, or (N,) with ``reduction="none"``."""
         smoothing = real(self.label_smoothing, "label_smoothing")
         return F.cross_entropy(input_of(self, logits), labels, self.reduction, smoothing, self.ignore_index)
 
 
 class Dropout(Module):
-    """Drop elements at random while training; see `functional.dropout`.
+    """Set random elements to 0 while training; see `functional.dropout`.
 
     Parameters
     ----------
     p : the probability that an element is dropped
-    inplace : accepted for PyTorch's sake, and without effect
+    inplace : accepted as in PyTorch, without effect
 
     Raises
     ------
@@ -284,21 +258,20 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
-        p = real(p, "the probability of dropout", 0, 1)
-        self.p = p
+        self.p = real(p, "the probability of dropout", 0, 1)
         self.inplace = inplace
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+        """Drop elements of x, of any shape, while training; return x in evaluation."""
         return F.dropout(input_of(self, x), self.p, self.training)
 
     def extra_repr(self) -> str:
-        """The probability."""
+        """Return the probability."""
         return f"p={self.p}"
 
 
 def _size(name: str, value: Any) -> int:
-    """``value`` as a positive integer."""
+    """Return ``value`` as an int; raise ShapeError unless it is a positive integer."""
     return integer(value, name, 1)
 
 
@@ -311,8 +284,14 @@ def _weight_of(layer: Conv2d | Linear) -> Tensor:
 
 
 def _shown(size: Any) -> Any:
-    """Return a size as a pair; as it is, if it was set to what is none."""
+    """Return a size as a pair; unchanged if it is not a valid size."""
     try:
         return pair(size, "size")
     except ShapeError:
         return size
+
+
+def _plain(size: Any, name: str) -> Any:
+    """Return an integer as a Python int, and a pair as a tuple of two."""
+    vertical, horizontal = pair(size, name)
+    return vertical if several(size) is None else (vertical, horizontal)

@@ -1,9 +1,10 @@
-"""How a state, arrays by path from a file or another library, comes to fit a module: all of it, or an error that
-says everything that does not fit."""
+"""Load a state, arrays by path from a file or another library, into a module: all of it, or an error that lists
+every problem."""
 
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -16,28 +17,28 @@ from minires.errors import CheckpointError
 
 SHOWN = 10  # names in a message
 
-# What puts a prefix before every name of a network.
+# Prefixes that wrappers of a network put before every name.
 WRAPPERS = {"module.": "as nn.DataParallel saves it", "_orig_mod.": "as torch.compile does"}
 
 
 class IncompatibleKeys(NamedTuple):
-    """Names of the module that the state lacks, and names of the state that the module lacks."""
+    """The names that only the module has, and the names that only the state has."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]
 
 
 def as_array(value: Any, widen: bool = False) -> Array | None:
-    """Return the array of a tensor, of minires, PyTorch or another library; None for what is no array.
+    """Return the array of a tensor of minires, PyTorch or another library; None if ``value`` is not an array.
 
     Parameters
     ----------
-    value : a tensor, an array, a NumPy number, or whatever has the methods of a PyTorch tensor or ``__array__``
-    widen : whether a PyTorch tensor of a dtype that NumPy lacks, as bfloat16, becomes float32, which holds it exactly
+    value : a tensor, an array, a NumPy scalar, or an object with the methods of a PyTorch tensor or ``__array__``
+    widen : whether to convert a PyTorch tensor whose dtype NumPy lacks, such as bfloat16, to float32, which is exact
 
     Raises
     ------
-    TypeError, RuntimeError : from the other library, if its tensor is not an ordinary one (sparse, without data).
+    TypeError, RuntimeError : from the other library, for example for a sparse tensor or one without data.
     """
     if isinstance(value, Tensor):
         return value.array
@@ -54,25 +55,46 @@ def as_array(value: Any, widen: bool = False) -> Array | None:
     return np.asarray(value) if hasattr(value, "__array__") else None
 
 
-def fitting_state(
+def load_state(
     model: str, own: Mapping[str, Tensor], optional: set[str], state: Mapping[str, Any], strict: bool
-) -> tuple[dict[str, Array], IncompatibleKeys]:
-    """Return copies of the values of ``state`` that are like those of a module, and the names that are not in both.
+) -> IncompatibleKeys:
+    """Copy the values of ``state`` into the tensors of a module; see `Module.load_state_dict`.
 
     Parameters
     ----------
     model : the name of the module's class, for messages
     own : the module's tensors by path
-    optional : names that the state may lack
+    optional : the paths that the state may lack
     state : tensors or arrays by path
-    strict : whether missing and unexpected names are an error
+    strict : whether missing and unexpected paths raise
+    """
+    if not isinstance(state, Mapping):
+        found = type(state).__name__
+        raise TypeError(f"a state is a dictionary of tensors by path, such as model.state_dict(), not a {found}")
+    if (stray := next((name for name in state if not isinstance(name, str)), None)) is not None:
+        raise TypeError(f"the paths of a state are strings, got {stray!r}: is this the state of an optimizer?")
+    missing = [name for name in own if name not in state and name not in optional]
+    unexpected = [name for name in state if name not in own]
+    keys = IncompatibleKeys(missing, unexpected)
+    new = _fitting_values(model, own, state, keys, strict)
+    if state and missing and len(unexpected) == len(state):
+        advice = "; ".join(_advice(keys, [], state))
+        warnings.warn(
+            f"load_state_dict: no name of the state is the module's, such as {missing[0]!r}; {advice}", stacklevel=3
+        )
+    write_all((own[name], value) for name, value in new.items())
+    return keys
+
+
+def _fitting_values(
+    model: str, own: Mapping[str, Tensor], state: Mapping[str, Any], keys: IncompatibleKeys, strict: bool
+) -> dict[str, Array]:
+    """Return copies of the values that both sides have, cast to the module's dtypes.
 
     Raises
     ------
-    CheckpointError : with everything that does not fit.
+    CheckpointError : with every problem.
     """
-    missing = [name for name in own if name not in state and name not in optional]
-    unexpected = [name for name in state if name not in own]
     new, shapes, others = {}, [], []
     for name, tensor in own.items():
         if name in state:
@@ -85,32 +107,32 @@ def fitting_state(
     problems = [f"of another shape: {'; '.join(text for _, text in shapes)}"] if shapes else []
     problems += others
     if strict:
-        problems += [f"missing {_some(missing)}"] if missing else []
-        problems += [f"unexpected {_some(unexpected)}"] if unexpected else []
+        problems += [f"missing {_some(keys.missing_keys)}"] if keys.missing_keys else []
+        problems += [f"unexpected {_some(keys.unexpected_keys)}"] if keys.unexpected_keys else []
     if problems:
-        advice = _advice(missing, unexpected, [name for name, _ in shapes], state)
+        advice = _advice(keys, [name for name, _ in shapes], state)
         text = "".join(f"\n  {line}" for line in [*problems, *advice])
         raise CheckpointError(f"the state does not fit {model}; nothing was changed:{text}")
-    return new, IncompatibleKeys(missing, unexpected)
+    return new
 
 
 class _OtherShape(CheckpointError):
-    """A value has another shape than the module's; the text has both."""
+    """Raise for a value whose shape differs from the module's; the message has both shapes."""
 
 
 def fitting(name: str, value: Any, own: Tensor) -> Array:
-    """Return a copy of ``value`` with the dtype and on the device of ``own``, for which it is meant.
+    """Return a copy of ``value`` with the dtype of ``own``, on its device.
 
     Parameters
     ----------
-    name : of ``value``, for messages
+    name : the name of ``value``, for messages
     value : a tensor or an array
-    own : the parameter or buffer that shall have these values
+    own : the parameter or buffer that will get these values
 
     Raises
     ------
     CheckpointError : if ``value`` is neither a tensor nor an array, its shape or kind of dtype differs, or one of
-        its numbers is outside the range of the dtype.
+        its elements is out of range for the dtype.
     """
     try:
         array = as_array(value, widen=True)
@@ -120,7 +142,7 @@ def fitting(name: str, value: Any, own: Tensor) -> Array:
         raise CheckpointError(
             f"{name} is a {type(value).__name__}, but a state holds tensors and arrays by name: convert it"
         )
-    if own.shape == () and array.shape == (1,):  # a number, as old versions of PyTorch saved it
+    if own.shape == () and array.shape == (1,):  # old versions of PyTorch saved a scalar like this
         array = array.reshape(())
     if array.shape != own.shape:
         raise _OtherShape(f"{name}: {array.shape} in the state, {own.shape} in the model")
@@ -129,7 +151,7 @@ def fitting(name: str, value: Any, own: Tensor) -> Array:
             f"{name} has dtype {array.dtype}, but the module's is {own.dtype}: {_conversion(value, array, own.dtype)}"
         )
     source = asarray(array, own.device)
-    with np.errstate(over="ignore"), on_device_of(source):  # what it would warn of is an error here
+    with np.errstate(over="ignore"), on_device_of(source):  # an overflow is an error below
         new = copied(source, own.dtype)
         xp = xp_of(new)
         lost = xp.isfinite(source) & ~xp.isfinite(new) if own.dtype.kind in "fc" else source != new
@@ -148,9 +170,9 @@ def _conversion(value: Any, array: Array, dtype: np.dtype[Any]) -> str:
 
 
 def write_all(pairs: Iterable[tuple[Tensor, Array]]) -> None:
-    """Overwrite each tensor with its array, of the same shape and dtype; none if one cannot be written.
+    """Copy each array into its tensor, of the same shape and dtype; change nothing if one cannot be written.
 
-    Of several values for the same memory the last stays.
+    If several values go to the same memory, the last one stays.
 
     Raises
     ------
@@ -168,7 +190,7 @@ def write_all(pairs: Iterable[tuple[Tensor, Array]]) -> None:
 
 
 def prefix_of(longer: Iterable[str], shorter: Iterable[str]) -> str:
-    """Return what stands, with a dot at its end, before most names of ``shorter`` in ``longer``; "" without one."""
+    """Return the prefix, ending with a dot, that most names of ``shorter`` have in ``longer``; "" without one."""
     wanted, found = set(shorter), Counter[str]()
     for name in longer:
         parts = name.split(".")
@@ -179,19 +201,20 @@ def prefix_of(longer: Iterable[str], shorter: Iterable[str]) -> str:
     return prefix if 2 * times > len(wanted) else ""
 
 
-def _advice(missing: list[str], unexpected: list[str], shapes: list[str], state: Mapping[str, Any]) -> list[str]:
-    """What may be done about a state that does not fit, as lines of text."""
+def _advice(keys: IncompatibleKeys, shapes: list[str], state: Mapping[str, Any]) -> list[str]:
+    """Return lines of text that say what the user can do about a state that does not fit."""
     if is_of_optimizer(state):
         return [
             "it is an optimizer's: optimizer.load_state_dict(state); that of a module is what its state_dict() gave"
         ]
+    missing, unexpected = keys
     inner = next(
         (name for name in unexpected if isinstance(state[name], Mapping) and not is_of_optimizer(state[name])), None
     )
     if inner is not None and missing:
         return [f"{inner!r} is a dictionary; the state may be in there: load_state_dict(state[{inner!r}])"]
     if prefix := prefix_of(unexpected, missing):
-        by = "".join(f", {who}" for part, who in WRAPPERS.items() if prefix == part)
+        by = f", {WRAPPERS[prefix]}" if prefix in WRAPPERS else ""
         every = "every name has" if all(name.startswith(prefix) for name in state) else "some names have"
         return [
             f"{every} {prefix!r} in front{by}; strip it: "
@@ -213,16 +236,6 @@ def _advice(missing: list[str], unexpected: list[str], shapes: list[str], state:
 def is_of_optimizer(state: Mapping[str, Any]) -> bool:
     """Return whether a state is an optimizer's, of minires or PyTorch."""
     return {"state", "param_groups"} <= set(state)
-
-
-def nothing_fits(state: Mapping[str, Any], keys: IncompatibleKeys) -> str:
-    """Return what to say of a state of which not a single name is the module's; "" otherwise."""
-    if not state or not keys.missing_keys or len(keys.unexpected_keys) < len(state):
-        return ""
-    advice = _advice(*keys, [], state)
-    return "; ".join(
-        [f"load_state_dict: no name of the state is the module's, such as {keys.missing_keys[0]!r}", *advice]
-    )
 
 
 def _some(names: list[str]) -> str:

@@ -3,6 +3,7 @@ import pytest
 
 import minires as mr
 from minires import models
+from minires import random as mr_random
 from minires.errors import ShapeError
 
 
@@ -36,6 +37,16 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
     a, b, c = models.resnet20(seed=1), models.resnet20(seed=1), models.resnet20(seed=2)
     assert np.array_equal(a.layer1[0].conv1.weight.numpy(), b.layer1[0].conv1.weight.numpy())
     assert not np.array_equal(a.layer1[0].conv1.weight.numpy(), c.layer1[0].conv1.weight.numpy())
+
+
+def test_a_plain_twin_draws_nothing_for_shortcuts():
+    before = mr_random.get_state()
+    models.resnet20()
+    padded = mr_random.get_state()
+    mr_random.set_state(before)
+    models.plain20()
+    assert mr_random.get_state() == padded
+    mr_random.set_state(before)
 
 
 def test_a_step_along_the_gradient_lowers_the_loss():

@@ -4,7 +4,7 @@ import pytest
 import minires as mr
 from minires import models, nn
 from minires.errors import ShapeError
-from minires.nn.fold import FoldedBatchNorm, fold_batch_norm
+from minires.nn import FoldedBatchNorm, fold_batch_norm
 
 F = mr.functional
 
@@ -337,11 +337,11 @@ def test_the_place_of_a_batch_norm_adds_the_shortcut_and_rectifies():
     nothing, norm, relu = nn.Identity(), FoldedBatchNorm(), nn.ReLU()
     x, shortcut = mr.tensor([-1.0, 2.0, 3.0]), mr.tensor([0.5, 0.5, -4.0])
     assert norm(x) is x
-    assert nn.conv_norm_relu(nothing, norm, relu, x).numpy().tolist() == [0.0, 2.0, 3.0]
-    assert nn.conv_norm_relu(nothing, norm, relu, x, shortcut).numpy().tolist() == [0.0, 2.5, 0.0]
+    assert nn.chain(x, nothing, norm, relu).numpy().tolist() == [0.0, 2.0, 3.0]
+    assert nn.chain(x, nothing, norm, nn.Add(shortcut), relu).numpy().tolist() == [0.0, 2.5, 0.0]
     norm.register_forward_hook(lambda module, inputs, y: y * -1.0)
     relu.register_forward_hook(lambda module, inputs, y: y * 2.0)
-    assert nn.conv_norm_relu(nothing, norm, relu, x).numpy().tolist() == [2.0, 0.0, 0.0]
+    assert nn.chain(x, nothing, norm, relu).numpy().tolist() == [2.0, 0.0, 0.0]
 
 
 def test_a_folded_block_is_one_operation_for_each_convolution():

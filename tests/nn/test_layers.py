@@ -1,4 +1,3 @@
-import contextlib
 import inspect
 
 import numpy as np
@@ -7,7 +6,7 @@ import pytest
 import minires as mr
 from minires import nn
 from minires import random as mr_random
-from minires.errors import DtypeError, GraphError, ShapeError
+from minires.errors import ShapeError
 
 F = mr.functional
 
@@ -26,100 +25,6 @@ def test_an_activation_layer_applies_the_function_of_its_name(name):
     layer, function = getattr(nn, name)(), getattr(F, name.lower())
     x = image(2, 3, 4, 5)
     assert np.array_equal(layer(x).numpy(), function(x).numpy())
-
-
-# Convolution, batch norm and what follows them: fused only where nobody could tell
-
-
-class Shifted(nn.BatchNorm2d):
-    def forward(self, x):
-        return super().forward(x) + 100.0
-
-
-class ShiftedFolded(nn.FoldedBatchNorm):
-    def forward(self, x):
-        return super().forward(x) + 100.0
-
-
-class ShiftedConv(nn.Conv2d):
-    def forward(self, x):
-        return super().forward(x) + 100.0
-
-
-class Negated(nn.ReLU):
-    def forward(self, x):
-        return super().forward(x) * -1.0
-
-
-class Called(nn.BatchNorm2d):
-    def __call__(self, x):
-        return super().__call__(x) + 100.0
-
-
-def replaced(module, change):
-    forward = module.forward
-    module.forward = lambda x: change(forward(x))
-    return module
-
-
-def conv(kind=nn.Conv2d):
-    return kind(2, 2, 3, padding=1, rng=np.random.default_rng(0))
-
-
-def folded():
-    return nn.FoldedBatchNorm()
-
-
-def hooked(module):
-    module.register_forward_hook(lambda module, inputs, y: y * -1.0)
-    return module
-
-
-def as_parts(conv, norm, relu, x, shortcut):
-    return relu(norm(conv(x)) + shortcut)
-
-
-@pytest.mark.parametrize(
-    ("first", "norm", "relu"),
-    [
-        (conv, lambda: Shifted(2), nn.ReLU),
-        (conv, lambda: Called(2), nn.ReLU),
-        (conv, lambda: replaced(nn.BatchNorm2d(2), lambda y: y + 100.0), nn.ReLU),
-        (conv, lambda: nn.BatchNorm2d(2), Negated),
-        (conv, lambda: nn.BatchNorm2d(2), lambda: replaced(nn.ReLU(), lambda y: y * -1.0)),
-        (conv, lambda: nn.BatchNorm2d(2), lambda: F.relu),
-        (conv, lambda: nn.BatchNorm2d(2), nn.Identity),
-        (lambda: conv(ShiftedConv), lambda: nn.BatchNorm2d(2), nn.ReLU),
-        (lambda: conv(ShiftedConv), folded, nn.ReLU),
-        (lambda: replaced(conv(), lambda y: y + 100.0), folded, nn.ReLU),
-        (lambda: hooked(conv()), folded, nn.ReLU),
-        (conv, ShiftedFolded, nn.ReLU),
-        (conv, lambda: hooked(folded()), nn.ReLU),
-        (conv, folded, Negated),
-        (conv, folded, lambda: hooked(nn.ReLU())),
-        (lambda: nn.Identity(), folded, nn.ReLU),
-    ],
-)
-def test_a_forward_pass_that_is_not_the_layers_own_is_called(first, norm, relu):
-    x, shortcut, relu = image(2, 2, 4, 4), image(2, 2, 4, 4) * 2.0, relu()
-    y = nn.conv_norm_relu(first(), norm(), relu, x, shortcut)
-    assert np.array_equal(y.numpy(), as_parts(first(), norm(), relu, x, shortcut).numpy())
-
-
-@pytest.mark.parametrize("kind", [nn.BatchNorm2d, nn.ReLU])
-def test_a_forward_pass_that_was_replaced_in_the_class_is_called(kind, monkeypatch):
-    monkeypatch.setattr(kind, "forward", lambda self, x: x * 0.0 + 7.0)
-    assert (nn.conv_norm_relu(conv(), nn.BatchNorm2d(2), nn.ReLU(), image(2, 2, 4, 4)).numpy() == 7.0).all()
-
-
-def test_plain_layers_are_one_operation():
-    class Quiet(nn.BatchNorm2d):  # a class of its own that changes nothing about the forward pass
-        pass
-
-    x = image(2, 2, 4, 4)
-    for norm in (nn.BatchNorm2d(2), Quiet(2)):
-        assert nn.conv_norm_relu(conv(), norm, nn.ReLU(inplace=True), x).history() == "op=BatchNormAct"
-    assert nn.conv_norm_relu(conv(), folded(), nn.ReLU(), x, x).history() == "op=Conv2dAct"
 
 
 # Sizes
@@ -219,102 +124,6 @@ def test_flatten_dropout_and_the_loss_pass_their_options_on():
     assert loss(logits, labels).item() == expected.item()
 
 
-def test_batch_norm_has_pytorchs_options():
-    x = mr.tensor(np.random.default_rng(0).standard_normal((3, 2, 4, 4)).astype(np.float32))
-    plain = nn.BatchNorm2d(2, affine=False, track_running_stats=False).eval()
-    assert not list(plain.state_dict())
-    assert abs(float(plain(x).mean())) <= 1e-6  # 96 float32 numbers of size one, by the batch's own mean
-    mean = nn.BatchNorm2d(2, momentum=None)
-    for scale in (1.0, 3.0):
-        mean(x * scale)
-    assert mean.running_mean.numpy() == pytest.approx(2 * x.numpy().mean((0, 2, 3)), rel=1e-5)
-
-
-# Flags that change after a layer was made
-
-
-def state(norm):
-    return {name: value.numpy().copy() for name, value in norm.state_dict().items()}
-
-
-def test_evaluation_goes_by_the_statistics_that_are_there_and_writes_none():
-    norm, x = nn.BatchNorm2d(4).eval(), image(2, 4, 3, 3)
-    before, expected = state(norm), norm(x).numpy()
-    for tracked in (False, True):
-        norm.track_running_stats = tracked
-        assert np.array_equal(norm(x).numpy(), expected)
-    norm.track_running_stats = False
-    with mr.no_grad():
-        fused = nn.conv_norm_relu(conv_of(4), norm, nn.ReLU(), x)
-    assert np.allclose(fused.numpy(), F.relu(norm(conv_of(4)(x))).numpy(), atol=1e-6)
-    np.testing.assert_equal(state(norm), before)
-
-
-def conv_of(channels):
-    return nn.Conv2d(channels, channels, 1, rng=np.random.default_rng(0))
-
-
-def test_training_without_tracking_writes_no_statistics():
-    for momentum in (0.1, None):
-        norm = nn.BatchNorm2d(4, momentum=momentum)
-        norm.track_running_stats = False
-        before = state(norm)
-        norm(image(2, 4, 3, 3))
-        np.testing.assert_equal(state(norm), before)
-
-
-@pytest.mark.parametrize("recorded", [True, False])
-def test_evaluation_without_statistics_goes_by_the_batch(recorded):
-    norm, x = nn.BatchNorm2d(4).eval(), image(2, 4, 3, 3)
-    norm.running_mean = norm.running_var = None
-    expected = nn.BatchNorm2d(4)(x).numpy()
-    assert np.array_equal(norm(x).numpy(), expected)
-    with contextlib.nullcontext() if recorded else mr.no_grad():
-        y = nn.conv_norm_relu(nn.Identity(), norm, nn.ReLU(), x)
-    assert np.array_equal(y.numpy(), np.maximum(expected, 0))
-
-
-@pytest.mark.parametrize("momentum", [0.1, None])
-def test_training_without_a_count_of_batches_updates_as_pytorchs_does(momentum):
-    norm, x = nn.BatchNorm2d(2, momentum=momentum), image(2, 2, 3, 3)
-    norm.num_batches_tracked = None
-    norm(x)
-    assert norm.running_mean.numpy() == pytest.approx((momentum or 0) * x.numpy().mean((0, 2, 3)), rel=1e-5)
-    assert list(norm.state_dict()) == ["weight", "bias", "running_mean", "running_var"]
-
-
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("gone", ["running_mean", "running_var"])
-def test_one_of_two_statistics_is_an_error_that_names_the_other(gone, training):
-    norm = nn.BatchNorm2d(2).train(training)
-    setattr(norm, gone, None)
-    with pytest.raises(GraphError, match=f"its {gone} is None: set both, or neither"), mr.no_grad():
-        nn.conv_norm_relu(conv(), norm, nn.ReLU(), image(2, 2, 4, 4))
-    norm.track_running_stats = False
-    if training:
-        norm(image(2, 2, 4, 4))
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "text"),
-    [
-        (lambda conv, norm: setattr(norm, "running_var", mr.ones(3)), ShapeError, r"running_var has shape \(3,\)"),
-        (lambda conv, norm: norm.to(np.float64), DtypeError, "running_mean is in float64"),
-        (lambda conv, norm: setattr(norm, "eps", -1.0), ValueError, "eps must be .* not negative, got -1.0"),
-        (lambda conv, norm: setattr(norm, "eps", None), ValueError, "eps must be .* not negative, got None"),
-        (lambda conv, norm: setattr(conv, "bias", nn.Parameter(np.ones(3, "f"))), ShapeError, r"bias of shape \(3,\)"),
-        (lambda conv, norm: setattr(conv, "padding", "same"), ShapeError, "padding must be an integer .* got 'same'"),
-        (lambda conv, norm: setattr(conv, "stride", 0), ShapeError, "stride must be at least 1"),
-    ],
-)
-def test_what_was_set_wrongly_is_the_same_error_whether_layers_are_fused_or_not(change, error, text):
-    layer, norm = conv(), nn.BatchNorm2d(2).eval()
-    change(layer, norm)
-    for context in (mr.no_grad(), contextlib.nullcontext()):
-        with pytest.raises(error, match=text), context:
-            nn.conv_norm_relu(layer, norm, nn.ReLU(), image(2, 2, 4, 4))
-
-
 def test_numpy_numbers_are_options_and_change_no_dtype():
     norm, x = nn.BatchNorm2d(2, eps=np.float64(1e-3), momentum=np.float64(0.25)), image(2, 2, 4, 4)
     same = nn.BatchNorm2d(2, eps=1e-3, momentum=0.25)
@@ -344,28 +153,6 @@ def test_numpy_numbers_are_options_and_change_no_dtype():
 def test_impossible_options_are_named(make, text):
     with pytest.raises(ValueError, match=text):
         make()
-
-
-def test_in_evaluation_a_convolution_takes_its_batch_norm_along():
-    """Where nothing is recorded; in one pass, and with the same result as the parts have."""
-    rng = np.random.default_rng(0)
-    x, shortcut = (mr.tensor(rng.standard_normal(shape)) for shape in ((2, 3, 6, 6), (2, 4, 6, 6)))
-    for bias in (False, True):
-        conv, norm, relu = nn.Conv2d(3, 4, 3, padding=1, bias=bias), nn.BatchNorm2d(4), nn.ReLU()
-        for layer in (conv, norm):
-            layer.to(np.float64)
-        for value in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
-            value.assign_(rng.uniform(0.5, 2, 4))
-        norm.eval()
-        for added in (None, shortcut):
-            with mr.no_grad():
-                fused = nn.conv_norm_relu(conv, norm, relu, x, added)
-            parts = norm(conv(x))
-            expected = relu(parts if added is None else parts + added)
-            np.testing.assert_allclose(fused.numpy(), expected.numpy(), rtol=1e-12, atol=1e-14)
-        recorded = nn.conv_norm_relu(conv, norm, relu, x)
-        recorded.sum().backward()
-        assert norm.weight.grad is not None
 
 
 LAYERS = {
@@ -412,3 +199,51 @@ def test_a_geometry_that_was_set_later_is_shown_as_any_other():
     assert repr(layer) == "Conv2d(1, 2, kernel_size=(5, 5), stride=(1, 2), padding=(2, 2))"
     layer.stride = "2"  # what is none is shown as it is
     assert "stride=2" in repr(layer)
+
+
+# Pooling
+
+
+@pytest.mark.parametrize(("layer", "function"), [(nn.MaxPool2d, F.max_pool2d), (nn.AvgPool2d, F.avg_pool2d)])
+@pytest.mark.parametrize("window", [(2,), (3, 2, 1), ((3, 2), (1, 2), (1, 0))])
+def test_a_pooling_layer_is_the_function_of_its_window(layer, function, window):
+    x = image(2, 3, 7, 6)
+    assert np.array_equal(layer(*window)(x).numpy(), function(x, *window).numpy())
+
+
+def test_an_adaptive_layer_takes_pairs_and_the_images_own_size():
+    x = image(2, 3, 7, 6)
+    assert nn.AdaptiveAvgPool2d((2, None))(x).shape == (2, 3, 2, 6)
+    assert np.array_equal(nn.AdaptiveAvgPool2d(1)(x).numpy(), F.adaptive_avg_pool2d(x, 1).numpy())
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.MaxPool2d(0), r"kernel must be at least 1, got \(0, 0\)"),
+        (lambda: nn.AvgPool2d((2, 0)), r"kernel must be at least 1, got \(2, 0\)"),
+        (lambda: nn.MaxPool2d(2, stride=0), r"stride must be at least 1, got \(0, 0\)"),
+        (lambda: nn.MaxPool2d(2, padding=-1), r"padding must be at least 0, got \(-1, -1\)"),
+        (lambda: nn.AvgPool2d(2.0), r"kernel_size must be an integer or a pair of integers, got 2\.0"),
+        (lambda: nn.MaxPool2d((2, 2, 2)), "kernel_size must be an integer or a pair of integers"),
+        (lambda: nn.AdaptiveAvgPool2d(0), "output_size must be at least 1, got 0"),
+        (lambda: nn.AdaptiveAvgPool2d((None, -1)), r"output_size must be at least 1, got \(None, -1\)"),
+        (lambda: nn.AdaptiveAvgPool2d("1"), "output_size must be an integer or a pair of integers, got '1'"),
+    ],
+)
+def test_an_impossible_window_is_refused_when_the_layer_is_made(make, message):
+    with pytest.raises(ShapeError, match=message):
+        make()
+
+
+def test_pooling_layers_know_and_show_their_windows():
+    pool = nn.MaxPool2d(3)
+    assert (pool.kernel_size, pool.stride, pool.padding) == (3, 3, 0)
+    assert repr(nn.AvgPool2d(3, 2, 1)) == "AvgPool2d(kernel_size=3, stride=2, padding=1)"
+    assert repr(nn.AdaptiveAvgPool2d((1, None))) == "AdaptiveAvgPool2d(output_size=(1, None))"
+
+
+def test_a_window_that_was_set_later_is_shown_as_any_other():
+    pool = nn.MaxPool2d(2)
+    pool.stride, pool.padding = [1, 2], np.int64(1)
+    assert repr(pool) == "MaxPool2d(kernel_size=2, stride=(1, 2), padding=1)"

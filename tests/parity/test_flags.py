@@ -6,7 +6,6 @@ import pytest
 import minires as mr
 from minires import nn
 from minires.autograd.op import no_grad
-from minires.nn.fused import conv_norm_relu
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -19,15 +18,15 @@ def equip(net, kind):
 
 
 class Ours(nn.Module):
-    """A residual block, a pool, and a head: what `conv_norm_relu` fuses, and what it does not."""
+    """A residual block, a pool, and a head: what `chain` fuses, and what it does not."""
 
     def __init__(self):
         super().__init__()
         equip(self, nn)
 
     def forward(self, x):
-        y = conv_norm_relu(self.conv1, self.bn1, self.relu, x)
-        y = conv_norm_relu(self.conv2, self.bn2, self.relu, y, y)
+        y = nn.chain(x, self.conv1, self.bn1, self.relu)
+        y = nn.chain(y, self.conv2, self.bn2, nn.Add(y), self.relu)
         return self.fc(self.drop(self.pool(y)).mean((2, 3)))
 
 

@@ -19,6 +19,7 @@ from minires.functional import tensor
 from minires.models.blocks import BasicBlock, Bottleneck, PadShortcut
 from minires.nn import (
     AdaptiveAvgPool2d,
+    Add,
     AvgPool2d,
     BatchNorm2d,
     Conv2d,
@@ -29,7 +30,7 @@ from minires.nn import (
     ModuleList,
     ReLU,
     Sequential,
-    conv_norm_relu,
+    chain,
 )
 from minires.testing.strategies.shape import seeds
 
@@ -194,7 +195,7 @@ class _Convolution(Module):
         self.relu = ReLU() if node.relu else Identity()
 
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        return conv_norm_relu(self.conv, self.norm, self.relu, x, shortcut)
+        return chain(x, self.conv, self.norm, Add(shortcut), self.relu)
 
 
 class _Pool(Module):
