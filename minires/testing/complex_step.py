@@ -33,7 +33,6 @@ from minires.testing.report import (
     DISAGREEMENT,
     NOT_FINITE,
     RESOLUTION,
-    Finding,
     GradientError,
     GradientReport,
     Inconclusive,
@@ -230,18 +229,8 @@ class _ComplexStep:
         alone = self._compare(argument, along)
         if alone.agrees:
             index, scale, along, alone = None, 1.0, d, compared
-        finding = Finding(
-            argument,
-            index,
-            alone.claimed / scale,
-            alone.numerical / scale,
-            alone.bar / abs(scale),
-            alone.rounding / abs(scale),
-            step=STEP,
-            hint="" if index else "the error is spread over many elements",
-            oracle="complex step",
-            label=self.pair.labels[argument],
-        )
+        hint = "" if index else "the error is spread over many elements"
+        finding = alone.as_finding(self.pair, argument, STEP, index, scale, hint=hint, oracle="complex step")
         snippet = of_complex_step(self.pair, finding, along / scale, self.gy)
         finding = dataclasses.replace(finding, snippet=snippet)
         raise GradientError(str(finding), finding)

@@ -166,8 +166,8 @@ class _Exact:
             if np.array_equal(wide, narrow) and np.array_equal(wide_bend, 4 * narrow_bend):
                 return _Difference(wide, step)
         raise Inconclusive(
-            f"at no step down to {_STEPS[-1]:.3g} is the function quadratic: a kink lies at this point, or it is of "
-            "higher degree; choose a point off the kinks, or use check_vjp",
+            f"the function is not quadratic at any step down to {_STEPS[-1]:.3g}: this point is on a kink, or the "
+            "function is of higher degree; choose a point off the kinks, or use check_vjp",
             KINK,
         )
 

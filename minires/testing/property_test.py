@@ -145,11 +145,11 @@ def _check(
     The point is set aside if it is inconclusive for a cause in ``set_aside``, which keeps the latest text for each.
     """
     values = [part for value in drawn for part in (value if type(value) is tuple else (value,))]
-    fixed = {place: value for place, value in enumerate(values) if not is_array(value)}
+    fixed = {argument: value for argument, value in enumerate(values) if not is_array(value)}
     arrays = [value for value in values if is_array(value)]
     _must_take(function, values)
     if not any(array.dtype.kind in "fc" for array in arrays):
-        raise TypeError(f"no float array was drawn, so there is nothing to differentiate by, but {values!r}")
+        raise TypeError(f"no float array was drawn, so there is nothing to differentiate, but {values!r}")
     if fixed:
         bound = FixedArguments(function, vjp, len(values), fixed, options.get("has_cache", False))
         function, vjp = bound.forward, vjp and bound.vjp
@@ -174,12 +174,12 @@ def _check(
 
 def _among_arrays(argnums: int | Sequence[int], fixed: dict[int, Any], values: Sequence[Any]) -> list[int]:
     """Return the indices among the arrays for indices among all arguments."""
-    arrays = [place for place in range(len(values)) if place not in fixed]
+    arrays = [argument for argument in range(len(values)) if argument not in fixed]
     chosen = choose_arguments(values, argnums)
-    for place in chosen:
-        if place in fixed:
-            raise TypeError(f"argnums has {place}, but that argument is no array: {fixed[place]!r}")
-    return [arrays.index(place) for place in chosen]
+    for argument in chosen:
+        if argument in fixed:
+            raise TypeError(f"argnums has {argument}, but that argument is not an array: {fixed[argument]!r}")
+    return [arrays.index(argument) for argument in chosen]
 
 
 def _test(
@@ -228,9 +228,9 @@ def _arguments(function: Any, count: int) -> tuple[list[str], list[str]]:
     if not callable(function) or inspect.isclass(function):
         raise TypeError(f"gradients makes a test of a function, not of {name}")
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"{name} is asynchronous, but a gradient is checked of a plain function")
+        raise TypeError(f"{name} is asynchronous, but gradients tests a plain function")
     if getattr(function, "is_hypothesis_test", False):
-        raise TypeError(f"{name} is a test of Hypothesis' already: gradients stands in the place of given")
+        raise TypeError(f"{name} is a Hypothesis test already: use gradients instead of given")
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except ValueError:  # some functions written in C have no signature
@@ -256,9 +256,9 @@ def _must_take(function: Function, values: Sequence[Any]) -> None:
     except TypeError as error:
         name = getattr(function, "__name__", repr(function))
         raise TypeError(
-            f"{name}: {error}; {len(values)} values were drawn for {name}{inspect.signature(function)}, which can take "
-            f"nothing else, {_FIXTURES} in particular"
+            f"{name}: {error}; {len(values)} values were drawn for {name}{inspect.signature(function)}, which cannot "
+            f"take anything else, such as {_FIXTURES}"
         ) from None
 
 
-_FIXTURES = "fixtures of pytest's"
+_FIXTURES = "pytest fixtures"

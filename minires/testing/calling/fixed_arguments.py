@@ -52,7 +52,7 @@ class FixedArguments:
         for argument in self.fixed:
             if gradients[argument] is not None:
                 label = labels_of(self.function, self.count)[argument]
-                raise GradientError(f"{label} is no array and has no gradient: vjp must return None for it")
+                raise GradientError(f"{label} is not an array and has no gradient: vjp must return None for it")
         return tuple(g for argument, g in enumerate(gradients) if argument not in self.fixed)
 
     def _all(self, others: Sequence[Any]) -> list[Any]:

@@ -18,7 +18,7 @@ from minires.testing.differences.directions import move_by_part, move_by_ulps, p
 from minires.testing.differences.ladder import BLUNT, VANISHING, Cause, Derivatives, Line, differentiate
 from minires.testing.differences.noise import EPS, TINY
 from minires.testing.differences.second_look import look_again
-from minires.testing.report import InputReport
+from minires.testing.report import Finding, InputReport
 
 _MANY = 1 << 14  # summands for which correct rounding would take milliseconds
 _ENORMOUS = 2.0**900  # sums of such derivatives may overflow
@@ -59,6 +59,28 @@ class Comparison(NamedTuple):
         """Whether both sides are zero; such a comparison says nothing of outputs that move."""
         return self.claimed == self.numerical == 0
 
+    def as_finding(
+        self,
+        pair: Pair,
+        argument: int,
+        step: float,
+        index: tuple[int, ...] | None = None,
+        scale: float = 1.0,
+        **more: str,
+    ) -> Finding:
+        """Return the finding for the element at ``index``, which d moves by ``scale``; or for d if there is none."""
+        return Finding(
+            argument,
+            index,
+            claimed=self.claimed / scale,
+            numerical=self.numerical / scale,
+            bar=self.bar / abs(scale),
+            rounding=self.rounding / abs(scale),
+            step=step,
+            label=pair.labels[argument],
+            **more,
+        )
+
 
 class _Claim(NamedTuple):
     """Σ gradient · d: its value, the sum of the terms' magnitudes, and the number of terms."""
@@ -81,11 +103,15 @@ class Probe:
     def __init__(self, pair: Pair, contract: Contract, rng: np.random.Generator, argument: int) -> None:
         self.pair, self.contract, self.rng, self.argument = pair, contract, rng, argument
         self.x, self.label = pair.arrays[argument], pair.labels[argument]
-        self.unit = float(usual_size(self.x))
         self.crossed = False  # whether the last line met a kink, by the branches that the function told
         self.refusal: Refusal | None = None  # the nearest one
         # How much less sharp than usual a comparison may be, because of the accuracy that the user gave.
         self.leniency = float(np.clip(_WORTH * contract.accuracy / RESOLVED, 1.0, _MOST))
+
+    @functools.cached_property
+    def unit(self) -> float:
+        """The usual size of the input's elements."""
+        return float(usual_size(self.x))
 
     def gradient(self, gy: Array) -> Array | None:
         """Return what vjp returns for this input."""

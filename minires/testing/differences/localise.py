@@ -24,7 +24,7 @@ def localise(probe: Probe, d: Array, slopes: Derivatives, wrong: Comparison) -> 
     try:
         return _localise(probe, d, slopes, wrong)
     except Exception:
-        return _finding(probe, wrong, _usual_step(slopes, wrong.gy))
+        return wrong.as_finding(probe.pair, probe.argument, _usual_step(slopes, wrong.gy))
 
 
 def _localise(probe: Probe, d: Array, slopes: Derivatives, wrong: Comparison) -> Finding:
@@ -43,12 +43,12 @@ def _localise(probe: Probe, d: Array, slopes: Derivatives, wrong: Comparison) ->
         comparison = probe.compare(single, at_one, gy)
     wrong_ones, looks_like = found.described(probe.label), estimates.hint(found)
     if comparison.agrees:  # too small to see in one element, so the error is spread over many
-        finding = _finding(probe, wrong, _usual_step(slopes, wrong.gy, step))
+        finding = wrong.as_finding(probe.pair, probe.argument, _usual_step(slopes, wrong.gy, step))
         along, gy = d, wrong.gy
     else:
         index, scale = index_of(flat, d), float(single.flat[flat])
         step = _usual_step(at_one, comparison.gy, step)
-        finding = _finding(probe, comparison, step * scale, index, scale)
+        finding = comparison.as_finding(probe.pair, probe.argument, step * scale, index, scale)
         along, gy = np.zeros_like(d), comparison.gy
         along[index] = 1.0
     start = float(2.0 ** np.round(np.log2(finding.step)))
@@ -56,21 +56,6 @@ def _localise(probe: Probe, d: Array, slopes: Derivatives, wrong: Comparison) ->
     with np.errstate(all="ignore"):
         text = of_differences(probe.pair, finding, along, gy, _slope(probe, along, gy), near)
     return dataclasses.replace(finding, snippet=text, wrong=wrong_ones, hint=looks_like)
-
-
-def _finding(
-    probe: Probe, shown: Comparison, step: float, index: tuple[int, ...] | None = None, scale: float = 1.0
-) -> Finding:
-    return Finding(
-        argument=probe.argument,
-        index=index,
-        claimed=shown.claimed / scale,
-        numerical=shown.numerical / scale,
-        bar=shown.bar / scale,
-        rounding=shown.rounding / scale,
-        step=step,
-        label=probe.label,
-    )
 
 
 def _slope(probe: Probe, d: Array, gy: Array) -> Callable[[float], float]:

@@ -49,7 +49,7 @@ def test_one_gradient_need_not_be_in_a_tuple():
 
 def test_a_gradient_for_a_fixed_argument_raises():
     bound = FixedArguments(function, lambda gy, x, power, y: (gy, 0.0, gy), 3, {1: 3})
-    with pytest.raises(GradientError, match="`power` is no array and has no gradient: vjp must return None for it"):
+    with pytest.raises(GradientError, match="`power` is not an array and has no gradient: vjp must return None for it"):
         bound.vjp(GY, X, Y)
 
 
