@@ -11,7 +11,7 @@ from drawing import plt, save
 
 from minires import testing
 from minires.testing.differences.ladder import LADDERS, Walk
-from minires.testing.differences.noise import EPS, point_at
+from minires.testing.differences.noise import EPS, sample_at
 
 POINT = 0.7
 FUNCTIONS = {
@@ -29,7 +29,7 @@ def error_against_step():
     for axis, (title, (line, slope)) in zip(axes, FUNCTIONS.items(), strict=True):
         base = np.array([line(0.0)])
         ratio, steps = LADDERS[0]
-        points = [point_at(h, np.array([line(h)]), np.array([line(-h)]), base) for h in steps]
+        points = [sample_at(h, np.array([line(h)]), np.array([line(-h)]), base) for h in steps]
         plain = [float(abs(p.odd[0] / (2 * p.h) / slope - 1)) for p in points]
         walk = Walk(EPS * np.abs(base), ratio, points[:2])
         walked = [(walk.step[0], walk.bar[0], walk.value[0])]

@@ -1,10 +1,10 @@
-"""Proofs for hand-written gradients: in minires, and in any library whose arrays are NumPy's.
+"""Prove hand-written gradients, in minires and in any library that uses NumPy arrays.
 
-`check_vjp` takes a function and its gradient as plain arrays, `check_gradient` a function of Tensors, and
-`check_exact` proves linear, bilinear and piecewise linear maps with integers, without any tolerance.
-`check_rounding` compares a kernel in float32 with its reference in float64, within a bound that is derived.
-`strategies` (needs Hypothesis) draws shapes, geometry, memory orders and values for property tests, and `gradients`
-makes such a test of a function in one line.
+`check_vjp` takes a function of plain arrays and its gradient, `check_gradient` a function of Tensors. `check_exact`
+proves linear, bilinear and piecewise linear maps with integers, without any tolerance. `check_complex_step` is a second
+oracle for analytic functions. `check_rounding` compares a kernel in float32 with its reference in float64, within a
+derived bound. `strategies` (needs Hypothesis) draws shapes, geometries, memory orders and values for property tests,
+and `gradients` makes such a test of a function in one line.
 """
 
 from typing import TYPE_CHECKING

@@ -1,7 +1,7 @@
-"""Memory orders: the same numbers, laid out differently.
+"""Lay out the same values in different memory orders.
 
-NumPy code can be right for C order and wrong for everything else, so gradients are checked on sliced,
-transposed and reversed arrays too, and the checker keeps the order in which it was given an array.
+NumPy code can be right for C order and wrong for all others. So gradients are checked on sliced, transposed and
+reversed arrays too, and the checker keeps the memory order of the arrays that it gets.
 """
 
 from __future__ import annotations
@@ -16,23 +16,22 @@ MEMORY_ORDERS = ("C", "F", "HWNC", "sliced", "reversed")
 
 
 def lay_out(array: Any, order: str) -> Array:
-    """A copy of ``array`` with the same shape and values, in another memory order.
+    """Return a copy of ``array`` with the same shape, dtype and values, in another memory order.
 
     Parameters
     ----------
     array : an array of any shape and dtype, NumPy's or CuPy's
-    order : "C"; "F" (first axis innermost); "HWNC" (the last two axes outermost, the first two innermost, as
-        the fast kernels keep activations; for other than 4-D arrays the axes turn by half their number);
-        "sliced" (every second element of a larger array along every axis, NaN between them where there is one);
-        "reversed" (negative strides)
-
-    Returns
-    -------
-    a new array, equal to ``array`` in shape, dtype and values
+    order :
+        "C" : last axis innermost
+        "F" : first axis innermost
+        "HWNC" : the last two axes outermost, the first two innermost, as the fast kernels keep activations; in an array
+            with n axes, the first n // 2 innermost
+        "sliced" : every second element of a larger array along every axis; in float arrays, NaN between them
+        "reversed" : negative strides
 
     Raises
     ------
-    ValueError : for another order.
+    ValueError : for any other order.
     """
     array = array if is_array(array) else np.asarray(array)
     xp, axes = xp_of(array), tuple(range(array.ndim))
@@ -57,14 +56,14 @@ def lay_out(array: Any, order: str) -> Array:
 
 
 def copy_in_order(array: Array, like: Array | None = None) -> Array:
-    """A writeable copy with the strides of ``like``, of the same shape and dtype (by default of ``array`` itself).
+    """Return a writeable copy with the strides of ``like``, an array of the same shape and dtype (default: ``array``).
 
-    In C order where its elements share their memory.
+    The copy is in C order if elements of ``like`` share their memory.
     """
     like = array if like is None else like
-    if like.flags.forc:  # as most are, and this is called in each evaluation
+    if like.flags.forc:  # the usual case: this is called in each evaluation
         copied: Array = np.array(array, order="C" if like.flags.c_contiguous else "F")
-        if copied.strides == like.strides:  # those of axes of length 1 may be any
+        if copied.strides == like.strides:  # an axis of length 1 may have any stride
             return copied
     if not array.size or _overlaps(like):
         return np.array(array, order="C")

@@ -1,4 +1,4 @@
-"""`gradients`: a forward pass and its gradient as a property test, in one line."""
+"""`gradients`: make a property test of a forward pass and its gradient, in one line."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from hypothesis.strategies import SearchStrategy
 
 from minires.device import is_array
 from minires.functional.creation import tensor
+from minires.testing.calling.arguments import choose_arguments
+from minires.testing.calling.fixed_arguments import FixedArguments
 from minires.testing.exact import check_exact
 from minires.testing.pytest_plugin import EXAMPLES
 from minires.testing.report import CAUSES, KINK, Inconclusive, errors_end_here
-from minires.testing.subject.arguments import choose_arguments
-from minires.testing.subject.bound import Bound
 from minires.testing.tensors import check_gradient
 from minires.testing.vjp import check_vjp
 
@@ -55,33 +55,33 @@ def gradients(
             return x * y
 
     The test fails with the text of the `GradientError` for the smallest arrays that Hypothesis finds. It draws 25
-    examples, not Hypothesis' 100, as each is some 200 evaluations for each input; a profile of your own with another
-    ``max_examples`` is kept to. pytest's option ``--minires-gradients=thorough`` has it draw 10,000.
-    `hypothesis.settings`, `example`, `seed` and pytest's marks go above or below; settings of the test's own win over
-    the option, and should say ``deadline=None``, which is the default here. In a class, the function may take
-    ``self``; vjp does not get it.
+    examples instead of Hypothesis' 100, since each costs about 200 evaluations for each input. A Hypothesis profile
+    with another ``max_examples`` is respected. pytest's option ``--minires-gradients=thorough`` draws 10,000.
+    `hypothesis.settings`, `example`, `seed` and pytest's marks go above or below. Settings of one test override the
+    option; they should include ``deadline=None``, the default here. In a class, the function may take ``self``; vjp
+    does not get it.
 
     Parameters
     ----------
-    strategies : one for each argument. One that yields a plain tuple stands for several arguments, of which the
-        shapes belong together. What is drawn and is no array (a geometry, an int) is handed to the function and to
+    strategies : one for each argument. One that yields a plain tuple stands for several arguments, whose shapes
+        depend on each other. Drawn values that are not arrays (a geometry, an int) are passed to the function and to
         vjp, and not differentiated.
-    vjp : vjp(gy, *arguments) -> tuple with one gradient for each array; more for the others must be None. Without it,
-        the function is one of Tensors, and minires' own gradient is checked.
-    inconclusive : "skip" sets a point aside where nothing can be seen (outside the function's domain, a kink in every
-        output, a slope below the rounding noise, steps that disagree), as Hypothesis' ``assume`` does: too many of them
-        fail the test, and it says why. Only with ``at_kinks="raise"`` a kink fails it.
-        "raise" fails it at the first.
+    vjp : vjp(gy, *arguments) -> tuple with one gradient for each array; gradients for other arguments must be None.
+        Without it, the function is one of Tensors, and minires' own gradient is checked.
+    inconclusive : "skip" rejects a point where nothing can be seen (outside the function's domain, a kink in every
+        output, a slope below the rounding noise, steps that disagree), as Hypothesis' ``assume`` does. Too many such
+        points fail the test, and it says why. With ``at_kinks="raise"`` a kink fails it at once.
+        "raise" fails it at the first such point.
     exact : check with `check_exact`, for which the arrays must hold small integers: ``ms.arrays(kinds="integers")``
     options : keywords of `check_vjp`, `check_exact` or `check_gradient`; ``argnums`` counts the function's arguments
 
     Returns
     -------
-    a decorator; the function may be any callable but a class or coroutine, and cannot take fixtures of pytest's
+    a decorator; the function may be any callable except a class or coroutine, and cannot take pytest fixtures
 
     Raises
     ------
-    TypeError, ValueError : for anything that makes no such test.
+    TypeError, ValueError : if no such test can be made.
     """
     if not strategies or not all(isinstance(strategy, SearchStrategy) for strategy in strategies):
         raise TypeError("gradients needs a strategy for each argument, in brackets: @testing.gradients(ms.arrays())")
@@ -109,26 +109,26 @@ def gradients(
 
 
 def set_examples(test: Any, examples: int) -> None:
-    """Have a test that `gradients` made draw so many examples, unless it has settings of its own."""
+    """Set how many examples a test that `gradients` made draws, unless the user gave it settings."""
     defaults = getattr(test, "_minires_settings", None)
     if defaults is not None and test._hypothesis_internal_use_settings is defaults:
         _set_defaults(test, settings(defaults, max_examples=examples))
 
 
 def is_made_here(test: Any) -> bool:
-    """Whether `gradients` made this test."""
+    """Return whether `gradients` made this test."""
     return hasattr(test, "_minires_set_aside")
 
 
 def explain(test: Any, error: BaseException | None) -> None:
-    """Where Hypothesis says that too many points were set aside, add why `gradients` did so."""
+    """Add why points were set aside to Hypothesis' error for too many of them."""
     if isinstance(error, FailedHealthCheck | Unsatisfiable):
         for text in filter(None, getattr(test, "_minires_set_aside", {}).values()):
             error.add_note(f"A point was set aside: {text}")
 
 
 def _set_defaults(test: Any, defaults: settings) -> None:
-    # Hypothesis has no public way to say this: to decorate with `defaults` would forbid settings of the user's own.
+    # Hypothesis has no public way to set defaults: decorating with `settings` would forbid the user to do so.
     test._hypothesis_internal_use_settings = test._minires_settings = defaults
 
 
@@ -142,16 +142,16 @@ def _check(
 ) -> None:
     """Check the gradient of ``function`` at one point.
 
-    It is set aside if it is inconclusive for one of the causes in ``set_aside``, which keeps the text of the latest.
+    The point is set aside if it is inconclusive for a cause in ``set_aside``, which keeps the latest text for each.
     """
     values = [part for value in drawn for part in (value if type(value) is tuple else (value,))]
-    fixed = {place: value for place, value in enumerate(values) if not is_array(value)}
+    fixed = {argument: value for argument, value in enumerate(values) if not is_array(value)}
     arrays = [value for value in values if is_array(value)]
     _must_take(function, values)
     if not any(array.dtype.kind in "fc" for array in arrays):
-        raise TypeError(f"no float array was drawn, so there is nothing to differentiate by, but {values!r}")
+        raise TypeError(f"no float array was drawn, so there is nothing to differentiate, but {values!r}")
     if fixed:
-        bound = Bound(function, vjp, len(values), fixed, options.get("has_cache", False))
+        bound = FixedArguments(function, vjp, len(values), fixed, options.get("has_cache", False))
         function, vjp = bound.forward, vjp and bound.vjp
         if options.get("argnums") is not None:
             options = {**options, "argnums": _among_arrays(options["argnums"], fixed, values)}
@@ -166,26 +166,26 @@ def _check(
         set_aside[error.cause] = str(error)
         event(f"inconclusive: {error.cause}")
         reject()
-    if not report.compared:  # empty arrays alone: no point that a test could pass by
+    if not report.compared:  # all arrays are empty: such a point proves nothing
         set_aside["empty"] = str(report).partition("\n")[0]
         event("empty: nothing was compared")
         reject()
 
 
 def _among_arrays(argnums: int | Sequence[int], fixed: dict[int, Any], values: Sequence[Any]) -> list[int]:
-    """Places among all arguments as places among the arrays."""
-    arrays = [place for place in range(len(values)) if place not in fixed]
+    """Return the indices among the arrays for indices among all arguments."""
+    arrays = [argument for argument in range(len(values)) if argument not in fixed]
     chosen = choose_arguments(values, argnums)
-    for place in chosen:
-        if place in fixed:
-            raise TypeError(f"argnums has {place}, but that argument is no array: {fixed[place]!r}")
-    return [arrays.index(place) for place in chosen]
+    for argument in chosen:
+        if argument in fixed:
+            raise TypeError(f"argnums has {argument}, but that argument is not an array: {fixed[argument]!r}")
+    return [arrays.index(argument) for argument in chosen]
 
 
 def _test(
     function: Any, strategies: Sequence[SearchStrategy[Any]], check: Function, module: str, file: str, line: int
 ) -> Any:
-    """The test function: Hypothesis' own wrapper, so that whatever looks for Hypothesis' tests finds one."""
+    """Return the test function, as made by Hypothesis, so that every tool recognises it as a Hypothesis test."""
     own, names = _arguments(function, len(strategies))
 
     def test(*arguments: Any, **keywords: Any) -> None:
@@ -200,7 +200,7 @@ def _test(
         test.__name__ = "function"
     signature = inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in own + names])
     test.__signature__ = signature  # type: ignore[attr-defined]
-    # For pytest the test is in the user's file. Hypothesis plays the same trick with what it returns, and looks here.
+    # pytest shall find the test in the user's file. Hypothesis copies file and line from here to the test it makes.
     code = getattr(function, "__code__", None)
     line = code.co_firstlineno if code is not None and code.co_filename == file else line
     test.__code__ = test.__code__.replace(co_filename=file, co_firstlineno=line)
@@ -212,28 +212,28 @@ def _test(
 
 
 def _examples() -> int:
-    """Those of the profile, if it is not Hypothesis' own, whose 100 are for tests that take microseconds."""
+    """Return the number of examples: the profile's, unless it is Hypothesis' default of 100, meant for faster tests."""
     chosen = settings.default.max_examples
     return EXAMPLES["default"] if chosen == settings.get_profile("default").max_examples else chosen
 
 
 def _arguments(function: Any, count: int) -> tuple[list[str], list[str]]:
-    """["self"] or nothing, and names for ``count`` drawn values: the function's own where these stand for one each.
+    """Return ["self"] or [], and names for ``count`` drawn values: the parameters' if each value is one argument.
 
     Raises
     ------
-    TypeError : for what is no function, and for one that cannot take so many arguments, or needs others.
+    TypeError : if ``function`` is not a function, cannot take ``count`` arguments, or needs others.
     """
     name = getattr(function, "__name__", repr(function))
     if not callable(function) or inspect.isclass(function):
         raise TypeError(f"gradients makes a test of a function, not of {name}")
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"{name} is asynchronous, but a gradient is checked of a plain function")
+        raise TypeError(f"{name} is asynchronous, but gradients tests a plain function")
     if getattr(function, "is_hypothesis_test", False):
-        raise TypeError(f"{name} is a test of Hypothesis' already: gradients stands in the place of given")
+        raise TypeError(f"{name} is a Hypothesis test already: use gradients instead of given")
     try:
         parameters = list(inspect.signature(function).parameters.values())
-    except ValueError:  # some functions written in C do not tell
+    except ValueError:  # some functions written in C have no signature
         return [], [f"drawn{n}" for n in range(count)]
     for parameter in parameters:
         if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
@@ -251,14 +251,14 @@ def _arguments(function: Any, count: int) -> tuple[list[str], list[str]]:
 def _must_take(function: Function, values: Sequence[Any]) -> None:
     try:
         inspect.signature(function).bind(*values)
-    except ValueError:  # it does not tell
+    except ValueError:  # it has no signature
         return
     except TypeError as error:
         name = getattr(function, "__name__", repr(function))
         raise TypeError(
-            f"{name}: {error}; {len(values)} values were drawn for {name}{inspect.signature(function)}, which can take "
-            f"nothing else, {_FIXTURES} in particular"
+            f"{name}: {error}; {len(values)} values were drawn for {name}{inspect.signature(function)}, which cannot "
+            f"take anything else, such as {_FIXTURES}"
         ) from None
 
 
-_FIXTURES = "fixtures of pytest's"
+_FIXTURES = "pytest fixtures"

@@ -1,7 +1,7 @@
-"""The pytest plugin: ``--minires-gradients=thorough``, for the tests that `minires.testing.gradients` makes.
+"""Add the pytest option ``--minires-gradients=thorough``, for the tests that `minires.testing.gradients` makes.
 
-pytest imports this file at the start of every run, so it imports nothing: neither minires nor NumPy nor Hypothesis
-before a test has done so.
+pytest imports this file at the start of every run, even without such tests. So this file imports neither minires nor
+NumPy nor Hypothesis.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """Say what was chosen, if anything was."""
+    """Return a line with the chosen level; None without the option."""
     level = config.getoption("--minires-gradients")
     return level and f"minires: gradients {level}, {EXAMPLES[level]:,} examples each"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Set the number of examples."""
+    """Set the number of examples of each gradient test."""
     level = config.getoption("--minires-gradients")
     makers = sys.modules.get("minires.testing.property_test")
     if level and makers:  # else there are no such tests
@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:
-    """Say so where an option was given that no test heeds."""
+    """Return a warning if the option is given, but no gradient test was collected."""
     if not config.getoption("--minires-gradients"):
         return None
     makers = sys.modules.get("minires.testing.property_test")
@@ -51,7 +51,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 
 
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """Say why points were set aside, where Hypothesis says that too many were."""
+    """Add why points were set aside to Hypothesis' error for too many of them."""
     makers = sys.modules.get("minires.testing.property_test")
     if makers and call.excinfo:
         makers.explain(getattr(item, "function", None), call.excinfo.value)

@@ -1,4 +1,4 @@
-"""What a gradient check says: a report when it passes, an error made for reading when it does not."""
+"""The results of a gradient check: a report if it passes, an error with a readable text if it does not."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from minires.errors import MiniresError
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
 
-SHARP = "sharp"
 KINK = "kink"
 RESOLUTION = "resolution"
 DISAGREEMENT = "disagreement"
 NOT_FINITE = "not finite"
-CAUSES = (RESOLUTION, KINK, DISAGREEMENT, NOT_FINITE)  # why a derivative can be of no use
-NOT_REPEATABLE = "not repeatable"  # why there is none to begin with
+CAUSES = (RESOLUTION, KINK, DISAGREEMENT, NOT_FINITE)  # why a derivative is of no use
+NOT_REPEATABLE = "not repeatable"  # why there is no derivative at all
 
 EXPLANATIONS = {
     KINK: "the function has a kink (or a step) closer to this point than the finest step used",
@@ -31,13 +30,18 @@ EXPLANATIONS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One wrong derivative: the smallest thing that shows the error.
+    """A wrong derivative: that of one element if it shows the error alone, else that along a direction.
 
-    ``index`` is the input's offending element, or None where only a whole direction shows it. ``claimed`` is
-    ⟨vjp(gy), d⟩ and ``numerical`` is the derivative of ⟨gy, function⟩ along d, where d is 1 at ``index``. The
-    difference allowed is ``bar``, for the numerical side, plus ``rounding``, for vjp's. ``oracle`` says how
-    ``numerical`` was found, ``label`` what the input is called, ``wrong`` how many of its elements are wrong, and
-    ``others`` what is known of the other inputs.
+    Attributes
+    ----------
+    argument, label : the index of the input, and what messages call it
+    index : the index of the element, or None if only a whole direction shows the error
+    claimed : ⟨vjp(gy), d⟩, where d is 1 at ``index``
+    numerical : the derivative of ⟨gy, function⟩ along d
+    bar, rounding : the difference that is allowed for the numerical side, and for vjp's
+    step, oracle : the step at which, and the method by which, ``numerical`` was found
+    hint, snippet : what the mistake looks like, and a program that reproduces it
+    wrong, others : how many elements of the input are wrong, and what is known of the other inputs
     """
 
     argument: int
@@ -56,7 +60,7 @@ class Finding:
 
     @property
     def bound(self) -> float:
-        """The difference that would have been allowed."""
+        """The difference that is allowed."""
         return self.bar + self.rounding
 
     @property
@@ -84,16 +88,16 @@ class Finding:
             if text:
                 lines.append(f"  {name:15}: {text}")
         if self.snippet:
-            # The verdict once more, for the last line is seen first; as a comment, for it may be pasted with the rest.
+            # The verdict once more, since the last line is seen first; as a comment, since it may be copied too.
             again = f"# {self.verdict}: {self.claimed:.9g} instead of {self.numerical:.9g}"
             lines += ["To reproduce:", "", self.snippet, "", again]
         return "\n".join(lines)
 
 
 class GradientError(MiniresError, AssertionError):
-    """A gradient is wrong, or the function that computes it breaks its contract.
+    """Raised if a gradient is wrong, or if the function that computes it breaks its contract.
 
-    ``finding`` holds the numbers where a derivative is wrong, and is None where the contract is broken.
+    ``finding`` describes the wrong derivative; it is None if the contract is broken.
     """
 
     def __init__(self, text: str, finding: Finding | None = None) -> None:
@@ -102,10 +106,10 @@ class GradientError(MiniresError, AssertionError):
 
 
 class Inconclusive(GradientError):
-    """A gradient could be neither confirmed nor refuted.
+    """Raised if a gradient could be neither confirmed nor refuted.
 
-    ``cause`` is "kink", "resolution", "disagreement" or "not finite": no fault of the gradient, but of the point; or
-    "not repeatable", which is the function's. ``__cause__`` is what a function raised that refuses to be moved.
+    ``cause`` is "kink", "resolution", "disagreement" or "not finite" if the point is the reason, and "not repeatable"
+    if the function is. ``__cause__`` is the exception that the function raised where its input was moved, if it did.
     """
 
     def __init__(self, text: str, cause: str) -> None:
@@ -115,11 +119,15 @@ class Inconclusive(GradientError):
 
 @dataclass(frozen=True)
 class InputReport:
-    """What was checked of one input.
+    """The result of checking one input.
 
-    ``resolution`` is the error, relative to the size of the derivative, that would have been noticed in the
-    sharpest direction. ``outputs_left_out`` counts the outputs through which nothing could be seen in any
-    direction, by cause, and ``elements_left_out`` the elements of the input that sit on a kink.
+    Attributes
+    ----------
+    argument, label, shape : of the input
+    directions : how many were tried
+    resolution : the smallest error that the sharpest direction would have shown, relative to the derivative
+    outputs_left_out : cause -> how many outputs showed nothing in any direction
+    elements_left_out : the indices of elements that have no derivative, as those on a kink
     """
 
     argument: int
@@ -151,10 +159,15 @@ _NOTHING = "nothing was compared: the inputs or the outputs have no element; vjp
 
 @dataclass(frozen=True)
 class GradientReport:
-    """A gradient that passed: what was tried, and how sharply.
+    """The result of a check that passed.
 
-    ``nonrepeatability`` is the largest difference between two calls with the same arguments (0 is expected).
-    ``seed`` makes the same check again, as ``rng=seed``.
+    Attributes
+    ----------
+    inputs : one report for each input
+    evaluations, gradients : how often the function and its gradient were called
+    seed : repeats the check, as ``rng=seed``
+    nonrepeatability : the largest difference between two calls with the same arguments (0 is expected)
+    method : how derivatives were measured
     """
 
     inputs: tuple[InputReport, ...]
@@ -166,20 +179,20 @@ class GradientReport:
 
     @property
     def resolution(self) -> float:
-        """The largest relative error that might have gone unnoticed, over all inputs."""
+        """The largest relative error that may be left unnoticed, over all inputs."""
         return max((report.resolution for report in self.inputs), default=0.0)
 
     @property
     def compared(self) -> int:
-        """How many elements of the inputs were compared with something; 0 where all of them, or all outputs, are empty.
+        """How many elements of the inputs were compared.
 
-        A report of 0 elements says that the contract was kept, and nothing of a derivative.
+        It is 0 if all inputs or all outputs are empty: then the contract was kept, but no derivative was seen.
         """
         return sum(r.compared for r in self.inputs)
 
     @property
     def left_out(self) -> int:
-        """Outputs and elements at which nothing could be said, over all inputs."""
+        """How many outputs and elements were left out, over all inputs."""
         return sum(sum(r.outputs_left_out.values()) + len(r.elements_left_out) for r in self.inputs)
 
     def __str__(self) -> str:
@@ -192,7 +205,7 @@ class GradientReport:
 
 
 def inconclusive(label: str, cause: str, outputs: int, **details: Any) -> Inconclusive:
-    """The error for an input of which nothing could be said."""
+    """Return the error for an input whose gradient could be neither confirmed nor refuted."""
     text = f"the gradient of {label} could be neither confirmed nor refuted: {EXPLANATIONS[cause]}"
     text += f" ({outputs} outputs"
     text += "".join(f", {name.replace('_', ' ')} {value:.3g}" for name, value in details.items()) + "). "
@@ -206,14 +219,14 @@ def inconclusive(label: str, cause: str, outputs: int, **details: Any) -> Inconc
 
 
 def refused(inconclusive: Inconclusive, error: Exception, label: str, distance: float) -> Inconclusive:
-    """The same, of a function that raised ``error`` where the input ``label`` was moved by ``distance``."""
+    """Return the same error for a function that raised ``error`` where ``label`` was moved by ``distance``."""
     said = f"{type(error).__name__}: {error}".rstrip(": ")
     text = f"{inconclusive} Function raises {said}, where elements of {label} are moved by {distance:.3g}."
     return Inconclusive(text, inconclusive.cause)
 
 
 def not_finite(label: str, index: tuple[int, ...], value: float, where: str) -> GradientError:
-    """The error for a gradient that is NaN or infinite at an element although ``where`` says that it should not be."""
+    """Return the error for a gradient that is not finite at an element; ``where`` says why it should be."""
     return GradientError(
         f"the gradient of {label} is {value} at index {index}, where {where}: claim the derivative, or at a "
         "kink a number between the slopes to its sides"
@@ -221,7 +234,7 @@ def not_finite(label: str, index: tuple[int, ...], value: float, where: str) -> 
 
 
 def errors_end_here(check: Callable[Given, Found]) -> Callable[Given, Found]:
-    """Have a check's GradientError come without the way through the checker, and pytest show the caller's line."""
+    """Decorator: hide the checker's frames from the traceback of a GradientError; pytest shows the caller's line."""
 
     @functools.wraps(check)
     def checked(*arguments: Given.args, **options: Given.kwargs) -> Found:

@@ -1,22 +1,23 @@
-"""`check_gradient`: `check_vjp` for functions of Tensors, and for the gradients of their gradients."""
+"""`check_gradient`: check the gradients of functions of Tensors, and the gradients of these gradients."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from minires.autograd.backward import grad
+from minires.autograd.backward import grad, inputs_first
 from minires.autograd.tensor import Tensor
-from minires.device import Array
+from minires.device import Array, asnumpy, on_device_of
 from minires.functional.creation import tensor
+from minires.functional.kernel_op import KernelOp
+from minires.testing.calling.arguments import accuracy_of, choose_arguments, seed_of, type_name
+from minires.testing.calling.names import labels_of
 from minires.testing.complex_step import check_complex_step
-from minires.testing.differences.branches import fingerprint
 from minires.testing.report import GradientReport, errors_end_here
 from minires.testing.reproduce.source import definitions
-from minires.testing.subject.arguments import accuracy_of, choose_arguments, seed_of, type_name
-from minires.testing.subject.names import labels_of
 from minires.testing.vjp import check_vjp
 
 __tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
@@ -41,12 +42,13 @@ def check_gradient(
     Parameters
     ----------
     function : Tensors -> Tensor or tuple of Tensors
-    tensors : the point; float64 where a gradient is checked, integers (labels) are handed through
-    order : 2 checks (x, gy) ↦ grad(function, gy) in the same way, too: the gradient of the gradient
-    method : "finite differences"; or "complex step", for functions whose operations run on complex128 (all
-        reference kernels do) and that have no corners: ten evaluations instead of two hundred
-    rng, argnums, at_kinks, accuracy : as for `check_vjp`; by default the tensors that require a gradient, or all float
-        tensors where none does
+    tensors : the point; float64 where a gradient is checked, integers (labels) are passed through
+    order : 2 also checks (x, gy) ↦ grad(function, gy) in the same way: the gradient of the gradient
+    method : "finite differences"; or "complex step", for functions without kinks whose operations run on complex128,
+        as all reference kernels do: ten evaluations instead of two hundred
+    argnums : the inputs whose gradients are checked; by default the tensors that require a gradient, or all float
+        tensors if none does
+    rng, at_kinks, accuracy : as for `check_vjp`
     deterministic : equal calls must give equal bits (True: minires promises it)
 
     Returns
@@ -56,8 +58,8 @@ def check_gradient(
     Raises
     ------
     GradientError, Inconclusive, DtypeError : as `check_vjp` does.
-    ValueError : for another order or method, and for an ``accuracy`` beside the complex step, which measures it.
-    TypeError : for inputs or outputs that are no Tensors.
+    ValueError : for another order or method, and for ``accuracy`` with the complex step, which measures it.
+    TypeError : if an input or output is not a Tensor.
     """
     if order not in (1, 2):
         raise ValueError(f"order must be 1 or 2, got {order!r}")
@@ -89,7 +91,7 @@ def check_gradient(
     if order == 1:
         return report
     generator = np.random.default_rng(seed)
-    with np.errstate(all="ignore"):  # the point may lie outside the function's domain, which is for the check to say
+    with np.errstate(all="ignore"):  # the point may be outside the domain; the check will say so
         gys = [generator.standard_normal(shape) for shape in pair.output_shapes(arrays)]
         everything = [*arrays, *gys]
         second = SecondOrder(pair, everything)
@@ -97,42 +99,60 @@ def check_gradient(
 
 
 class _Branching:
-    """What its last forward pass put out, and the choices that were made on the way."""
+    """Base class: remembers the outputs of the last forward pass, and tells which choices its operations made."""
 
     _latest: Sequence[Any] = ()
 
     @property
     def branches(self) -> bytes | None:
-        """The fingerprint of these choices; None if there were none to make. Computed only where it is asked for."""
+        """The fingerprint of these choices, computed when it is asked for; None if there were none to make."""
         return fingerprint(self._latest)
 
 
+def fingerprint(outputs: Sequence[Tensor]) -> bytes | None:
+    """Return a digest of all choices that a graph's operations made; None if there were none to make.
+
+    Two graphs of the same form have the same digest if every ReLU let the same elements through and every maximum
+    was found at the same index. Between two such points a network is smooth, so kinks are found with certainty.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    chose = False
+    for op in inputs_first(list(outputs)):
+        if isinstance(op, KernelOp):
+            with on_device_of(*(saved.array for saved in op.saved)):
+                choices = op.branches()
+            chose = chose or bool(choices)
+            for choice in choices:
+                digest.update(asnumpy(choice).tobytes())
+    return digest.digest() if chose else None
+
+
 class TensorPair(_Branching):
-    """A function of Tensors as a function of arrays, with its vjp.
+    """A function of arrays made from a function of Tensors, with its vjp.
 
     Parameters
     ----------
     function : Tensors -> Tensor or a sequence of Tensors
-    argnums : the inputs that require a gradient
-    devices : where each input lives
+    argnums : the indices of inputs that require a gradient
+    devices : the device of each input
     """
 
     def __init__(self, function: Callable[..., Any], argnums: Sequence[int], devices: Sequence[str]) -> None:
         self.function, self.argnums, self.devices = function, list(argnums), list(devices)
 
     def tensors(self, arrays: Sequence[Array]) -> list[Any]:
-        """The inputs as new tensors."""
+        """Return the inputs as new tensors."""
         return [
             tensor(array, requires_grad=number in self.argnums, device=device)
             for number, (array, device) in enumerate(zip(arrays, self.devices, strict=True))
         ]
 
     def outputs(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
-        """What the function returns, as a tuple.
+        """Return what the function returns, as a tuple.
 
         Raises
         ------
-        TypeError : if that is no Tensor.
+        TypeError : if it returns anything but Tensors.
         """
         returned = self.function(*tensors)
         outputs = tuple(returned) if isinstance(returned, tuple | list) else (returned,)
@@ -145,26 +165,26 @@ class TensorPair(_Branching):
         return outputs
 
     def output_shapes(self, arrays: Sequence[Array]) -> list[tuple[int, ...]]:
-        """The shapes of the float outputs."""
+        """Return the shapes of the float outputs."""
         return [output.shape for output in self.outputs(self.tensors(arrays)) if output.dtype.kind == "f"]
 
     def forward(self, *arrays: Array) -> tuple[Array, ...]:
-        """The outputs' arrays."""
+        """Return the outputs' arrays."""
         self._latest = self.outputs(self.tensors(arrays))
         return tuple(output.numpy() for output in self._latest)
 
     def vjp(self, gy: tuple[Array | None, ...], *arrays: Array) -> list[Array | None]:
-        """The inputs' gradients, as the engine computes them."""
+        """Return the inputs' gradients, as the engine computes them."""
         tensors = self.tensors(arrays)
         pairs = [(y, g) for y, g in zip(self.outputs(tensors), gy, strict=True) if g is not None]
         return _grad([y for y, _ in pairs], tensors, [g for _, g in pairs])
 
     def input_labels(self, count: int) -> list[str]:
-        """What the inputs are called."""
+        """Return what messages call the inputs."""
         return labels_of(self.function, count)
 
     def reproduction(self) -> list[str]:
-        """Source that defines ``function`` and ``vjp`` of arrays again."""
+        """Return source code that defines ``function`` and ``vjp`` of arrays again."""
         return [
             "from minires.testing.tensors import TensorPair",
             *definitions(of_tensors=self.function),
@@ -174,7 +194,7 @@ class TensorPair(_Branching):
 
 
 class SecondOrder(_Branching):
-    """(x, gy) ↦ vjp(gy, x), with the gradients that the engine records: the pair whose vjp is the second derivative.
+    """The function (x, gy) ↦ vjp(gy, x), as recorded by the engine; its vjp is the second derivative.
 
     Parameters
     ----------
@@ -201,23 +221,23 @@ class SecondOrder(_Branching):
         return [g for g, present in zip(gradients, self.present, strict=True) if present]
 
     def forward(self, *arrays: Array) -> tuple[Array, ...]:
-        """The first derivatives."""
+        """Return the first derivatives."""
         self._latest = self._present(self._gradients(arrays)[1])
         return tuple(gradient.numpy() for gradient in self._latest)
 
     def vjp(self, ggx: tuple[Array, ...], *arrays: Array) -> list[Array | None]:
-        """What the first derivatives owe to the inputs and to gy."""
+        """Return the gradients of the first derivatives with respect to the inputs and gy."""
         tensors, gradients = self._gradients(arrays)
         return _grad(self._present(gradients), tensors, ggx)
 
     def input_labels(self, count: int) -> list[str]:
-        """What the inputs and the gradients of the outputs are called."""
+        """Return what messages call the inputs and the gradients of the outputs."""
         inputs = self.first.input_labels(len(self.first.devices))
         gys = count - len(inputs)
         return inputs + (["`gy`"] if gys == 1 else [f"`gy[{n}]`" for n in range(gys)])
 
     def reproduction(self) -> list[str]:
-        """Source that defines ``function`` and ``vjp`` again, of ``arrays``."""
+        """Return source code that defines ``function`` and ``vjp`` again, for given ``arrays``."""
         return [
             *self.first.reproduction(),
             "from minires.testing.tensors import SecondOrder",
@@ -227,7 +247,7 @@ class SecondOrder(_Branching):
 
 
 def _grad(outputs: Sequence[Any], tensors: Sequence[Any], gy: Sequence[Array]) -> list[Array | None]:
-    """Gradients with respect to the tensors that require one, None for the others."""
+    """Return gradients with respect to the tensors that require one, None for the others."""
     used = [(y, tensor(g, device=y.device)) for y, g in zip(outputs, gy, strict=True) if y.requires_grad]
     wanted = [number for number, tensor in enumerate(tensors) if tensor.requires_grad]
     gradients: list[Array | None] = [None] * len(tensors)

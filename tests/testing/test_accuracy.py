@@ -1,4 +1,4 @@
-"""Functions that are less accurate than float64, as their user says: right gradients pass, others do not."""
+"""With ``accuracy=``, right gradients of functions that are less accurate than float64 pass; wrong ones do not."""
 
 import numpy as np
 import pytest
@@ -71,6 +71,6 @@ def test_functions_of_tensors_may_be_inaccurate_too():
         ([[1e-7, 0]], TypeError),
     ],
 )
-def test_an_accuracy_that_is_none_is_refused(accuracy, error):
+def test_an_invalid_accuracy_raises(accuracy, error):
     with pytest.raises(error, match="accuracy must be a number or a pair"):
         testing.check_vjp(root, root_vjp, A, accuracy=accuracy)

@@ -1,4 +1,4 @@
-"""Functions that refuse to be moved: Inconclusive, with what they raised as the cause."""
+"""Functions that raise where their input is moved are inconclusive, with the exception as the cause."""
 
 import math
 
@@ -39,7 +39,7 @@ def test_a_matrix_at_the_end_of_the_domain_is_inconclusive():
 
 
 @pytest.mark.parametrize("x", [1.0, -1.0])
-def test_a_vjp_that_raises_beside_the_point_is_no_crash(x):
+def test_a_vjp_that_raises_beside_the_point_does_not_crash_the_check(x):
     with pytest.raises(testing.Inconclusive) as caught:
         testing.check_vjp(
             lambda x: np.array(math.acos(x)), lambda gy, x: (np.array(0 * math.acos(x) * gy),), np.array(x)
@@ -47,7 +47,7 @@ def test_a_vjp_that_raises_beside_the_point_is_no_crash(x):
     assert isinstance(caught.value.__cause__, ValueError)
 
 
-def test_a_function_that_raises_at_the_point_itself_is_let_be():
+def test_an_exception_at_the_point_itself_reaches_the_caller():
     error = NotConvergedError("here")
     with pytest.raises(NotConvergedError) as caught:
         testing.check_vjp(refusing(np.log, lambda x: x > 0, error), lambda gy, x: (gy / x,), np.array([-1.0]))

@@ -79,7 +79,7 @@ def test_a_point_on_a_kink_is_inconclusive():
         testing.check_exact(relu, relu_vjp, np.array([-3.0, 0.0, 2.0]))
 
 
-def test_numbers_that_would_be_rounded_are_inconclusive():
+def test_values_that_would_be_rounded_are_inconclusive():
     x = np.random.default_rng(0).standard_normal(4)
     with pytest.raises(testing.Inconclusive, match="binary digits"):
         testing.check_exact(np.square, lambda gy, x: (2 * x * gy,), x)
@@ -92,14 +92,14 @@ def test_a_function_of_higher_degree_is_inconclusive():
         testing.check_exact(lambda x: x**3, lambda gy, x: (3 * x * x * gy,), np.array([1.0, 2.0]))
 
 
-def test_a_none_that_should_be_none_passes_and_another_is_caught():
+def test_none_passes_for_a_zero_gradient_only():
     x, y = np.array([1.0, 2.0]), np.array([3.0, -4.0])
     testing.check_exact(lambda x, y: 3 * x, lambda gy, x, y: (3 * gy, None), x, y)
     with pytest.raises(testing.GradientError, match="`y`"):
         testing.check_exact(lambda x, y: x - y, lambda gy, x, y: (gy, None), x, y)
 
 
-def test_integer_arrays_are_handed_through():
+def test_integer_arrays_are_passed_through():
     index = np.array([2, 0, 2])
 
     def vjp(gy, x, index):

@@ -16,7 +16,7 @@ def test_another_memory_order_keeps_shape_dtype_and_values(shape, order, seed):
     np.testing.assert_array_equal(laid, x)
 
 
-def test_the_orders_are_what_they_are_called():
+def test_each_order_has_the_strides_that_its_name_says():
     x = np.arange(2.0 * 3 * 4 * 5).reshape(2, 3, 4, 5)
     strides = {order: tuple(s // 8 for s in testing.lay_out(x, order).strides) for order in testing.MEMORY_ORDERS}
     assert strides == {
@@ -53,7 +53,7 @@ def test_a_copy_takes_the_order_of_another_array():
     assert copied.strides == like.strides
 
 
-def test_a_copy_of_elements_that_share_their_memory_gives_each_its_own():
+def test_a_copy_of_elements_that_share_memory_separates_them():
     for x in (np.broadcast_to(np.arange(3.0), (4, 3)), np.lib.stride_tricks.sliding_window_view(np.arange(5.0), 3)):
         copied = copy_in_order(x)
         copied[0, 1] = 99

@@ -1,4 +1,4 @@
-"""What a check says to arguments, functions and gradients that are not what it needs."""
+"""The error messages for invalid arguments, functions and gradients."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_gradient_that_is_none_is_told_with_what_it_should_be(name):
+def test_an_invalid_gradient_raises_with_what_is_expected(name):
     vjp, text = WRONG[name]
     with pytest.raises(testing.GradientError, match=text):
         testing.check_vjp(product, vjp, X, W)
@@ -50,14 +50,14 @@ FUNCTIONS = {
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_whose_value_has_no_gradient_is_told_with_its_value(name):
+def test_a_function_whose_value_has_no_gradient_raises_with_the_value(name):
     function, options, error, text = FUNCTIONS[name]
     with pytest.raises(error, match=text):
         testing.check_vjp(function, lambda gy, x: gy, X, **options)
 
 
 @pytest.mark.parametrize("check", [testing.check_vjp, testing.check_exact, testing.check_complex_step])
-def test_what_cannot_be_called_is_told(check):
+def test_a_function_that_is_not_callable_raises(check):
     with pytest.raises(TypeError, match=r"function must be callable, got a numpy\.ndarray: give function, vjp, then"):
         check(X, np.sin, lambda gy, x: gy)
     with pytest.raises(TypeError, match=r"vjp must be callable, got a numpy.ndarray"):

@@ -88,7 +88,7 @@ def conv2d_vjp(gy, x, w, geometry):
 
 @FEW
 @testing.gradients(convolutions(), vjp=conv2d_vjp, deterministic=True)
-def test_a_tuple_stands_for_several_arguments_and_a_geometry_is_handed_through(x, w, geometry):
+def test_a_tuple_stands_for_several_arguments_and_a_geometry_is_passed_through(x, w, geometry):
     return reference.conv2d(x, w, geometry)
 
 
@@ -115,7 +115,7 @@ def test_options_reach_the_checker(x):
     return np.abs(x), np.sign(x)
 
 
-def test_the_failure_is_the_checkers_text_at_the_smallest_point():
+def test_the_failure_shows_the_checkers_text_for_the_smallest_point():
     @testing.gradients(ms.arrays(), vjp=lambda gy, x: (2.002 if x.shape[1:2] >= (3,) else 2) * gy)
     def wide(x):
         return 2 * x
@@ -175,7 +175,7 @@ def test_an_error_in_the_function_is_shown_where_it_is():
     assert info.traceback[-1].name == "fails"
 
 
-def test_what_is_made_is_a_test_of_hypothesis_in_the_users_file():
+def test_the_result_is_a_hypothesis_test_in_the_users_file():
     made = testing.gradients(ms.arrays(), vjp=double_vjp)(lambda x: 2 * x)
     named = test_a_function_of_arrays_is_tested
     assert is_hypothesis_test(made)
@@ -196,7 +196,7 @@ def test_there_is_no_deadline_and_no_explanation_by_default():
     assert settings_of(made).max_examples == settings.default.max_examples
 
 
-def test_settings_of_the_tests_own_win():
+def test_settings_of_a_test_override_the_option():
     made = testing.gradients(ms.arrays())(lambda x: x)
     set_examples(made, 10_000)
     assert settings_of(made).max_examples == 10_000
@@ -255,20 +255,20 @@ REFUSED = {
     "exact without vjp": (lambda: testing.gradients(ms.arrays(), exact=True), "exact=True needs a vjp"),
     "a class": (lambda: testing.gradients(ms.arrays())(TestClass), "a test of a function, not of TestClass"),
     "a number": (lambda: testing.gradients(ms.arrays())(3), "a test of a function, not of 3"),
-    "a test": (lambda: testing.gradients(ms.arrays())(given(st.none())(lambda x: x)), "a test of Hypothesis' already"),
+    "a test": (lambda: testing.gradients(ms.arrays())(given(st.none())(lambda x: x)), "is a Hypothesis test already"),
     "too few arguments": (
         lambda: testing.gradients(ms.arrays(), ms.arrays())(lambda x: x),
         "takes 1 arguments, but there are 2 strategies",
     ),
     "a keyword": (
         lambda: testing.gradients(ms.arrays())(functools.partial(lambda x, *, tmp_path: x)),
-        "needs 'tmp_path', which is not drawn: it cannot take fixtures",
+        "needs 'tmp_path', which is not drawn: it cannot take pytest fixtures",
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_makes_no_test_is_refused_at_once(what):
+def test_invalid_arguments_raise_at_once(what):
     make, message = REFUSED[what]
     with pytest.raises((TypeError, ValueError), match=message):
         make()
@@ -282,14 +282,14 @@ def test_a_coroutine_is_refused():
         testing.gradients(ms.arrays())(function)
 
 
-def test_fixtures_are_refused_with_a_word():
+def test_fixtures_raise_with_an_explanation():
     @testing.gradients(ms.arrays(), vjp=double_vjp)
     def function(x, tmp_path):
         return 2 * x
 
     text = failure(function, error=TypeError)
     assert "missing a required argument: 'tmp_path'" in text
-    assert "fixtures of pytest's in particular" in text
+    assert "cannot take anything else, such as pytest fixtures" in text
 
 
 def relu_vjp(gy, x):
@@ -305,7 +305,7 @@ test_a_flat_point_is_no_alarm = testing.gradients(ms.arrays(), vjp=lambda gy, x:
 
 
 @pytest.mark.parametrize("option", [{"inconclusive": "raise"}, {"at_kinks": "raise"}])
-def test_inconclusive_points_fail_where_they_shall(option):
+def test_inconclusive_points_fail_if_asked_to(option):
     text = failure(testing.gradients(ms.arrays(()), vjp=relu_vjp, **option)(relu), error=testing.Inconclusive)
     assert "a kink" in text
     assert "x=array(0.)" in text
@@ -330,13 +330,13 @@ def test_an_error_inside_the_domain_is_found_among_points_outside():
     assert "claimed = 2 × numerical everywhere" in text
 
 
-def test_points_outside_the_functions_domain_fail_where_they_shall():
+def test_points_outside_the_functions_domain_fail_if_asked_to():
     test = testing.gradients(ms.arrays(()), vjp=log_vjp, inconclusive="raise")(np.log)
     assert "not finite" in failure(test, error=testing.Inconclusive)
 
 
 @pytest.mark.parametrize("cause", CAUSES)
-def test_what_is_no_fault_of_the_gradient_is_skipped(monkeypatch, cause):
+def test_inconclusive_causes_are_skipped(monkeypatch, cause):
     def check(function, vjp, x):
         if x < 0:
             raise testing.Inconclusive("cannot tell", cause)
@@ -363,7 +363,7 @@ def test_a_point_without_float_arrays_is_refused():
 
 def test_argnums_must_name_arrays():
     test = testing.gradients(st.integers(), ms.arrays(), vjp=lambda gy, n, x: gy, argnums=[0])(lambda n, x: x)
-    assert "argnums has 0, but that argument is no array" in failure(test, error=TypeError)
+    assert "argnums has 0, but that argument is not an array" in failure(test, error=TypeError)
 
 
 def test_argnums_may_be_an_integer_of_numpy():

@@ -1,4 +1,4 @@
-"""The plugin costs nothing, sets the number of examples, and a failure reads well. Each test is a run of pytest's."""
+"""The plugin costs nothing, sets the number of examples, and failures read well. Each test runs pytest."""
 
 import os
 import re
@@ -145,7 +145,7 @@ def test_gradient_tests_run_where_the_plugin_is_not_loaded(run):
     assert "quick 10" in run(PLAIN, "--help").partition("--minires-gradients={quick,default,thorough}")[2]
 
 
-def test_an_option_that_no_test_heeds_is_told(run):
+def test_an_option_without_gradient_tests_gives_a_warning(run):
     assert "no gradient test was collected" in run(PLAIN, "--minires-gradients=quick")
     assert "no gradient test was collected" not in run(GRADIENTS, "--minires-gradients=quick", "-k", "settled")
 
@@ -185,7 +185,7 @@ class TestNowhere:
 
 
 @pytest.mark.long
-def test_where_no_point_can_be_checked_the_test_fails_and_tells_why(run):
+def test_a_test_without_any_point_that_can_be_checked_fails_and_says_why(run):
     output = run(NOWHERE, "--minires-gradients=quick")
     assert "2 failed" in output
     nowhere, _, kink = output.partition("_ test_nowhere _")[2].partition("_ TestNowhere.test_on_a_kink _")

@@ -119,7 +119,7 @@ def test_the_snippet_of_a_wrong_operation_fails_in_a_fresh_interpreter(order):
     assert "AssertionError" in done.stderr
 
 
-def test_arrays_are_refused_with_a_word():
+def test_arrays_raise_with_an_explanation():
     x = np.ones(3)
     with pytest.raises(TypeError, match=r"`x` is a numpy.ndarray, expected a Tensor of minires: give minires.tens"):
         testing.check_gradient(lambda x: x * x, x)

@@ -1,4 +1,4 @@
-"""What `check_vjp` accepts and says; whether it catches and passes is in test_vjp_wrong and test_vjp_right."""
+"""The arguments and messages of `check_vjp`; test_vjp_right and test_vjp_wrong test its verdicts."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def test_a_generator_may_give_the_seed():
     assert testing.check_vjp(np.multiply, product_vjp, X, Y, rng=report.seed) == report
 
 
-def test_the_given_arrays_are_left_alone():
+def test_the_given_arrays_are_not_modified():
     x = X.copy()
     x.flags.writeable = False
     testing.check_vjp(np.sin, lambda gy, x: (gy * np.cos(x),), x)
@@ -84,12 +84,12 @@ def test_a_function_without_the_promised_cache_is_an_error():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.complex128])
-def test_other_floats_than_float64_are_refused(dtype):
+def test_floats_other_than_float64_raise(dtype):
     with pytest.raises(DtypeError, match="need float64"):
         testing.check_vjp(np.sin, lambda gy, x: (gy * np.cos(x),), X.astype(dtype))
 
 
-def test_float32_beside_the_checked_input_is_no_obstacle():
+def test_float32_is_allowed_for_unchecked_inputs():
     testing.check_vjp(lambda x, y: x * y, lambda gy, x, y: (gy * y, None), X, Y.astype(np.float32), argnums=0)
 
 
@@ -139,7 +139,7 @@ def test_the_element_that_puts_a_sum_on_a_kink_is_found():
     assert report.inputs[0].elements_left_out == ((7, 11),)
 
 
-def test_nothing_but_kinks_is_inconclusive():
+def test_a_point_with_all_elements_on_kinks_is_inconclusive():
     with pytest.raises(testing.Inconclusive, match="kink"):
         testing.check_vjp(np.abs, lambda gy, x: (gy * np.sign(x),), np.zeros(3))
 

@@ -1,4 +1,4 @@
-"""Every gradient of gradient_cases/right/ is passed by `check_vjp`, under a hundred seeds in the profile thorough."""
+"""`check_vjp` passes every gradient of gradient_cases/right/; the profile thorough draws a hundred seeds."""
 
 import os
 

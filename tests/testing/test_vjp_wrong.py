@@ -1,4 +1,4 @@
-"""Every gradient of gradient_cases/wrong/ is caught by `check_vjp`, under a hundred seeds in the profile thorough."""
+"""`check_vjp` catches every gradient of gradient_cases/wrong/; the profile thorough draws a hundred seeds."""
 
 import os
 

@@ -14,8 +14,8 @@ from minires import kernels
 from minires.autograd.op import Op
 from minires.autograd.tensor import Tensor
 from minires.device import Array
+from minires.testing.calling.names import labels_of
 from minires.testing.layouts import lay_out
-from minires.testing.subject.names import labels_of
 
 
 class LaidOut(Op):

@@ -15,6 +15,7 @@ from minires.autograd.tensor import Tensor
 from minires.device import Array
 from minires.errors import SettingsError
 from minires.testing import strategies
+from minires.testing.calling.arguments import for_64_bits, library_of, nests_arrays
 from minires.testing.catalogue.check import DIFFERENCES, Setting
 from minires.testing.catalogue.laid_out import in_order
 from minires.testing.catalogue.own import OF_ARRAYS, OwnOperation, must_fit
@@ -22,7 +23,6 @@ from minires.testing.catalogue.own_module import place_of
 from minires.testing.catalogue.table import Row, explore
 from minires.testing.layouts import MEMORY_ORDERS, lay_out
 from minires.testing.report import KINK, NOT_FINITE, GradientError, GradientReport, Inconclusive
-from minires.testing.subject.arguments import for_64_bits, library_of, nests_arrays
 from minires.testing.tensors import TensorPair
 from minires.testing.tensors import check_gradient as check_tensors
 from minires.testing.vjp import check_vjp

@@ -9,7 +9,7 @@ import numpy as np
 from minires.autograd.tensor import Tensor
 from minires.device import Array
 from minires.nn.module import Module
-from minires.testing.subject.names import labels_of
+from minires.testing.calling.names import labels_of
 
 
 class Layer:

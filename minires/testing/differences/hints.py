@@ -1,4 +1,4 @@
-"""What kind of mistake a wrong gradient looks like; said only where it holds for every wrong element."""
+"""Guess what kind of mistake a wrong gradient is; a guess is made only if it fits every wrong element."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minires.device import Array
-from minires.testing.differences.elements import Elements
+from minires.testing.differences.bisection import Elements
 
 _TRANSFORMS: tuple[tuple[str, Callable[[Array], Array]], ...] = (
     ("right, but mirrored: the last two axes are reversed", lambda g: g[..., ::-1, ::-1]),
@@ -18,13 +18,13 @@ _DIGITS = 9  # of a ratio, at most
 
 
 def hint(found: Elements, g: Array, holds_everywhere: Callable[[Array], bool]) -> str:
-    """Return a hint, or nothing.
+    """Return a hint for the error message, or "".
 
     Parameters
     ----------
     found : the elements that were looked at
     g : the claimed gradient
-    holds_everywhere : whether another gradient has the measured derivatives along random directions
+    holds_everywhere : another gradient -> whether it has the measured derivatives along random directions
     """
     if not g.any():
         return "the claimed gradient is zero (or None: does vjp lack a return?), the function does depend on this input"
@@ -37,7 +37,7 @@ def _transform(found: Elements, g: Array, holds_everywhere: Callable[[Array], bo
     for text, transform in _TRANSFORMS if g.ndim > 1 and g.size > 1 else ():
         other = transform(g)
         if other.shape == g.shape:
-            claimed = other.flat[found.places] * found.d.flat[found.places]
+            claimed = other.flat[found.indices] * found.d.flat[found.indices]
             if (np.abs(claimed - found.numerical) <= found.allowed).all() and holds_everywhere(other):
                 return text
     return ""
@@ -50,12 +50,11 @@ def _ratio(found: Elements, g: Array, holds_everywhere: Callable[[Array], bool])
     ratio = float(np.dot(claimed, numerical)) / size if size else 0.0
     if not ratio or not (np.abs(claimed - ratio * numerical) <= (1 + abs(ratio)) * allowed).all():
         return ""
-    everywhere = (wrong | (np.abs(found.numerical) <= found.allowed)).all() and not (
-        found.all_wrong_ones and not found.all_of_them
-    )
-    if everywhere and (found.all_of_them or holds_everywhere(g / ratio)):
+    some_are_right = found.are_all_wrong_ones and not found.are_all
+    everywhere = (wrong | (np.abs(found.numerical) <= found.allowed)).all() and not some_are_right
+    if everywhere and (found.are_all or holds_everywhere(g / ratio)):
         where = "everywhere"
-    elif wrong.sum() > 1 and (found.all_of_them or found.all_wrong_ones):
+    elif wrong.sum() > 1 and found.complete:
         where = "at every wrong element"
     else:
         return ""
@@ -68,12 +67,12 @@ def _ratio(found: Elements, g: Array, holds_everywhere: Callable[[Array], bool])
 
 
 def _border(found: Elements) -> str:
-    """All wrong elements lie at the border of the last two axes, and most of one side of it is wrong."""
+    """Return a hint if all wrong elements are at the border of the last two axes, and fill at least half of a side."""
     shape = found.d.shape
-    if len(shape) < 2 or min(shape[-2:]) < 3 or not (found.all_of_them or found.all_wrong_ones):
+    if len(shape) < 2 or min(shape[-2:]) < 3 or not found.complete:
         return ""
     wrong = np.zeros(shape, bool)
-    wrong.flat[found.places] = found.wrong
+    wrong.flat[found.indices] = found.wrong
     if wrong[..., 1:-1, 1:-1].any():
         return ""
     sides = (wrong[..., 0, :], wrong[..., -1, :], wrong[..., 0], wrong[..., -1])

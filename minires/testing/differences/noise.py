@@ -1,7 +1,7 @@
-"""What a function's values at the finest steps tell before any derivative: how noisy it is, whether it steps.
+"""Measure how noisy a function is from its values at the finest steps, before any derivative is computed.
 
 With O(h) = f(h) − f(−h) and E(h) = f(h) + f(−h) − 2 f(0): for a smooth f, O doubles and E quadruples when h
-doubles, up to terms far below the rounding error if h is small. What does not fit is the function's own noise.
+doubles, up to terms far below the rounding error if h is small. A misfit is the function's own noise.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ import numpy as np
 from minires.device import Array
 
 EPS = 2.0**-52
-TINY = 2.0**-1074  # the smallest number, and the error of all that underflows
+TINY = 2.0**-1074  # the smallest positive float64, and the error of a value that underflows
 
 
-class Point(NamedTuple):
-    """f at ±h, as odd and even part; ``size`` is the largest |f| of the three values, ``moves`` where f ≠ f(0)."""
+class Sample(NamedTuple):
+    """The outputs of a function at the steps ±h.
+
+    ``odd`` is O(h), ``even`` is E(h), ``size`` is the largest of |f(h)|, |f(−h)| and |f(0)|. ``moves`` holds two masks:
+    where f(h) ≠ f(0), and where f(−h) ≠ f(0).
+    """
 
     h: float
     odd: Array
@@ -28,36 +32,39 @@ class Point(NamedTuple):
     moves: tuple[Array, Array]
 
 
-def point_at(h: float, plus: Array, minus: Array, base: Array) -> Point:
-    """The point of a ladder made of f(h), f(−h) and f(0)."""
+def sample_at(h: float, plus: Array, minus: Array, base: Array) -> Sample:
+    """Return the sample made of f(h), f(−h) and f(0)."""
     size = np.maximum(np.maximum(np.abs(plus), np.abs(minus)), np.abs(base))
-    return Point(h, plus - minus, (plus - base) + (minus - base), size, (plus != base, minus != base))
+    return Sample(h, plus - minus, (plus - base) + (minus - base), size, (plus != base, minus != base))
 
 
 def largest(array: Array | None) -> float:
-    """The largest finite magnitude; 0 for None and for an empty array."""
+    """Return the largest finite magnitude; 0 for None and for an empty array."""
     if array is None:
         return 0.0
     magnitude = np.abs(array)
     return float(np.max(magnitude, initial=0.0, where=np.isfinite(magnitude)))
 
 
-def rounding_of(base: Array) -> Array:
-    """The last digit of numbers; of those that may underflow, the smallest number too. Zeros may be exact."""
-    rounding = np.asarray(EPS * np.abs(base))
-    rounding[(np.abs(base) < 2.0**-960) & (base != 0)] += TINY
+def rounding_of(values: Array) -> Array:
+    """Return how far each value may be off by rounding: eps · |value|, plus `TINY` where it may underflow.
+
+    A zero may be exact: its rounding is 0.
+    """
+    rounding = np.asarray(EPS * np.abs(values))
+    rounding[(np.abs(values) < 2.0**-960) & (values != 0)] += TINY
     return rounding
 
 
-def noise_of(points: Sequence[Point], ratio: float) -> Array:
-    """The largest misfit of the finest steps, leaving out a misfit that grows as truncation does.
+def noise_of(samples: Sequence[Sample], ratio: float) -> Array:
+    """Return the largest misfit of each output at the finest steps; a misfit that grows as truncation does is ignored.
 
-    The last two of ``points`` are there only to understand those before.
+    ``ratio`` is that of neighbouring steps. The last two samples only help to interpret the ones before.
     """
-    worst = np.zeros_like(points[0].odd)
+    worst = np.zeros_like(samples[0].odd)
     for part, growth in (("odd", ratio), ("even", ratio**2)):
         scale = np.sqrt(2 * (1 + growth**2)) * (1 if part == "odd" else np.sqrt(2))
-        values = [getattr(point, part) for point in points[:-2]]
+        values = [getattr(sample, part) for sample in samples[:-2]]
         misfits = [np.abs(b - growth * a) / scale for a, b in itertools.pairwise(values)]
         sure = 4 if ratio < 3 else 2
         for k, misfit in enumerate(misfits):
@@ -68,40 +75,40 @@ def noise_of(points: Sequence[Point], ratio: float) -> Array:
             else:
                 break
             worst = np.fmax(worst, counted)
-    still = ~(points[0].moves[0] | points[0].moves[1])
-    for point, second, third in zip(points[1:], points[2:], points[3:], strict=False):
+    still = ~(samples[0].moves[0] | samples[0].moves[1])
+    for sample, second, third in zip(samples[1:], samples[2:], samples[3:], strict=False):
         # An output that stands still at first and then jumps is rounded to steps of that size.
-        moves = point.moves[0] | point.moves[1]
+        moves = sample.moves[0] | sample.moves[1]
         (where,) = np.nonzero(still & moves)
-        jump = np.maximum(np.abs(point.odd[where]), np.abs(point.even[where]))
-        jump[_starts_to_slope(point, second, third, ratio, where)] = 0
+        jump = np.maximum(np.abs(sample.odd[where]), np.abs(sample.even[where]))
+        jump[_starts_to_slope(sample, second, third, ratio, where)] = 0
         worst[where] = np.fmax(worst[where], jump)
         still &= ~moves
     return worst
 
 
-def _starts_to_slope(first: Point, second: Point, third: Point, ratio: float, where: Array) -> Array:
-    """Which outputs move to one side only, and in proportion to the step: behind a kink. Rounding does neither."""
+def _starts_to_slope(first: Sample, second: Sample, third: Sample, ratio: float, where: Array) -> Array:
+    """Return which outputs move at one side only and in proportion to the step, as behind a kink; rounding does not."""
     side = first.moves[0][where]
-    sides = [(p.moves[0][where] == side) & (p.moves[1][where] == ~side) for p in (first, second, third)]
-    a, b, c = (p.odd[where] for p in (first, second, third))
+    sides = [(s.moves[0][where] == side) & (s.moves[1][where] == ~side) for s in (first, second, third)]
+    a, b, c = (s.odd[where] for s in (first, second, third))
     straight = np.abs(c - b - ratio * (b - a)) <= 1e-3 * np.abs(b - a)
     return np.asarray(np.all(sides, axis=0) & straight & (a != b))
 
 
-def bends(points: Sequence[Point]) -> Array:
-    """Where the slope is another to either side of the very point, by however little: E doubles with h."""
-    found = np.abs(points[0].even) > 16 * EPS * points[0].size
+def bends(samples: Sequence[Sample]) -> Array:
+    """Return the mask of outputs whose left and right slopes at the point differ: E doubles when h doubles."""
+    found = np.abs(samples[0].even) > 16 * EPS * samples[0].size
     (where,) = np.nonzero(found)
-    slopes = np.array([point.even[where] / point.h for point in points[:6]])
+    slopes = np.array([sample.even[where] / sample.h for sample in samples[:6]])
     found[where] = np.all(np.abs(slopes - slopes[0]) <= np.abs(slopes[0]) / 4, axis=0)
     return found
 
 
-def stands_apart(points: Sequence[Point]) -> Array:
-    """Where f(0) is off all other values, however fine the step: a step or a spike at the very point."""
-    found = np.abs(points[0].even) > EPS * points[0].size
+def stands_apart(samples: Sequence[Sample]) -> Array:
+    """Return the mask of outputs with a step or a spike at the point: f(0) differs from f(h) at every step."""
+    found = np.abs(samples[0].even) > EPS * samples[0].size
     (where,) = np.nonzero(found)
-    even = np.array([point.even[where] for point in points])
+    even = np.array([sample.even[where] for sample in samples])
     found[where] = np.max(np.abs(even - even[0]), axis=0) < np.abs(even[0]) / 16
     return found

@@ -10,10 +10,10 @@ import ast
 from collections.abc import Callable, Sequence
 
 from minires.device import Array
+from minires.testing.calling.pair import Pair
 from minires.testing.report import Finding
 from minires.testing.reproduce.literals import compiles, literal
 from minires.testing.reproduce.source import definitions
-from minires.testing.subject.pair import Pair
 
 _OUTPUTS = """\
 def outputs(t):

@@ -23,7 +23,8 @@ import numpy as np
 from minires.testing.reproduce.found_source import needs_of, source_of
 from minires.testing.reproduce.literals import compiles, is_plain, literal, one_line, plain
 
-RESERVED = ("arrays", "reproduce", "pair", "bound", "of_tensors", "TensorPair", "SecondOrder", "Bound")  # by snippets
+# Names that snippets use.
+RESERVED = ("arrays", "reproduce", "pair", "fixed", "of_tensors", "TensorPair", "SecondOrder", "FixedArguments")
 _SNIPPETS_OWN = object()  # what a reserved name stands for: something of the snippet itself
 
 

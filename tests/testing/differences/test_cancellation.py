@@ -17,7 +17,7 @@ def sigmoid(x):
 
 
 @pytest.mark.parametrize("x", [10.0, 15.0, 20.0, 30.0])
-def test_one_minus_a_number_near_one_carries_the_rounding_of_that_number(x):
+def test_one_minus_s_near_one_carries_the_rounding_of_s(x):
     x = np.array([x, x + 1.1, x + 2.3])
     error = np.abs((1 - sigmoid(x)) - sigmoid(-x)) @ x
     assert error <= believed(lambda x: 1 - sigmoid(x), x) <= 2.0**8 * EPS * x.sum()
@@ -33,13 +33,13 @@ def test_a_gradient_in_single_precision_is_not_excused():
     assert believed(lambda x: np.cos(x).astype(np.float32).astype(float), x) <= 2.0**8 * EPS * np.abs(x).sum()
 
 
-def test_small_elements_are_given_little():
+def test_small_elements_are_allowed_little_rounding():
     x = np.array([1.0, 1e-12, 1e-12])
     alone = cancelled(lambda move: 2 * (x + move), x, np.array([0, 0, 1e-12]), GY, np.ones(3))
     assert 0 < alone <= 16 * EPS * 1e-24
 
 
-def test_what_gy_has_nothing_to_do_with_is_given_nothing():
+def test_a_gradient_of_zeros_has_no_rounding():
     assert believed(np.zeros_like, np.array([1.0, 2.0, 3.0])) == 0
 
 

@@ -1,4 +1,4 @@
-"""What a failure says: where, by how much, what it looks like, and how to reproduce it."""
+"""A failure says where the gradient is wrong, by how much, what it looks like, and how to reproduce it."""
 
 import subprocess
 import sys
@@ -242,7 +242,7 @@ def test_few_wrong_elements_of_many_are_counted_and_a_hint_holds_for_all_of_them
     assert finding.hint.startswith("claimed = 1.5 × numerical at every wrong element")
 
 
-def test_where_very_many_are_wrong_some_are_looked_at():
+def test_if_very_many_elements_are_wrong_some_are_looked_at():
     x = np.random.default_rng(0).standard_normal((40, 50))
     finding = failure(np.square, lambda gy, x: 3 * x * gy, x).finding
     assert finding.wrong.startswith("64 of 64 elements of ")
@@ -280,7 +280,7 @@ def test_an_error_at_one_input_is_not_hidden_by_another_that_is_inconclusive():
     assert "`y` is wrong" in str(error)
 
 
-def test_what_passed_is_told_beside_what_is_inconclusive():
+def test_an_inconclusive_input_is_reported_with_the_inputs_that_passed():
     x, y = np.array([1.0, 2.0]), np.array([1.0, 2.0])
     error = failure(lambda x, y: 2 * x.sum() + np.floor(y).sum(), lambda gy, x, y: (2 * gy * np.ones(2), None), x, y)
     assert isinstance(error, testing.Inconclusive)

@@ -1,4 +1,4 @@
-"""A second look finds slopes hidden on plateaus, and differences that converge slowly; and is not blind."""
+"""A second look finds hidden slopes and slow convergence, and still finds errors."""
 
 import contextlib
 
@@ -51,7 +51,7 @@ def test_a_right_gradient_on_a_plateau_is_not_called_wrong(name, x):
 @pytest.mark.parametrize("reduce", [np.sum, np.mean])
 @pytest.mark.parametrize("x", [[1e-9, 2e-9, -1e-9], [1e-7, 3e-12, 1e-9]])
 @pytest.mark.parametrize("name", STANDING_STILL)
-def test_neither_is_that_of_a_sum_on_a_plateau(name, x, reduce):
+def test_a_right_gradient_of_a_sum_on_a_plateau_is_not_called_wrong(name, x, reduce):
     function, derivative = STANDING_STILL[name]
     x = np.array(x)
     share = 1 / x.size if reduce is np.mean else 1
@@ -88,7 +88,7 @@ def test_a_plateau_of_the_functions_own_hides_nothing():
     assert not isinstance(caught.value, testing.Inconclusive)
 
 
-def test_neither_do_the_steps_of_a_quantiser():
+def test_the_steps_of_a_quantiser_hide_nothing():
     x = np.array([0.2, 1.3, -0.7])
     with pytest.raises(testing.GradientError) as caught:
         testing.check_vjp(lambda x: np.round(16 * x) / 16, lambda gy, x: (gy,), x)
@@ -114,7 +114,7 @@ def test_where_second_derivatives_jump_the_derivative_lies_within_the_second_bar
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_an_error_of_a_thousandth_is_found_there(seed):
+def test_where_second_derivatives_jump_an_error_of_a_thousandth_is_found(seed):
     with pytest.raises(testing.GradientError) as caught:
         testing.check_vjp(
             lambda x: many_hubers(x)[0], lambda gy, x: (1.001 * gy * np.clip(x, -1, 1),), beside_the_corners(seed)

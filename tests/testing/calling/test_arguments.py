@@ -1,4 +1,4 @@
-"""What a check is called with is looked at before anything is computed."""
+"""The arguments of a check are checked before anything is computed."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ class Foreign:
     ],
 )
 @pytest.mark.parametrize("check", [testing.check_vjp, testing.check_exact, testing.check_complex_step])
-def test_arguments_of_which_nothing_could_be_checked_are_refused(check, error, text, arrays, options):
+def test_arguments_that_cannot_be_checked_raise(check, error, text, arrays, options):
     with pytest.raises(error, match=text):
         check(lambda x, y=None: x * 2.0, lambda gy, x, *y: (gy * 2.0, *y), *arrays, **options)
 
@@ -80,7 +80,7 @@ ROW = X[None]
 
 @pytest.mark.parametrize("check", [testing.check_vjp, testing.check_exact, testing.check_complex_step])
 @pytest.mark.parametrize("name", SUBCLASSES)
-def test_what_is_more_than_an_array_is_refused_not_stripped(check, name):
+def test_array_subclasses_and_tables_raise(check, name):
     dressed = SUBCLASSES[name]
     with pytest.raises(TypeError, match=r"`x` is a .*, expected"):
         check(lambda x: 2 * x, lambda gy, x: (2 * gy,), dressed(ROW))
@@ -90,13 +90,13 @@ def test_what_is_more_than_an_array_is_refused_not_stripped(check, name):
         check(lambda x: 2 * x, lambda gy, x: (dressed(2 * gy),), ROW)
 
 
-def test_an_array_that_lies_in_a_file_is_a_plain_one(tmp_path):
+def test_a_memory_mapped_array_is_a_plain_array(tmp_path):
     x = np.memmap(tmp_path / "x", np.float64, "w+", shape=3)
     x[:] = X
     testing.check_vjp(np.sin, lambda gy, x: (gy * np.cos(x),), x)
 
 
-def test_float32_of_jax_is_told_how_to_have_64_bits():
+def test_float32_from_jax_raises_with_advice_on_64_bits():
     enable = r'jax.config.update\("jax_enable_x64", True\)'
     with pytest.raises(TypeError, match=enable):
         testing.check_vjp(np.sin, lambda gy, x: (gy * np.cos(x),), FromJax(X))
@@ -112,6 +112,6 @@ class FromTorch(FromJax):
     __module__ = "torch"
 
 
-def test_tensors_of_pytorch_are_told_how_to_become_arrays():
+def test_tensors_of_pytorch_raise_with_advice_on_conversion():
     with pytest.raises(TypeError, match=r"`x` is a torch.FromTorch, .* with .detach\(\).cpu\(\).numpy\(\)"):
         testing.check_vjp(np.sin, lambda gy, x: (gy * np.cos(x),), FromTorch(X))

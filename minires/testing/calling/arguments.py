@@ -1,4 +1,4 @@
-"""What a check is called with: arrays, which of them to check, and a seed."""
+"""Convert and check what a check is called with: arrays, which of them to check, an accuracy and a seed."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from minires.device import Array, asnumpy, is_array
 from minires.errors import DtypeError
 from minires.options import number as plain_number
 from minires.options import several
-from minires.testing.subject.names import labels_of
+from minires.testing.calling.names import labels_of
 
 __tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
 
 
 def as_arrays(arrays: Sequence[Any], function: Callable[..., Any]) -> list[Array]:
-    """The arguments of a function as arrays, numbers and lists of numbers as NumPy's.
+    """Return the arguments of a function as arrays; numbers and lists of numbers become NumPy arrays.
 
     Raises
     ------
-    ValueError : without any argument.
-    TypeError : for a Tensor, for an array of another library, for a subclass of NumPy's, for a list of arrays.
+    ValueError : if there is no argument.
+    TypeError : for a Tensor, an array of another library, a subclass of NumPy's array, or a list of arrays.
     DtypeError : for an argument that is not numeric.
     """
     must_be_callable("function", function)
@@ -41,7 +41,7 @@ def as_arrays(arrays: Sequence[Any], function: Callable[..., Any]) -> list[Array
 
 
 def must_be_callable(name: str, value: Any) -> None:
-    """Raise TypeError for what is no function; arguments come in the wrong order, sometimes."""
+    """Raise TypeError if ``value`` is not a function: arguments may have been passed in the wrong order."""
     if not callable(value):
         raise TypeError(f"{name} must be callable, got a {type_name(value)}: give function, vjp, then the arrays")
 
@@ -61,12 +61,12 @@ def _as_array(value: Any, label: str) -> Array:
 
 
 def plain(value: Any, what: str) -> Array:
-    """An array that came in or out of a function, as NumPy's; one of JAX or PyTorch, say, is converted.
+    """Return an argument or result of a function as a NumPy array; those of JAX or PyTorch, say, are converted.
 
     Raises
     ------
-    TypeError : for a subclass of NumPy's array, and for a data frame: they carry more than numbers (a mask, a unit, an
-        index), which would be lost without a word.
+    TypeError : for a subclass of NumPy's array and for a data frame. They carry more than numbers (a mask, a unit, an
+        index), which would be lost silently.
     """
     stripped = isinstance(value, np.ndarray) and type(value) not in (np.ndarray, np.memmap)
     if stripped or (is_foreign(value) and not is_array(value) and not hasattr(value, "__dlpack__")):
@@ -79,24 +79,24 @@ def plain(value: Any, what: str) -> Array:
 
 
 def nests_arrays(value: Any) -> bool:
-    """Return whether a value is a tuple or list with arrays in it, at any depth; NumPy's numbers are none."""
+    """Return whether a value is a tuple or list with arrays in it, at any depth; NumPy scalars do not count."""
     return isinstance(value, tuple | list) and any(
         nests_arrays(item) or is_array(item) or is_foreign(item) for item in value
     )
 
 
 def is_foreign(value: Any) -> bool:
-    """Whether a value is an array, or a table, of another library; no number, and no list of numbers."""
+    """Return whether a value is an array or a table of another library, and not a number or a list of numbers."""
     return not isinstance(value, np.generic) and (hasattr(value, "dtype") or hasattr(value, "__array__"))
 
 
 def library_of(value: Any) -> str:
-    """The package that a value's type comes from, such as "torch"."""
+    """Return the package that a value's type comes from, such as "torch"."""
     return type(value).__module__.partition(".")[0]
 
 
 def for_64_bits(library: str) -> str:
-    """What to do about float32, where a library makes it of float64 unless it is told otherwise."""
+    """Return advice on float64 for a library that computes in float32 by default; "" for the others."""
     if not library.startswith("jax"):
         return ""
     return '; JAX computes in float32 unless jax.config.update("jax_enable_x64", True) is called first'
@@ -110,7 +110,7 @@ def _how_to_convert(value: Any) -> str:
 
 
 def accuracy_of(accuracy: float | Sequence[float]) -> tuple[float, float]:
-    """(relative, absolute) of what a user gives: one number is relative.
+    """Return the pair (relative, absolute) that the user gives; a single number is relative.
 
     Raises
     ------
@@ -127,18 +127,18 @@ def accuracy_of(accuracy: float | Sequence[float]) -> tuple[float, float]:
 
 
 def type_name(value: Any) -> str:
-    """The type of a value and where it comes from: Tensors and arrays are many."""
+    """Return the name of a value's type, with its module: many libraries have a Tensor or an array."""
     kind = type(value)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def choose_arguments(arrays: Sequence[Array], argnums: int | Sequence[int] | None) -> list[int]:
-    """The arguments whose gradients are checked: all of them, or those in ``argnums``.
+    """Return the indices of the arguments to check: all of them, or those in ``argnums``.
 
     Raises
     ------
-    ValueError : for a number that no argument has, and where there is none.
-    TypeError : for what is no number.
+    ValueError : if ``argnums`` is empty, or holds an index that is out of range.
+    TypeError : if it holds anything but integers.
     """
     if argnums is None:
         return list(range(len(arrays)))
@@ -155,11 +155,11 @@ def choose_arguments(arrays: Sequence[Array], argnums: int | Sequence[int] | Non
 
 
 def seed_of(rng: int | np.random.Generator | None) -> int:
-    """The seed that makes a check again; None is 0.
+    """Return the seed that repeats a check; None is 0.
 
     Raises
     ------
-    TypeError, ValueError : for what is no seed.
+    TypeError, ValueError : if ``rng`` is not a seed.
     """
     if isinstance(rng, np.random.Generator):
         return int(rng.integers(2**32))

@@ -1,11 +1,11 @@
-"""What operations choose is told, and a gradient check takes their word for where the kinks are."""
+"""Operations tell their choices, and a gradient check finds kinks by them."""
 
 import numpy as np
 import pytest
 
 import minires as mr
 from minires import testing
-from minires.testing.differences.branches import fingerprint
+from minires.testing.tensors import fingerprint
 
 F = mr.functional
 EPS = 1e-9  # nearer to the kink than the finest step of a check
@@ -60,7 +60,7 @@ def fingerprint_at(function, values):
 
 @pytest.mark.parametrize("kernel_set", ["reference", "fast"])
 @pytest.mark.parametrize("name", CHOICES)
-def test_a_choice_that_changes_changes_the_fingerprint(name, kernel_set):
+def test_another_choice_gives_another_fingerprint(name, kernel_set):
     function, here, there = CHOICES[name]
     with mr.kernels.using(kernel_set):
         at_home = fingerprint_at(function, here)

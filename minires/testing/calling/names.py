@@ -1,4 +1,4 @@
-"""What messages call the inputs of a function: by its parameters' names, where it has some."""
+"""Name the arguments of a function in messages: by its parameters' names, where it has some."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from minires.autograd.op import Op
 
 
 def labels_of(function: Callable[..., Any], count: int) -> list[str]:
-    """Return "`x`" for an input whose parameter is called x, "input 0" where the function does not tell.
+    """Return "`x`" for an argument whose parameter is called x, "input 0" where the names are not known.
 
     Parameters
     ----------
-    function : a callable; it, or the object whose method it is, may tell by ``input_labels(count)``
-    count : of inputs
+    function : a callable; it, or the object whose method it is, may have a method ``input_labels(count)``
+    count : the number of arguments
     """
     try:
         adapter: Any = getattr(function, "__self__", None)
-        told = getattr(function, "input_labels", None) or getattr(adapter, "input_labels", None)
-        if told is not None:
-            return [str(label) for label in told(count)]
-        if isinstance(adapter, type) and issubclass(adapter, Op):  # its apply takes what its forward does
+        input_labels = getattr(function, "input_labels", None) or getattr(adapter, "input_labels", None)
+        if input_labels is not None:
+            return [str(label) for label in input_labels(count)]
+        if isinstance(adapter, type) and issubclass(adapter, Op):  # its apply takes the arguments of its forward
             return _of_signature(inspect.signature(adapter.forward), count + 1)[1:]
         return _of_signature(inspect.signature(function), count)
-    except Exception:  # a signature is for others to compute, and nothing but a name depends on it
+    except Exception:  # user code may compute the signature, and only a name depends on it
         return _numbered(count)
 
 

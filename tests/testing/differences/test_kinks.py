@@ -73,7 +73,7 @@ def test_a_tie_is_a_kink(name, seed):
     ],
     ids=["two equal eigenvalues of three", "median of a pair", "sorting a pair"],
 )
-def test_what_is_on_no_kink_beside_it_is_checked(function, vjp, x, count):
+def test_elements_beside_a_kink_are_checked(function, vjp, x, count):
     report = testing.check_vjp(function, vjp, x)
     assert report.left_out == count
     with pytest.raises(testing.GradientError, match="is wrong"):
