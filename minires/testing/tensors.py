@@ -14,7 +14,7 @@ from minires.functional.creation import tensor
 from minires.testing.complex_step import check_complex_step
 from minires.testing.differences.branches import fingerprint
 from minires.testing.report import GradientReport, errors_end_here
-from minires.testing.reproduce.source import definitions
+from minires.testing.reproduce.definitions import definitions
 from minires.testing.subject.arguments import accuracy_of, choose_arguments, seed_of, type_name
 from minires.testing.subject.names import labels_of
 from minires.testing.vjp import check_vjp

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from minires.testing.report import GradientError
-from minires.testing.reproduce.source import definitions
+from minires.testing.reproduce.definitions import definitions
 from minires.testing.subject.names import labels_of
 
 
