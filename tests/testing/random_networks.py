@@ -1,8 +1,8 @@
 """Small random residual networks, drawn as a description: a list of nodes, an input shape and a seed.
 
-Node n of a network reads the value of node n − 1, where the value of node 0 is the input. Windows are padded so that
-a stride s makes ⌈H / s⌉ of H rows, whatever the window; so the values of two nodes fit each other, by way of a
-shortcut with the product of the strides between them, for images of any size.
+Node n of a network reads the value of node n − 1; the value of node 0 is the input. Windows are padded so that a
+stride s turns H rows into ⌈H / s⌉, whatever the window. So a shortcut between two nodes fits images of any size: its
+stride is the product of the strides between them.
 """
 
 from __future__ import annotations
