@@ -73,7 +73,7 @@ def _lines(name: str, value: Any, written: dict[str, Any]) -> list[str]:
 
 
 def _method(name: str, value: types.MethodType, written: dict[str, Any]) -> list[str]:
-    """Lines for a method of a class, or of a `TensorPair` or `Bound`, which write themselves down."""
+    """Return the lines for a method of a class, or of a `TensorPair` or `Bound`, which write themselves down."""
     owner: Any = value.__self__
     if isinstance(owner, type):
         return [*_define(owner.__name__, owner, written), f"{name} = {owner.__name__}.{value.__name__}"]
@@ -83,7 +83,7 @@ def _method(name: str, value: types.MethodType, written: dict[str, Any]) -> list
 
 
 def _partial(name: str, value: functools.partial[Any], written: dict[str, Any]) -> list[str]:
-    """Lines for a function some of whose arguments are bound."""
+    """Return the lines for a function some of whose arguments are bound."""
     parts = {f"{name}_{n}": part for n, part in enumerate([value.func, *value.args])}
     named = {f"{name}_{key}": part for key, part in value.keywords.items()}
     lines = [line for part, held in {**parts, **named}.items() for line in _define(part, held, written)]
@@ -92,7 +92,7 @@ def _partial(name: str, value: functools.partial[Any], written: dict[str, Any]) 
 
 
 def _record(name: str, value: Any, written: dict[str, Any]) -> list[str]:
-    """Lines for a dataclass of plain values, such as a geometry."""
+    """Return the lines for a dataclass of plain values, such as a geometry."""
     kind = type(value)
     given = [f"{field.name}={literal(getattr(value, field.name))}" for field in dataclasses.fields(value) if field.init]
     return [*_define(kind.__name__, kind, written), f"{name} = {kind.__name__}({', '.join(given)})"]
