@@ -1,8 +1,7 @@
-"""Convolution, the fully connected layer, the matrix product."""
+"""Convolution, the linear layer, and the matrix product."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
@@ -20,7 +19,7 @@ def _conv2d(draw: st.DrawFn) -> Case:
 
 
 def _conv2d_of_many_channels(draw: st.DrawFn) -> Case:
-    """3×3 filters with stride 1 and enough channels and pixels for the fast kernels' transforms."""
+    """Draw 3×3 filters with stride 1, and enough channels and pixels for the fast kernels' transforms."""
     C, K = draw(st.integers(9, 10)), draw(st.integers(7, 9))
     H, W = draw(st.integers(7, 10)), draw(st.integers(10, 13))
     padding = draw(st.integers(0, 2)), draw(st.integers(0, 2))
@@ -65,7 +64,7 @@ def _conv2d_act(draw: st.DrawFn) -> Case:
         "conv2d_act(x0, x1, x2, stride={}, padding={}, dilation={}, groups={}, ".format(*window)
         + "".join(f"{name}=x{number}, " for number, name in enumerate(names, 3))
         + f"relu={relu})",
-        # Integers shifted by odd quarters: never on the rectifier's corner. Sums of many products need small ones.
+        # Integers shifted by odd quarters: never on ReLU's corner. Sums of many products need small integers.
         exact=(small, small, "odd quarters", *[small] * len(names)),
         own_formula=many,
     )
@@ -87,14 +86,10 @@ def _matmul(draw: st.DrawFn) -> Case:
     return Case(lambda x, y: x @ y, (a, b), "x0 @ x1", exact="integers")
 
 
-def _draws() -> tuple[tuple[str, Callable[[st.DrawFn], Case]], ...]:
-    return (
-        ("conv2d", _conv2d),
-        ("conv2d, many channels", _conv2d_of_many_channels),
-        ("conv2d_act", _conv2d_act),
-        ("linear", _linear),
-        ("matmul", _matmul),
-    )
-
-
-ENTRIES = tuple(Entry(name, draw) for name, draw in _draws())
+ENTRIES = (
+    Entry("conv2d", _conv2d),
+    Entry("conv2d, many channels", _conv2d_of_many_channels),
+    Entry("conv2d_act", _conv2d_act),
+    Entry("linear", _linear),
+    Entry("matmul", _matmul),
+)

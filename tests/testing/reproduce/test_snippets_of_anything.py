@@ -1,4 +1,4 @@
-"""Whatever the function is made of, the verdict comes, and what stands below "To reproduce" compiles."""
+"""For any function, a check gives its verdict, and the snippet below "To reproduce" compiles."""
 
 import enum
 import functools
@@ -61,7 +61,7 @@ class Slots:
 
 
 class Compiled:
-    """As a compiler's wrapper: no code, nor any other attribute."""
+    """Like the wrapper of a compiler: it has no code and no other attribute."""
 
     def __call__(self, x):
         return np.sin(x)
@@ -129,7 +129,7 @@ OBJECTS = {
 
 
 def around(thing):
-    """A function that needs some object."""
+    """Return a function that needs an object."""
 
     def function(x):
         _ = thing

@@ -1,4 +1,4 @@
-"""Functions are written down so that a fresh interpreter makes them again."""
+"""The lines for a function define it again in a fresh interpreter."""
 
 import functools
 
@@ -18,7 +18,7 @@ def helper(x):
 
 def closure(stride, weights):
     def function(x, offset=2):
-        """Uses what is around it."""
+        """Uses names from around it."""
         return helper(x)[::stride] @ weights + offset
 
     return function
@@ -33,7 +33,7 @@ def pair_of_lambdas(scale):
 
 
 class Twice:
-    """A class with a method that needs something from around it."""
+    """A class with a method that needs a function from around it."""
 
     @staticmethod
     def apply(x):
@@ -64,7 +64,7 @@ FUNCTIONS = {
 
 
 def made_again(function):
-    """The function that the lines define, where this module's own names are not known."""
+    """Return the function that the lines define, without the names of this module."""
     names = {"np": np, "__name__": "fresh"}
     exec("\n".join(definitions(function=function)), names)
     return names["function"]
@@ -102,7 +102,7 @@ def test_a_function_that_needs_another_meaning_of_a_name_is_left_to_the_reader()
 
 
 def wrapped(function):
-    """A function around one that is called as the snippet calls it itself."""
+    """Return a function that needs another one by the name ``function``, which snippets use."""
     return lambda x: function(x) + 1
 
 

@@ -1,4 +1,4 @@
-"""Random networks run, are what their text says, reach every pattern, are small first, and have right gradients."""
+"""Random networks run, match their text, reach every pattern, come small first, and have right gradients."""
 
 import numpy as np
 import pytest
@@ -103,7 +103,7 @@ CORNERS = {
     "a rectangular kernel": node_with(kind="conv", kernel=(1, 3)),
     "a rectangular stride": node_with(kind="conv", stride=(2, 1)),
     "a residual block by hand": node_with(kind="conv", norm=True, relu=True, skip=(0, "identity")),
-    "normalised, shortcut, no rectifier": node_with(kind="conv", norm=True, relu=False, skip=(1, "identity")),
+    "normalised, shortcut, no ReLU": node_with(kind="conv", norm=True, relu=False, skip=(1, "identity")),
     "grouped": lambda model: any(n.groups == 2 and n.width == 2 for n in model.nodes),
     "depthwise": lambda model: any(c.groups == c.in_channels == 3 for c in inside(model, nn.Conv2d)),
     "max pooling": node_with(kind="max_pool", kernel=(3, 3), stride=(2, 2)),
