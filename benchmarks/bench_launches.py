@@ -111,7 +111,7 @@ def start_every_kernel(dtype: Any) -> None:
     from hypothesis.strategies import just
 
     from minires.kernels import cuda
-    from minires.testing.rounding.cases import all_in_halves, cases
+    from minires.testing.rounding.cases import all_in_float16, cases
 
     def moved(value: Any) -> Any:
         if isinstance(value, tuple | list):
@@ -125,7 +125,7 @@ def start_every_kernel(dtype: Any) -> None:
     )
     for kernel in cuda.__all__:
         started = getattr(cuda, kernel)
-        started = all_in_halves(started) if dtype == np.float16 else started
+        started = all_in_float16(started) if dtype == np.float16 else started
 
         def run(case: Any, started: Callable[..., Any]) -> None:
             case.function(started)(*map(moved, case.arguments))

@@ -17,7 +17,7 @@ from minires.testing.calling.arguments import accuracy_of, choose_arguments, see
 from minires.testing.calling.names import labels_of
 from minires.testing.complex_step import check_complex_step
 from minires.testing.report import GradientReport, errors_end_here
-from minires.testing.reproduce.source import definitions
+from minires.testing.reproduce.definitions import definitions
 from minires.testing.vjp import check_vjp
 
 __tracebackhide__ = True  # pytest goes from the caller's line to the caller's function

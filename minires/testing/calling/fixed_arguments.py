@@ -7,7 +7,7 @@ from typing import Any
 
 from minires.testing.calling.names import labels_of
 from minires.testing.report import GradientError
-from minires.testing.reproduce.source import definitions
+from minires.testing.reproduce.definitions import definitions
 
 
 class FixedArguments:

@@ -1,6 +1,10 @@
-"""The catalogue: every differentiable operation of minires, how to draw cases of it, and what is true of each.
+"""The catalogue of every differentiable operation of minires, with a way to draw cases of each.
 
-From it are run: the table of `minires check`, the property tests, and the thorough run. Needs Hypothesis.
+The table of `minires check`, the property tests and the thorough run check these cases. Needs Hypothesis.
+
+Read in this order: `entry`; `elementary` and the other files of entries; `laid_out`, `rounding` and `check` (one check
+of one case); `complete`, `table` and `command` (`minires check`); and for a user's operation `own_module`,
+`own_layer`, `own` and `own_check`.
 """
 
 from __future__ import annotations
@@ -12,7 +16,6 @@ from minires.testing.catalogue import (
     casts,
     dropout,
     elementary,
-    joining,
     losses,
     norm,
     pooling,
@@ -26,7 +29,6 @@ ENTRIES: tuple[Entry, ...] = (
     *elementary.ENTRIES,
     *reductions.ENTRIES,
     *shapes.ENTRIES,
-    *joining.ENTRIES,
     *bilinear.ENTRIES,
     *norm.ENTRIES,
     *pooling.ENTRIES,

@@ -1,4 +1,4 @@
-"""The rectifier and the smooth switches."""
+"""ReLU, sigmoid and tanh."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operations of two tensors, or of a tensor and a number."""
+"""Operations of two tensors, or of a tensor and a scalar."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ def _binary(
     exact: tuple[str, ...] = (),
     exact_kinds: tuple[str, str] = ("integers", "integers"),
 ) -> Callable[[st.DrawFn], Case]:
-    """Cases of an operation with a number on either side; ``exact`` are the sides (or "both") that stay exact."""
+    """Return the cases of an operation of two tensors, or with a scalar on one side.
+
+    ``exact`` holds "both", "left" or "right" if nothing rounds when both operands, or this one, are tensors.
+    """
 
     def draw_case(draw: st.DrawFn) -> Case:
         tensors = draw(st.sampled_from(("both", "left", "right")))
@@ -31,12 +34,10 @@ def _binary(
         kinds = exact_kinds if tensors in exact else None
         if tensors == "both":
             return Case(operation, (a, b), text.format("x0", "x1"), smooth, kinds)
-        number = draw(st.sampled_from(numbers))
+        number, kind = draw(st.sampled_from(numbers)), kinds and exact_kinds[1]
         if tensors == "left":
-            return Case(
-                lambda x: operation(x, number), (a,), text.format("x0", number), smooth, kinds and exact_kinds[1]
-            )
-        return Case(lambda x: operation(number, x), (a,), text.format(number, "x0"), smooth, kinds and exact_kinds[1])
+            return Case(lambda x: operation(x, number), (a,), text.format("x0", number), smooth, kind)
+        return Case(lambda x: operation(number, x), (a,), text.format(number, "x0"), smooth, kind)
 
     return draw_case
 
@@ -61,7 +62,7 @@ ENTRIES = (
     Entry("multiply", _binary("{} * {}", lambda a, b: a * b, exact=_ANY)),
     Entry("divide", _binary("{} / {}", lambda a, b: a / b, smooth="positive", exact=("left",))),
     Entry("power", _binary("{} ** {}", lambda a, b: a**b, numbers=(2.0, 0.5, 3.0), smooth="near one")),
-    # Halves are never equal to integers.
+    # Values that are "apart" are never equal to integers.
     Entry("maximum", _binary("maximum({}, {})", F.maximum, numbers=(2.0, -1.0), exact=_ANY, exact_kinds=_UNEQUAL)),
     Entry("where", _where),
 )

@@ -1,4 +1,4 @@
-"""The same values in other memory, or with another dtype."""
+"""Copies, and casts to another dtype."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minires.testing.catalogue.entry import Case, Entry
 
 
 def _to(draw: st.DrawFn) -> Case:
-    """To the other float dtype: integers survive it, anything else is rounded to steps."""
+    """Draw a cast to the other float dtype, which changes integers not at all and rounds other values."""
     shape = draw(strategies.shapes(min_side=0, max_side=3))
 
     def to(x: Any) -> Any:

@@ -1,8 +1,8 @@
-"""One check of one case: which tiers it allows, and how each of them is run."""
+"""One check of one case: the steps that a case allows, and how to run each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ EXACT, COMPLEX_STEP, DIFFERENCES, ROUNDING = "exact", "complex step", "finite di
 
 
 class Setting(NamedTuple):
-    """What computes, and in which numbers; ``kernels`` is "-" for functions of arrays, which know none."""
+    """A dtype, a device and a kernel set; ``kernels`` is "-" for functions of arrays, which use none."""
 
     dtype: str
     device: str
@@ -37,7 +37,7 @@ class Setting(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What is checked: the gradient, or the gradient of the gradient, in which way."""
+    """A way to check (the tier), and what it checks: the gradient (1), or the gradient of the gradient (2)."""
 
     tier: str
     derivative: int
@@ -47,10 +47,11 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True, repr=False)
-class Point:
-    """A case at a point given by a seed, in a setting and a memory order, and the step to check there.
+class Trial:
+    """One check: a case, with values from a seed, in a setting and a memory order, and the step to check.
 
-    ``only`` is the one input whose gradient is checked, gy being the last for second derivatives; None stands for all.
+    ``only`` is the index of the one input whose gradient is checked, or None for all. For second derivatives the last
+    input is gy.
     """
 
     case: Case
@@ -70,10 +71,10 @@ class Point:
 
 
 def steps(case: Case, setting: Setting) -> list[Step]:
-    """The steps that a case allows, cheap ones first.
+    """Return the steps that a case allows, cheap ones first.
 
-    In float64 these are exact differences of integers, a complex step, and finite differences; in float32 integers
-    again, and a bound for what rounding makes of the float64 reference's results.
+    In float64 these are exact differences of integers, a complex step, and finite differences. In float32 they are
+    integers again, and a bound on the rounding of the float64 reference's results.
     """
     tiers = []
     rounds = case.own_formula and setting.dtype == "float32" and setting.kernels != "reference"
@@ -86,71 +87,61 @@ def steps(case: Case, setting: Setting) -> list[Step]:
     return [Step(tier, derivative) for tier in tiers for derivative in (1, 2)]
 
 
-def check(point: Point) -> GradientReport | RoundingReport:
-    """Check one point.
+def check(trial: Trial) -> GradientReport | RoundingReport:
+    """Run one trial.
 
     Raises
     ------
-    GradientError, Inconclusive, RoundingError : with a first line that describes the point.
+    GradientError, Inconclusive, RoundingError : whose first line describes the trial.
     """
     try:
-        with kernels.using(point.setting.kernels):
-            return _check(point)
+        with kernels.using(trial.setting.kernels):
+            return _check(trial)
     except (GradientError, RoundingError) as error:
-        error.args = (f"{point}\n{error}",)
+        error.args = (f"{trial}\n{error}",)
         raise
 
 
-def _check(point: Point) -> GradientReport | RoundingReport:
-    case, tier = point.case, point.step.tier
+def _check(trial: Trial) -> GradientReport | RoundingReport:
+    case, setting, tier = trial.case, trial.setting, trial.step.tier
     kinds = case.exact if tier == EXACT else case.smooth
     assert kinds is not None, f"{tier} is no step of this case"
-    arrays = case.values(kinds, point.seed, point.setting.dtype)
-    first = _first(in_order(case.function, point.order, point.setting.kernels), point)
-    if point.step.derivative == 2:
-        arrays += _output_gradients(first, arrays, point)
-    pair = _derivative(first, arrays, point)
-    options: dict[str, Any] = {"rng": point.seed, "argnums": point.only}
+    arrays = case.values(kinds, trial.seed, setting.dtype)
+    function, plain = in_order(case.function, trial.order, setting.kernels), case.function
+    first = TensorPair(function, range(len(arrays)), [setting.device] * len(arrays))
+    pair: TensorPair | SecondOrder = first
+    if trial.step.derivative == 2:
+        arrays += _output_gradients(first, arrays, trial)
+        pair = SecondOrder(first, arrays)
+        function, plain = gradients_of(function), gradients_of(plain)
+    options: dict[str, Any] = {"rng": trial.seed, "argnums": trial.only}
     if tier == EXACT:
         return check_exact(pair.forward, pair.vjp, *arrays, draws=1, **options)
     if tier == COMPLEX_STEP:
         return check_complex_step(pair.forward, pair.vjp, *arrays, **options)
     if tier == DIFFERENCES:
         return check_vjp(pair.forward, pair.vjp, *arrays, deterministic=True, **options)
-    own = point.setting.kernels if case.own_formula and point.setting.kernels != "reference" else None
-    function, plain = in_order(case.function, point.order, point.setting.kernels), case.function
-    if point.step.derivative == 2:
-        function, plain = gradients_of(function), gradients_of(plain)
-    gys = _output_gradients(pair, arrays, point)
-    return check_derivatives(function, plain, arrays, gys, point.setting.device, own)
+    own = setting.kernels if case.own_formula and setting.kernels != "reference" else None
+    return check_derivatives(function, plain, arrays, _output_gradients(pair, arrays, trial), setting.device, own)
 
 
-def _first(function: Callable[..., Any], point: Point) -> TensorPair:
-    inputs = len(point.case.shapes)
-    return TensorPair(function, range(inputs), [point.setting.device] * inputs)
-
-
-def _derivative(first: TensorPair, arrays: Sequence[Array], point: Point) -> TensorPair | SecondOrder:
-    return SecondOrder(first, arrays) if point.step.derivative == 2 else first
-
-
-def _output_gradients(pair: TensorPair | SecondOrder, arrays: Sequence[Array], point: Point) -> list[Array]:
-    """A gradient for each output, of integers where the check is exact."""
-    kind = "integers" if point.step.tier == EXACT else "smooth"
+def _output_gradients(pair: TensorPair | SecondOrder, arrays: Sequence[Array], trial: Trial) -> list[Array]:
+    """Return a gradient for each output, of integers if the check is exact."""
+    kind = "integers" if trial.step.tier == EXACT else "smooth"
     outputs = enumerate(pair.forward(*arrays), len(arrays))
-    return [strategies.array(y.shape, point.seed, kind, y.dtype, stream=stream) for stream, y in outputs]
+    return [strategies.array(y.shape, trial.seed, kind, y.dtype, stream=stream) for stream, y in outputs]
 
 
-def points(entry: Entry, settings: Sequence[Setting]) -> st.SearchStrategy[Point]:
-    """Points of an operation: any case, any of the settings, any memory order, one input at a time.
+def trials(entry: Entry, settings: Sequence[Setting]) -> st.SearchStrategy[Trial]:
+    """Return a strategy of trials of an operation: any case, setting and memory order, one input at a time.
 
-    One in sixteen is checked by finite differences, which cost as much as the other tiers together; where a case
-    allows no step in the setting drawn, another is drawn.
+    One trial in sixteen uses finite differences, which cost as much as the other tiers together. The setting is one
+    in which the case allows a step.
     """
-    return _point(entry, settings)
+    return _trial(entry, settings)
 
 
-def _draw_point(draw: st.DrawFn, entry: Entry, settings: Sequence[Setting]) -> Point:
+def _draw_trial(draw: st.DrawFn, entry: Entry, settings: Sequence[Setting]) -> Trial:
     case = draw(entry.cases())
     possible = {setting: found for setting in settings if (found := steps(case, setting))}
     if not possible:
@@ -161,8 +152,8 @@ def _draw_point(draw: st.DrawFn, entry: Entry, settings: Sequence[Setting]) -> P
     pick_dear = dear and (not cheap or draw(st.integers(0, 15)) == 15)
     step = draw(st.sampled_from(dear if pick_dear else cheap))
     only = draw(st.integers(0, len(case.shapes) + step.derivative - 2))
-    return Point(case, setting, draw(strategies.memory_orders()), step, draw(strategies.seeds()), only)
+    return Trial(case, setting, draw(strategies.memory_orders()), step, draw(strategies.seeds()), only)
 
 
 # Made once: Hypothesis reads the source of a function that it makes a strategy of, which takes a millisecond.
-_point = st.composite(_draw_point)
+_trial = st.composite(_draw_trial)

@@ -1,4 +1,4 @@
-"""`minires check`: which operations, in which settings; prints the table and writes the JSON."""
+"""`minires check`: choose operations and settings, print the table, write the JSON."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from minires.testing.catalogue.check import Setting
 from minires.testing.catalogue.complete import public_functions
 from minires.testing.catalogue.own import find
 from minires.testing.catalogue.own_check import check_own
-from minires.testing.catalogue.table import HEADER, Row, Survey, all_settings, as_json, line_of, survey
+from minires.testing.catalogue.table import HEADER, CheckRow, Survey, all_settings, as_json, line_of, survey
 
 EXAMPLES, OWN_EXAMPLES, LAYER_EXAMPLES = 3, 20, 3  # a layer has many parameters
 STDOUT = "-"
 
 
 class Options(NamedTuple):
-    """What the command line says; None where it says nothing."""
+    """The options of the command line; None if one is not given."""
 
     operations: Sequence[str] = ()
     device: str | None = None
@@ -40,13 +40,13 @@ class Options(NamedTuple):
 
 
 def run(options: Options, version: str) -> bool:
-    """Check, print the table, write the JSON; whether everything passed and nothing lacks a check.
+    """Check, print the table, write the JSON. Return whether everything passed and nothing lacks a check.
 
-    Where the JSON goes to stdout, the table goes to stderr.
+    If the JSON goes to stdout, the table goes to stderr.
 
     Raises
     ------
-    SettingsError : for operations, settings, shapes or a device that there are not.
+    SettingsError : for an unknown operation, setting, shape or device.
     OSError : if the JSON cannot be written.
     """
     if options.examples is not None and options.examples < 1:
@@ -72,21 +72,21 @@ def run(options: Options, version: str) -> bool:
 
 
 @contextlib.contextmanager
-def _writer(place: str | None) -> Iterator[Callable[[str], object]]:
-    """What writes the JSON. If it cannot be written to its place, that is known before anything is checked."""
-    if place is None:
+def _writer(file: str | None) -> Iterator[Callable[[str], object]]:
+    """Return a function that writes the JSON; raise before any check if the file cannot be written."""
+    if file is None:
         yield lambda text: None
-    elif place == STDOUT:
+    elif file == STDOUT:
         write = sys.stdout.write
         with contextlib.redirect_stdout(sys.stderr):
             yield write
     else:
-        path = Path(place)
+        path = Path(file)
         made = not path.exists()
         try:
             path.open("a").close()
         except OSError as error:
-            raise SettingsError(f"--json {place} cannot be written: {error.strerror}") from error
+            raise SettingsError(f"--json {file} cannot be written: {error.strerror}") from error
         try:
             yield path.write_text
         except BaseException:
@@ -131,11 +131,11 @@ def _check_own(names: Sequence[str], options: Options) -> Survey:
 
 
 def shape_of(text: str) -> tuple[int, ...]:
-    """(2, 3) for "2x3"; () for "()", a number.
+    """Return (2, 3) for "2x3", and () for "()", a scalar.
 
     Raises
     ------
-    SettingsError : if it is no shape.
+    SettingsError : if the text is no shape.
     """
     if text == "()":
         return ()
@@ -145,7 +145,7 @@ def shape_of(text: str) -> tuple[int, ...]:
 
 
 def _entries(names: Sequence[str]) -> Sequence[Entry]:
-    """The entries that go by these names (all without any), in the catalogue's order."""
+    """Return the entries with these names, or all if there are none, in the catalogue's order."""
     functions = public_functions()
     chosen: set[str] = set()
     for name in names:
@@ -168,7 +168,7 @@ def _entries(names: Sequence[str]) -> Sequence[Entry]:
 
 
 def _device(options: Options) -> str:
-    """The device that is asked for, be it by its kernels; the CPU where nobody asks."""
+    """Return the device of the options, or that of the kernels, or the CPU."""
     return options.device or ("cuda" if options.kernels == "cuda" else "cpu")
 
 
@@ -196,7 +196,7 @@ def _settings(options: Options) -> list[Setting]:
     return found
 
 
-def _tell(row: Row) -> None:
+def _tell(row: CheckRow) -> None:
     print(line_of(row), flush=True)
 
 

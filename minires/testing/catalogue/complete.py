@@ -1,4 +1,4 @@
-"""What the catalogue covers, measured: the operations that cases reach, and the names that have no entry."""
+"""Find what the catalogue does not cover: operations that no case reaches, and names without an entry."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WITHOUT_DERIVATIVES = ("minires.functional.creation", "minires.functional.in_pl
 
 
 def operations_reached(case: Case) -> set[type[Op]]:
-    """The operations behind the output of a case, behind its gradients, and behind their gradients."""
+    """Return the operations that compute the output of a case, its gradients, and their gradients."""
     kinds = case.smooth or case.exact
     assert kinds is not None, f"{case.text} has no values"
     function = in_order(case.function, "C", "reference")
@@ -46,10 +46,10 @@ def _gradients(outputs: list[Tensor], inputs: list[Tensor], gys: list[Tensor]) -
 
 
 def differentiable_operations() -> list[type[Op]]:
-    """The operations of minires that have a derivative.
+    """Return the operations of minires that have a derivative.
 
-    Those are the classes below `Op` that define (or inherit) a ``backward``, which comparisons do not. A class with
-    subclasses in minires is the common part of these and no operation itself.
+    These are the subclasses of `Op` that define or inherit a ``backward``; comparisons have none. A class with
+    subclasses in minires is their common part and no operation itself.
     """
     found, stack = [], [Op]
     while stack:
@@ -61,18 +61,18 @@ def differentiable_operations() -> list[type[Op]]:
 
 
 def public_functions() -> dict[str, Callable[..., Any]]:
-    """The functions that a user can call by name: of `functional`, and Tensor's operators and methods."""
+    """Return the functions that a user calls by name: those of `functional`, and Tensor's operators and methods."""
     exported = {name: getattr(functional, name) for name in functional.__all__}
     named = {**{name: function for name, function in METHODS.items() if name[0] != "_"}, **exported}
     return {name: function for name, function in named.items() if callable(function)}
 
 
 def unchecked(entries: Iterable[Entry], reached: set[type[Op]]) -> list[str]:
-    """What no entry checks: operations that were not reached, and public functions that no entry is named after.
+    """Return what no entry checks: operations that were not reached, and public functions without an entry.
 
-    A function needs an entry unless it makes tensors of what is no tensor (functional/creation.py), writes in place,
-    which is not recorded (functional/in_place.py), or answers with booleans, as comparisons do. One that goes by two
-    names needs one entry.
+    A function needs an entry unless it creates tensors from other values (functional/creation.py), writes in place
+    without being recorded (functional/in_place.py), or returns booleans, as comparisons do. A function with two names
+    needs one entry.
     """
     functions = public_functions()
     names = {entry.operation for entry in entries}

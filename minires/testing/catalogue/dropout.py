@@ -1,4 +1,4 @@
-"""Dropout, with a mask that is drawn anew, and equal, in every call."""
+"""Dropout, which draws the same mask in every call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions of one tensor, element by element."""
+"""Elementwise functions of one tensor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minires.testing.catalogue.entry import Case, Entry
 
 
 def unary(text: str, operation: Callable[[Any], Any], **truths: Any) -> Callable[[st.DrawFn], Case]:
-    """Cases of a function of one tensor of any shape, empty ones among them."""
+    """Return the cases of a function of one tensor of any shape, also empty ones."""
 
     def draw_case(draw: st.DrawFn) -> Case:
         shape = draw(strategies.shapes(max_dims=4, min_side=0, max_side=3))
@@ -33,7 +33,7 @@ ENTRIES = (
     Entry("exp", unary("x0.exp()", lambda x: x.exp())),
     Entry("log", unary("x0.log()", lambda x: x.log(), smooth="positive")),
     Entry("sqrt", unary("x0.sqrt()", lambda x: x.sqrt(), smooth="positive")),
-    # NumPy's absolute value of a complex number is its length: no complex step.
+    # No complex step: NumPy's absolute value of a complex number is its length.
     Entry("absolute", unary("x0.abs()", F.absolute, exact="apart", analytic=False)),
     Entry("clip", _clip),
 )

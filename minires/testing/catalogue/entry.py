@@ -1,4 +1,4 @@
-"""An entry of the catalogue: an operation, the cases that Hypothesis draws of it, and what is true of each."""
+"""An entry of the catalogue: an operation, and how Hypothesis draws cases of it."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Case:
     function : of Tensors, closed over the options (geometry, axis, labels)
     shapes : of its float inputs
     text : how the call reads, with x0, x1, … for the inputs
-    smooth : what real values the inputs take (see `values`), one kind for all or one each; None where the function
-        rounds, so that differences say nothing
-    exact : what numbers they take where the function is linear, bilinear or quadratic between its corners and
-        multiplies by powers of two alone, so that small integers make no rounding error; None where it is not
+    smooth : the kinds of real values of the inputs (see `values`), one for all or one each; None if the function
+        rounds, so that differences prove nothing
+    exact : the kinds of values for which nothing rounds. The function must be linear, bilinear or quadratic between
+        its corners, and multiply by powers of two only. None for any other function.
     analytic : whether the reference kernels compute it for complex numbers
-    own_formula : whether fast kernels compute it by a formula of their own, whose steps round integers, too
+    own_formula : whether fast kernels use another formula, which also rounds integers
     """
 
     function: Callable[..., Any]
@@ -49,8 +49,11 @@ class Case:
     own_formula: bool = False
 
     def values(self, kinds: Kinds, seed: int, dtype: Any = np.float64) -> list[Array]:
-        """The inputs, in C order: ``kinds`` are those of `strategies.array`, or "near one" (½ … 2), "odd quarters"
-        (odd multiples of ¼), "beside zero" (±10⁻¹² … 1)."""
+        """Return the inputs in C order.
+
+        ``kinds`` are those of `strategies.array`, or "near one" (½ … 2), "odd quarters" (odd multiples of ¼), "beside
+        zero" (±10⁻¹² … 1).
+        """
         each = (kinds,) * len(self.shapes) if isinstance(kinds, str) else kinds
         arrays = []
         for stream, (shape, kind) in enumerate(zip(self.shapes, each, strict=True)):
@@ -64,9 +67,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Entry:
-    """An operation under its public name, and a function that draws a `Case` of it.
+    """An operation by its public name, and a function that draws a `Case` of it.
 
-    ``name`` may go on after a comma, where one operation has several entries: "batch_norm, inference".
+    If one operation has several entries, ``name`` goes on after a comma: "batch_norm, inference".
     """
 
     name: str
@@ -74,11 +77,11 @@ class Entry:
 
     @property
     def operation(self) -> str:
-        """The public name: of `functional`, or of a method of Tensor."""
+        """The public name: a function of `functional`, or a method of Tensor."""
         return self.name.partition(",")[0]
 
     def cases(self) -> st.SearchStrategy[Case]:
-        """Cases of this operation, small ones first."""
+        """Return a strategy of cases of this operation, small ones first."""
         return _composite(self.draw)()
 
 

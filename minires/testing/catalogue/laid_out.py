@@ -1,6 +1,6 @@
-"""Memory orders inside the graph: an operation that lays its input out, so that the kernels after it really see it.
+"""Bring memory orders into the graph, by an operation that lays out its input.
 
-A tensor's own copy is compact, whatever strides it was made from. Between two of these, an operation gets its
+A tensor copies its array into compact memory, whatever the strides were. An operation between two `LaidOut` gets its
 inputs in a memory order, and its gradient arrives in that order too.
 """
 
@@ -19,26 +19,26 @@ from minires.testing.layouts import lay_out
 
 
 class LaidOut(Op):
-    """The same values in another memory order, and so the gradient."""
+    """Returns the same values in another memory order; lays out the gradient as well."""
 
     def forward(self, x: Array, *, order: str) -> Any:
-        """Lay x out."""
+        """Return x in another memory order."""
         self.save_constant(order)
         return lay_out(x, order)
 
     def backward(self, gy: Tensor) -> Any:
-        """Lay gy out."""
+        """Return gy in the same memory order."""
         return LaidOut.apply(gy, order=self.constants[0])
 
 
 def laid_out(function: Callable[..., Any], order: str, kernel_set: str, *tensors: Tensor) -> Any:
-    """``function`` of the tensors laid out, computed by a kernel set; the gradient of its result is laid out, too."""
+    """Apply a function to tensors in a memory order, by a kernel set; its gradient arrives in that order, too."""
     with kernels.using(kernel_set):
         return LaidOut.apply(function(*(LaidOut.apply(x, order=order) for x in tensors)), order=order)
 
 
 def in_order(function: Callable[..., Any], order: str, kernel_set: str) -> Callable[..., Any]:
-    """`laid_out` as a function of Tensors alone."""
+    """Return `laid_out` as a function of the Tensors only."""
     made = functools.partial(laid_out, function, order, kernel_set)
     made.input_labels = functools.partial(labels_of, function)  # type: ignore[attr-defined]
     return made

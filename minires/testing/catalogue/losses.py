@@ -27,7 +27,7 @@ def _cross_entropy(draw: st.DrawFn) -> Case:
     ignore_index = draw(st.sampled_from((-100, 0)))
     labels = draw(strategies.labels(N, K, ignore_index))
     reduction = draw(st.sampled_from(("mean", "sum", "none")))
-    if (labels == ignore_index).all() and reduction == "mean":  # the mean over no rows is NaN
+    if (labels == ignore_index).all() and reduction == "mean":  # the mean over zero rows is NaN
         labels[0], ignore_index = 0, -100
     smoothing = draw(st.sampled_from((0.0, 0.25, 1.0)))
     options: dict[str, Any] = {"reduction": reduction, "label_smoothing": smoothing, "ignore_index": ignore_index}

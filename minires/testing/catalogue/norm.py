@@ -1,4 +1,4 @@
-"""Batch normalisation, by the batch's statistics and by given ones, alone and with what follows it in a block."""
+"""Batch normalisation in training and inference, alone, and with a shortcut and ReLU."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from minires.testing.catalogue.entry import Case, Entry
 
 
 def _images(draw: st.DrawFn, least: int) -> tuple[int, int, int, int]:
-    """(N, C, H, W) with at least so many elements in a channel."""
+    """Draw a shape (N, C, H, W) with at least ``least`` elements in a channel."""
     N, C, H, W = (draw(st.integers(1, 3)) for _ in range(4))
     return max(N, -(-least // (H * W))), C, H, W
 
 
 def _training(act: bool) -> Callable[[st.DrawFn], Case]:
     def draw_case(draw: st.DrawFn) -> Case:
-        x = _images(draw, 3)  # of one or two elements the normalised ones are constant, up to eps
+        x = _images(draw, 3)  # one or two elements are constants when normalised, up to eps
         eps = draw(st.sampled_from((1e-5, 0.1)))
         shapes, text, call = _parts(draw, x, act)
 
@@ -48,7 +48,7 @@ def _inference(act: bool) -> Callable[[st.DrawFn], Case]:
         def norm(*tensors: Any) -> Any:
             return call(tensors, _like(tensors[0], mean), _like(tensors[0], var), training=False, eps=eps)
 
-        # Halves of integers, and beside them a shift by odd quarters: never on the rectifier's corner.
+        # Half integers, shifted by odd quarters: never on ReLU's corner.
         exact = ("integers", "integers", "odd quarters", "integers")[: len(shapes)] if dyadic else None
         text += f", mean={mean.tolist()}, var={var.tolist()}, eps={eps})"
         return Case(norm, shapes, text, exact=exact, own_formula=True)
@@ -57,7 +57,7 @@ def _inference(act: bool) -> Callable[[st.DrawFn], Case]:
 
 
 def _parts(draw: st.DrawFn, x: tuple[int, int, int, int], act: bool) -> tuple[Any, str, Callable[..., Any]]:
-    """Shapes of the inputs, the beginning of the call's text, and the call."""
+    """Return the shapes of the inputs, the beginning of the call's text, and the call."""
     shapes: tuple[tuple[int, ...], ...] = (x, (x[1],), (x[1],))
     if not act:
 
@@ -76,7 +76,7 @@ def _parts(draw: st.DrawFn, x: tuple[int, int, int, int], act: bool) -> tuple[An
 
 
 def _like(x: Any, values: Array) -> Tensor:
-    """Constants in the dtype, on the device and in the class of array of x."""
+    """Return constants with the dtype, the device and the array class of x."""
     with on_device_of(x.array):
         made = xp_of(x.array).empty_like(x.array, shape=values.shape)
         made[...] = asarray(values, x.device)

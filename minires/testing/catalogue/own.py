@@ -1,4 +1,4 @@
-"""Operations of a user's own: ``mymodule:my_op`` as something to check, with its gradient."""
+"""Find a user's operation, ``mymodule:my_op``, and its gradient."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 class OwnOperation:
     """A function of Tensors, or (with ``vjp``) a function of arrays and its gradient.
 
-    ``place`` and ``gradient_place`` say where both are defined; of a function of Tensors the latter is known when it
-    has been called. With ``has_cache`` the function returns (y, cache), and vjp takes (gy, cache).
+    ``place`` and ``gradient_place`` say where both are defined; the latter is empty for a function of Tensors, whose
+    gradients a call finds. With ``has_cache`` the function returns (y, cache), and vjp takes (gy, cache).
     """
 
     name: str
@@ -40,15 +40,15 @@ class OwnOperation:
 
     @property
     def layer(self) -> Layer | None:
-        """The module whose parameters are checked, too."""
+        """The module whose parameters are checked as well, or None."""
         return self.function if isinstance(self.function, Layer) else None
 
     def inputs(self) -> int:
-        """How many inputs it needs.
+        """Return how many inputs the operation needs.
 
         Raises
         ------
-        SettingsError : if its signature does not tell.
+        SettingsError : if its signature does not say.
         """
         needed = _needed(self.signature)
         if not needed:
@@ -61,14 +61,14 @@ def _needed(signature: inspect.Signature) -> int:
 
 
 def find(target: str, device: str = "cpu") -> OwnOperation:
-    """The operation that ``module:name`` or ``file.py:name`` means.
+    """Return the operation that ``module:name`` or ``file.py:name`` means.
 
     It may be a subclass of Op, a Module, a function of Tensors, a tuple (forward, vjp), or a function of arrays with
     its gradient beside it: ``name_vjp``, ``name_grad``, ``name_backward`` or ``name_bwd``.
 
     Raises
     ------
-    SettingsError : if there is no such thing, it is none of these, or has several gradients.
+    SettingsError : if the name does not exist, is none of these, or has several gradients.
     """
     found, holder, name = found_in(target)
     if isinstance(found, type) and issubclass(found, Op):
@@ -87,7 +87,7 @@ def find(target: str, device: str = "cpu") -> OwnOperation:
         raise SettingsError(f"{target} is {kind}; expected an Op, a Module, a function of Tensors, or (forward, vjp)")
     try:
         signature = inspect.signature(found)
-    except ValueError as error:  # some functions written in C do not tell
+    except ValueError as error:  # some functions written in C have no signature
         raise SettingsError(f"{target} does not tell what inputs it takes: put it into a function of yours") from error
     if vjp is None:
         return OwnOperation(target, found, None, signature, place_of(found))
@@ -106,7 +106,7 @@ def _made(target: str, kind: type[Module]) -> Module:
 
 
 def _beside(target: str, holder: Any, name: str) -> Callable[..., Any] | None:
-    """The gradient that stands beside a function, if there is one."""
+    """Return the gradient beside a function, or None."""
     stems = [name, *(name.removesuffix(end) for end in _FORWARD if name.endswith(end))]
     names = [stem + suffix for stem in stems for suffix in SUFFIXES]
     found = {name: value for name in names if callable(value := getattr(holder, name, None))}
@@ -123,7 +123,7 @@ def _takes_a_cache(target: str, signature: inspect.Signature, vjp: Callable[...,
 
     Raises
     ------
-    SettingsError : if it takes neither that nor gy and what the function takes.
+    SettingsError : if it takes neither (gy, cache) nor gy and the arguments of the function.
     """
     try:
         taken = inspect.signature(vjp)
@@ -147,7 +147,7 @@ def _takes_a_cache(target: str, signature: inspect.Signature, vjp: Callable[...,
 
 
 def _unlike_an_operation(found: Any) -> str:
-    """What it is, if it is no operation."""
+    """Return what a value is if it is no operation, otherwise ""."""
     if isinstance(found, type):
         return "a class, but no subclass of minires.Op or minires.nn.Module"
     if inspect.iscoroutinefunction(found) or inspect.isasyncgenfunction(found):
@@ -156,7 +156,7 @@ def _unlike_an_operation(found: Any) -> str:
 
 
 def must_fit(operation: OwnOperation, shapes: Sequence[object]) -> None:
-    """Raise SettingsError if an operation does not take so many inputs."""
+    """Raise SettingsError if an operation does not take an input for each shape."""
     try:
         operation.signature.bind(*shapes)
     except TypeError as error:

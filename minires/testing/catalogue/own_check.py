@@ -1,4 +1,4 @@
-"""The check of a user's own operation, with inputs that Hypothesis draws."""
+"""Check a user's operation at inputs that Hypothesis draws."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from minires.testing.catalogue.check import DIFFERENCES, Setting
 from minires.testing.catalogue.laid_out import in_order
 from minires.testing.catalogue.own import OF_ARRAYS, OwnOperation, must_fit
 from minires.testing.catalogue.own_module import place_of
-from minires.testing.catalogue.table import Row, explore
+from minires.testing.catalogue.table import CheckRow, explore
 from minires.testing.layouts import MEMORY_ORDERS, lay_out
 from minires.testing.report import KINK, NOT_FINITE, GradientError, GradientReport, Inconclusive
 from minires.testing.tensors import TensorPair
@@ -29,20 +29,20 @@ from minires.testing.vjp import check_vjp
 
 Shape = tuple[int, ...]
 
-_ENOUGH = 3  # points after which an operation of the user's own should have been met
+_ENOUGH = 3  # points after which one of the user's gradients must have been met
 _KINDS = ("smooth", "positive", "near_kinks", "apart")
 
 
 def check_own(
     operation: OwnOperation, shapes: Sequence[Shape] | None, setting: Setting, order: int, examples: int, seed: int
-) -> Row:
-    """Check ``examples`` points, each one in every memory order; ``shapes`` are those of the inputs, or drawn.
+) -> CheckRow:
+    """Check ``examples`` points, each one in every memory order, at inputs of these shapes, or of drawn ones.
 
-    Points where the function is not defined (it raises, or is not finite) or has a corner are left out.
+    A point is left out if the function raises there, is not finite, or has a corner.
 
     Raises
     ------
-    SettingsError : if no point could be checked, or nothing there is the user's own; the text says why.
+    SettingsError : if no point could be checked, or no gradient is the user's; the text says why.
     """
     if operation.vjp is not None and order == 2:
         raise SettingsError(f"{operation.name} has a vjp of arrays, which has no gradient itself: leave --order out")
@@ -58,12 +58,12 @@ def check_own(
 class _Check:
     def __init__(self, operation: OwnOperation, setting: Setting, order: int) -> None:
         self.operation, self.setting, self.order = operation, setting, order
-        self.row = Row(operation.name, setting)
+        self.row = CheckRow(operation.name, setting)
         self.left_out, self.hint = "", ""
         self.ops: dict[type[Op], None] = {}
 
-    def points(self, shapes: Sequence[Shape] | None, examples: int, seed: int) -> Row:
-        """Check drawn points."""
+    def points(self, shapes: Sequence[Shape] | None, examples: int, seed: int) -> CheckRow:
+        """Check drawn points and return the row."""
         if shapes is None:
             count = self.operation.inputs()
             if count > 1:
@@ -87,7 +87,7 @@ class _Check:
         return self.row
 
     def _gradients(self) -> list[str]:
-        """Where the user's own gradients are defined, as far as they were met."""
+        """Return where the user's gradients are defined, as far as calls have met them."""
         if self.operation.vjp is not None:
             return [self.operation.gradient_place]
         return [place_of(op.backward) for op in self.ops if op.__module__.partition(".")[0] != "minires"]
@@ -125,7 +125,7 @@ class _Check:
                 reject()
             except (SettingsError, AssertionError):
                 raise
-            except Exception as error:  # whatever a vjp raises for inputs that its function takes
+            except Exception as error:  # any exception of the vjp for inputs that its function takes
                 failure = GradientError(f"the gradient cannot be computed: {type(error).__name__}: {error}")
                 raise self._described(failure, chosen, kind, memory, number) from error
             if not report.compared:
@@ -143,7 +143,7 @@ class _Check:
             _must_be_somewhere_finite(returned[0] if operation.has_cache and isinstance(returned, tuple) else returned)
             return check_vjp(operation.function, operation.vjp, *laid, rng=seed, has_cache=operation.has_cache)
         checked = None
-        if operation.layer is not None:  # parameters are as they are, so one memory order is enough for them
+        if operation.layer is not None:  # parameters are given, so one memory order is enough for them
             checked = None if memory == "C" else list(range(len(arrays)))
             arrays = [*arrays, *operation.layer.values]
         function = in_order(operation.function, memory, self.setting.kernels)
@@ -184,7 +184,7 @@ def _try(call: Callable[[], Any], hint: str = "") -> Any:
             return call()
     except MemoryError:
         raise
-    except Exception as error:  # whatever a function raises for inputs that are not for it
+    except Exception as error:  # any exception of the function for inputs that it does not take
         raise _Refused(f"it raises {type(error).__name__}: {error}{hint}") from error
 
 

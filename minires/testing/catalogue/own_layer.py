@@ -1,4 +1,4 @@
-"""A module of layers as a function of its inputs and of its parameters, so that both have gradients to check."""
+"""A module as a function of its inputs and its parameters, to check the gradients of both."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from minires.testing.calling.names import labels_of
 
 
 class Layer:
-    """``layer(*inputs, *parameters)``: the module's output where its parameters are these tensors.
+    """A module as a function ``layer(*inputs, *parameters)``, which returns the output with these parameters.
 
     Parameters
     ----------
-    module : is converted to float64 on ``device``
+    module : converted to float64 on ``device``
     """
 
     def __init__(self, module: Module, device: str) -> None:

@@ -1,4 +1,4 @@
-"""What ``module:name`` and ``file.py:name`` mean: the user's module, imported, and the thing in it."""
+"""Import the user's module and find what ``module:name`` or ``file.py:name`` means."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from minires.errors import SettingsError
 
 
 def found_in(target: str) -> tuple[Any, Any, str]:
-    """Return what ``target`` names, what holds it (a module, a class), and its last name.
+    """Return the value that ``target`` names, its holder (a module or class), and its last name.
 
     Raises
     ------
-    SettingsError : if there is no such thing, or its module exits or raises when it is imported.
+    SettingsError : if it does not exist, or its module exits or raises when it is imported.
     """
     module, _, path = target.rpartition(":") if ":" in target else (target, "", "")
     if not module or not path:
@@ -60,7 +60,7 @@ def _imported(target: str, module: str) -> ModuleType:
         ) from error
     except (KeyboardInterrupt, SettingsError):
         raise
-    except BaseException as error:  # whatever somebody's module raises when it is imported
+    except BaseException as error:  # any exception of the user's module
         raise SettingsError(_told(target, error)) from error
 
 
@@ -74,7 +74,7 @@ def _from_file(path: Path) -> ModuleType:
     loaded = sys.modules.get(path.stem)
     if loaded is not None and Path(getattr(loaded, "__file__", None) or "").resolve() == path.resolve():
         return loaded
-    name = path.stem if loaded is None else f"{path.stem}_to_check"  # not one of that name from elsewhere
+    name = path.stem if loaded is None else f"{path.stem}_to_check"  # another module has this name
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     assert spec is not None, path
     assert spec.loader is not None, path
@@ -89,7 +89,7 @@ def _from_file(path: Path) -> ModuleType:
 
 
 def _told(target: str, error: BaseException) -> str:
-    """The error, and the lines of the user's that led to it."""
+    """Return the text of an error with the user's lines that led to it."""
     lines = [f"{target} cannot be imported: {type(error).__name__}: {error}"]
     for frame in traceback.extract_tb(error.__traceback__):
         if "importlib" not in frame.filename and Path(frame.filename) != Path(__file__):
@@ -102,7 +102,7 @@ def _called(holder: Any) -> str:
 
 
 def _names(holder: Any) -> list[str]:
-    """What one may mean: the module's own functions and classes before what it imports."""
+    """Return the names that a user may mean: the module's own ones, or else what it imports."""
     names = [name for name in dir(holder) if not name.startswith("_")]
     own = [
         name for name in names if getattr(getattr(holder, name), "__module__", None) == getattr(holder, "__name__", 0)
@@ -111,7 +111,7 @@ def _names(holder: Any) -> list[str]:
 
 
 def _near(name: str, known: list[str]) -> str:
-    """A hint of what may be meant."""
+    """Return a hint with names that the user may mean."""
     near = difflib.get_close_matches(name, known, 1)
     if near:
         return f"; did you mean {near[0]!r}?"
@@ -119,7 +119,7 @@ def _near(name: str, known: list[str]) -> str:
 
 
 def place_of(value: Any) -> str:
-    """Where something is defined, as "sine (mine.py:12)"; its name alone where Python does not tell."""
+    """Return where a value is defined, as "sine (mine.py:12)", or its name if Python does not know."""
     value = inspect.unwrap(value) if callable(value) else value
     code = getattr(getattr(value, "__func__", value), "__code__", None)
     if code is None and not isinstance(value, type):
@@ -133,6 +133,6 @@ def place_of(value: Any) -> str:
 
 
 def shown(file: str) -> str:
-    """A path as seen from the current directory, where it lies below it."""
+    """Return a path relative to the current directory, if it lies below it."""
     path = Path(file)
     return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else file

@@ -34,7 +34,7 @@ def _adaptive(draw: st.DrawFn) -> Case:
 
 
 def _lengths(n: int, parts: int) -> set[int]:
-    """The lengths of the windows into which ``n`` pixels fall."""
+    """Return the lengths of the windows into which ``n`` pixels are divided."""
     return {math.ceil((p + 1) * n / parts) - p * n // parts for p in range(parts)}
 
 

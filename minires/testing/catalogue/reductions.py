@@ -1,4 +1,4 @@
-"""Sums, means, variances, largest and smallest elements."""
+"""Sums, means, variances, maxima and minima."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minires.testing.catalogue.entry import Case, Entry, Shape, is_power_of_two
 
 
 def _count(shape: Shape, dim: Any) -> int:
-    """How many elements meet in one."""
+    """Return how many elements are reduced to one."""
     axes = range(len(shape)) if dim is None else (dim,) if isinstance(dim, int) else dim
     return int(np.prod([shape[axis] for axis in axes]))
 

@@ -1,4 +1,4 @@
-"""Forward and backward passes in float32 against the float64 reference, through the whole engine."""
+"""Check forward and backward passes in float32 against the float64 reference, through the whole engine."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Function = Callable[..., Any]
 def check_derivatives(
     function: Function, reference: Function, arrays: Sequence[Array], gys: Sequence[Array], device: str, own: str | None
 ) -> RoundingReport:
-    """`check_rounding` of a function's outputs and of its gradients.
+    """Return `check_rounding` of the outputs and the gradients of a function.
 
     Parameters
     ----------
-    function : of Tensors, computed with the kernels chosen at present
-    reference : the same, computed by reference kernels in float64
+    function : a function of Tensors, computed with the kernels in use
+    reference : the same function, computed by reference kernels in float64
     arrays, gys : the inputs and the outputs' gradients, float32
     device : where ``function`` computes
-    own : the kernel set whose own formulas the bound is for; None for the reference's formulas in any order
+    own : the kernel set whose formulas the bound is for; None for the reference's formulas in any order
 
     Raises
     ------
@@ -47,7 +47,7 @@ def check_derivatives(
 
 
 def gradients_of(function: Function) -> Function:
-    """(x, …, gy) ↦ the gradients of ``function`` by each x that has one, as a function of Tensors."""
+    """Return the function of Tensors (x, …, gy) ↦ the gradients of ``function`` for each x that has one."""
 
     def gradients(*tensors: Tensor) -> tuple[Tensor, ...]:
         *inputs, gy = tensors
@@ -58,7 +58,7 @@ def gradients_of(function: Function) -> Function:
 
 
 def _results(function: Function, xs: Sequence[Any], gys: Sequence[Any], device: str) -> tuple[Any, ...]:
-    """Outputs, and gradients of the inputs (None where there is none)."""
+    """Return the outputs, and the gradients of the inputs or None."""
     inputs = [tensor(x, requires_grad=True, device=device) for x in xs]
     returned = function(*inputs)
     outputs = returned if isinstance(returned, tuple) else (returned,)
@@ -68,7 +68,7 @@ def _results(function: Function, xs: Sequence[Any], gys: Sequence[Any], device: 
 
 
 class _OwnFormulas(kernels.KernelSet):
-    """The reference, with the formulas of another set where that has its own; for arrays with bounds alone."""
+    """The reference kernels, with the formulas of another set where they differ; only for `Rounded` arrays."""
 
     def __init__(self, of: str) -> None:
         super().__init__("reference")

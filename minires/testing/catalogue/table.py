@@ -1,4 +1,4 @@
-"""The table of `minires check`: every operation × dtype × device × kernel set × memory order, and what was tried."""
+"""The table of `minires check`: every operation × dtype × device × kernel set × memory order."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from minires.autograd.op import Op
 from minires.device import available as is_available
 from minires.errors import SettingsError
 from minires.testing import strategies
-from minires.testing.catalogue.check import Point, Setting, check, steps
+from minires.testing.catalogue.check import Setting, Trial, check, steps
 from minires.testing.catalogue.complete import operations_reached, unchecked
 from minires.testing.catalogue.entry import Case, Entry
 from minires.testing.layouts import MEMORY_ORDERS
 
 
 @dataclass
-class Row:
-    """What was tried of one operation in one setting.
+class CheckRow:
+    """The checks of one operation in one setting.
 
     Attributes
     ----------
-    cases : for each memory order, how many checks in each tier
-    resolutions : for each tier and check, the relative error that would have been noticed; 0 where numbers are exact
-    failure : the text of the smallest case that failed, if one did
-    checked : of a user's own operation: which function and which gradient, and where they are defined
+    cases : for each memory order, the number of checks in each tier
+    resolutions : for each tier, the relative error that each check notices; 0 if the numbers are exact
+    failure : the text of the smallest case that failed, or ""
+    checked : for a user's operation, the function and the gradient, and where they are defined
     """
 
     name: str
@@ -46,7 +46,7 @@ class Row:
 
     @property
     def checks(self) -> int:
-        """How many checks passed, in all memory orders and tiers."""
+        """The number of checks that passed, in all memory orders and tiers."""
         return sum(sum(tiers.values()) for tiers in self.cases.values())
 
     @property
@@ -58,20 +58,20 @@ class Row:
 
     @property
     def sharpness(self) -> dict[str, float]:
-        """The median of the relative errors that would have been noticed, for each tier."""
+        """The median of the relative errors that the checks notice, for each tier."""
         return {tier: statistics.median(found) for tier, found in self.resolutions.items()}
 
     def count(self, order: str, tier: str, resolution: float) -> None:
-        """Enter one check that passed."""
+        """Add one check that passed."""
         self.cases[order][tier] += 1
         self.resolutions.setdefault(tier, []).append(resolution)
 
 
 @dataclass
 class Survey:
-    """Everything that one run of `minires check` found."""
+    """The result of one run of `minires check`."""
 
-    rows: list[Row]
+    rows: list[CheckRow]
     unchecked: list[str]
     unavailable: list[str]
     examples: int
@@ -84,11 +84,11 @@ class Survey:
 
 
 def explore(strategy: st.SearchStrategy[Any], run: Callable[[Any], None], examples: int, seed: int) -> str:
-    """Run ``run`` on so many drawn examples; the text of the smallest failure, or nothing.
+    """Run a function on drawn examples and return the text of the smallest failure, or "".
 
     Raises
     ------
-    SettingsError : what ``run`` raises as such: no failure, but a mistake of the caller's.
+    SettingsError : if ``run`` raises it: it is a mistake of the caller, not a failure.
     """
     quietly = settings(
         max_examples=examples,
@@ -103,22 +103,22 @@ def explore(strategy: st.SearchStrategy[Any], run: Callable[[Any], None], exampl
         hypothesis.seed(seed)(quietly(given(strategy)(run)))()
     except SettingsError:
         raise
-    except Unsatisfiable:  # all examples were rejected, which is for the caller to judge
+    except Unsatisfiable:  # all examples were rejected; the caller decides what this means
         return ""
-    except AssertionError as error:  # GradientError and RoundingError are such
+    except AssertionError as error:  # GradientError and RoundingError are subclasses
         return str(error)
-    except Exception as error:  # whatever a broken kernel raises is a finding, too
+    except Exception as error:  # any exception of a broken kernel is a failure, too
         return f"{type(error).__name__}: {error}"
     return ""
 
 
-def survey_row(entry: Entry, setting: Setting, examples: int, seed: int, reached: set[type[Op]] | None) -> Row:
+def survey_row(entry: Entry, setting: Setting, examples: int, seed: int, reached: set[type[Op]] | None) -> CheckRow:
     """Check ``examples`` cases of an operation in one setting, each one in every memory order.
 
-    The operations that they reach are added to ``reached``, unless nobody asks.
-    The steps that a case allows are dealt out to the memory orders in turn, from a drawn start.
+    The operations that they reach are added to ``reached``, unless it is None. The memory orders take the steps that a
+    case allows in turn, from a drawn start.
     """
-    row = Row(entry.name, setting)
+    row = CheckRow(entry.name, setting)
 
     def run(drawn: tuple[Case, int, int]) -> None:
         case, start, number = drawn
@@ -127,7 +127,7 @@ def survey_row(entry: Entry, setting: Setting, examples: int, seed: int, reached
         allowed = steps(case, setting)
         for turn, order in enumerate(MEMORY_ORDERS if allowed else ()):
             step = allowed[(start + turn) % len(allowed)]
-            report = check(Point(case, setting, order, step, number))
+            report = check(Trial(case, setting, order, step, number))
             row.count(order, step.tier, report.resolution)
 
     start = st.integers(0, len(MEMORY_ORDERS) - 1)
@@ -141,11 +141,11 @@ def survey(
     choices: Sequence[Setting],
     examples: int,
     seed: int,
-    tell: Callable[[Row], None] = lambda row: None,
+    tell: Callable[[CheckRow], None] = lambda row: None,
 ) -> Survey:
-    """Check operations in all settings; where they are all there are, also whether anything has no check.
+    """Check operations in all settings. If ``entries`` are ``every`` entry, also find what has no check.
 
-    ``tell`` is called with each row when it is done.
+    ``tell`` is called with each finished row.
     """
     reached: set[type[Op]] | None = set() if len(entries) == len(every) else None
     rows = []
@@ -160,9 +160,9 @@ def survey(
 
 
 def all_settings() -> list[Setting]:
-    """Every dtype, device and kernel set that go together."""
-    places = [("cpu", "reference"), ("cpu", "fast"), ("cuda", "reference"), ("cuda", "cuda")]
-    return [Setting(dtype, device, name) for device, name in places for dtype in ("float64", "float32")]
+    """Return every combination of dtype, device and kernel set that exists."""
+    sets = [("cpu", "reference"), ("cpu", "fast"), ("cuda", "reference"), ("cuda", "cuda")]
+    return [Setting(dtype, device, name) for device, name in sets for dtype in ("float64", "float32")]
 
 
 # As text and as JSON
@@ -171,8 +171,8 @@ _COLUMNS = "".join(f"{order:>10}" for order in MEMORY_ORDERS)
 HEADER = f"{'operation':26}{'dtype':9}{'device':8}{'kernels':10}{_COLUMNS}  {'detects':>9}  tiers"
 
 
-def line_of(row: Row) -> str:
-    """A row of the table: checks in each memory order, the relative error that each would have detected, the tiers."""
+def line_of(row: CheckRow) -> str:
+    """Return a line of the table: checks in each memory order, the relative error that each tier notices, the tiers."""
     counts = "".join(f"{sum(row.cases[order].values()):>10}" for order in MEMORY_ORDERS)
     worst = max(row.sharpness.values(), default=0.0)
     detects = "any error" if row.sharpness and not worst else f"> {worst:.0e}" if row.sharpness else "-"
@@ -182,22 +182,22 @@ def line_of(row: Row) -> str:
 
 
 def as_json(found: Survey, version: str) -> dict[str, Any]:
-    """The whole survey as numbers and strings.
+    """Return the whole survey as numbers and strings.
 
     Returns
     -------
     a dictionary with
         minires, numpy, hypothesis, python : versions
-        seed, examples : what makes the same run again
+        seed, examples : they repeat the run
         passed : whether the command ends with 0
-        unavailable : devices that this machine has not
+        unavailable : devices that this machine does not have
         unchecked : operations and public names that no entry checks
         rows : one for each operation, dtype, device, kernel set (``kernels``) and memory order (``order``), with
-            cases, the checks that passed; tiers, how many of them in which tier; sharpness, for each tier the median,
-            over all memory orders, of the relative error that would have been noticed (0: any); and the verdict:
+            cases, the number of checks that passed; tiers, their number in each tier; sharpness, for each tier the
+            median, over all memory orders, of the relative error that a check notices (0: any); and the verdict:
             "ok", "FAILED" or "no check"
         failures : operation, dtype, device, kernels, and the text for the smallest case
-        checked : of each operation of the user's own, the function and its gradient, with file and line
+        checked : for each operation of the user, the function and its gradient, with file and line
     """
     return {
         "minires": version,
@@ -217,7 +217,7 @@ def as_json(found: Survey, version: str) -> dict[str, Any]:
     }
 
 
-def _object(row: Row, order: str) -> dict[str, Any]:
+def _object(row: CheckRow, order: str) -> dict[str, Any]:
     return {
         "operation": row.name,
         **row.setting._asdict(),

@@ -1,7 +1,10 @@
-"""Kernels in float32, on a CPU or a GPU, against their reference in float64: within a bound that is derived.
+"""Check a float32 kernel, on a CPU or a GPU, against its reference in float64, within a derived bound.
 
-`check_rounding` runs the reference on a `Rounded`, an array double that carries such a bound beside each element.
+`check_rounding` runs the reference on a `Rounded`, an array double that carries a bound beside each element.
 `cases` (needs Hypothesis) does so for every kernel of minires.
+
+Read in this order: `model` (the formulas), `elementwise` and `reductions` (the rules), `carrier`, `functions` and
+`double` (the array), `check`, `algorithms` (formulas of fast kernels), `cases`.
 """
 
 from minires.testing.rounding.check import RoundingError, RoundingReport, check_rounding

@@ -1,9 +1,9 @@
-"""What fast kernels compute where it is not the reference's formula: their own formulas, for `Rounded` arrays.
+"""The formulas of fast kernels that differ from the reference's, for `Rounded` arrays.
 
-Run on a `Rounded`, such a formula gives the bound for the kernel (`check_rounding`'s ``algorithm``); values are
-never compared with it. Nothing here is fast, or split into blocks: only which numbers are multiplied and added
-matters, and sums are good for any order. Where a kernel works in float64 in between, the bound is that of the
-lower precision throughout.
+Run on a `Rounded`, such a formula gives the bound for the kernel (the ``algorithm`` of `check_rounding`); its values
+are not compared with the kernel's. Blocks do not matter here, as the bound of a sum holds in any order. It only
+matters which numbers are multiplied and added. If a kernel computes a step in float64, the bound is still that of the
+lower precision.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ AXES = (0, 2, 3)
 
 
 def algorithm_of(kernel_set: str, kernel: str) -> Callable[..., Any] | None:
-    """The formula of a kernel that has one of its own; None where it is the reference's, in whatever order."""
-    return _ALGORITHMS.get((kernel_set, kernel))
+    """Return the formula of a kernel; None if it is the reference's, in any order of sums."""
+    return _OF_FAST.get(kernel) if kernel_set == "fast" else None
 
 
 # Batch norm: kernels/fast/batch_norm.py, equations (1) and (2), and channels.py
@@ -36,14 +36,14 @@ def algorithm_of(kernel_set: str, kernel: str) -> Callable[..., Any] | None:
 def batch_norm_act(
     x: Any, gamma: Any, beta: Any, shortcut: Any, relu: bool, eps: float
 ) -> tuple[Array, Array, Array, Array]:
-    """var = Σ(x − centre)²/M − (mean − centre)², y = (x − centre) · scale + shift (+ shortcut).
+    """Return var = Σ(x − centre)²/M − (mean − centre)² and y = (x − centre) · scale + shift (+ shortcut).
 
-    The centre is the mean where that is large, otherwise 0. Whichever float is taken for it, the exact result is
-    the same; so the one that the kernel takes is asked for, and is exact.
+    The centre is the mean if that is large, otherwise 0. The exact result is the same for any centre. So this takes
+    the centre of the kernel, without an error.
     """
     M = x.shape[0] * x.shape[2] * x.shape[3]
     _, _, centre = parallel_steps(ChannelRows(np.ascontiguousarray(x.value.astype(x.precision.dtype))).statistics())
-    offset = _exactly(np.zeros(x.shape[1]) if centre is None else centre, x)
+    offset = constant(np.zeros(x.shape[1]) if centre is None else centre, x.precision.dtype)
     centred = x - _wide(offset)
     rest = centred.sum(AXES) / M
     var = np.maximum((centred * centred).sum(AXES) / M - rest * rest, 0)
@@ -54,14 +54,14 @@ def batch_norm_act(
 
 
 def batch_norm(x: Any, gamma: Any, beta: Any, eps: float) -> tuple[Array, Array, Array, Array]:
-    """`batch_norm_act` without its extras."""
+    """Return `batch_norm_act` without a shortcut or ReLU."""
     return batch_norm_act(x, gamma, beta, None, False, eps)
 
 
 def batch_norm_act_inference(
     x: Any, gamma: Any, beta: Any, mean: Any, var: Any, shortcut: Any, relu: bool, eps: float
 ) -> Array:
-    """y = (x − centre) · scale + (beta − (mean − centre) · scale) (+ shortcut)."""
+    """Return y = (x − centre) · scale + (beta − (mean − centre) · scale) (+ shortcut)."""
     inv_std = 1 / np.sqrt(var + eps)
     centre = _centre(mean, inv_std)
     scale = gamma * inv_std
@@ -71,7 +71,7 @@ def batch_norm_act_inference(
 
 
 def batch_norm_inference(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: float) -> Array:
-    """`batch_norm_act_inference` without its extras."""
+    """Return `batch_norm_act_inference` without a shortcut or ReLU."""
     return batch_norm_act_inference(x, gamma, beta, mean, var, None, False, eps)
 
 
@@ -86,7 +86,7 @@ def batch_norm_act_grads(
     wants_shortcut: bool,
     overwrite: bool = False,
 ) -> tuple[Array, Array, Array, Array | None]:
-    """gx = gz · scale + ((x − centre) · slope + level), with ggamma from Σ gz · (x − centre)."""
+    """Return gx = gz · scale + ((x − centre) · slope + level), with ggamma from Σ gz · (x − centre)."""
     M = x.shape[0] * x.shape[2] * x.shape[3]
     gz = reference.relu_grad(gy, y) if relu else gy
     centre = _centre(mean, inv_std)
@@ -101,12 +101,12 @@ def batch_norm_act_grads(
 
 
 def batch_norm_grads(gy: Any, x: Any, gamma: Any, mean: Any, inv_std: Any) -> tuple[Array, Array, Array]:
-    """`batch_norm_act_grads` without its extras."""
+    """Return `batch_norm_act_grads` without a shortcut or ReLU."""
     return batch_norm_act_grads(gy, gy, x, gamma, mean, inv_std, False, False)[:3]
 
 
 def _centre(mean: Any, inv_std: Any) -> Any:
-    """The mean where one is large beside the deviation, otherwise zero; either if that is a close call."""
+    """Return the mean if one is large beside the deviation, otherwise zero; the union where rounding may decide."""
     return np.where(((mean * inv_std) ** 2 > FAR).any(), mean, 0.0)
 
 
@@ -123,7 +123,7 @@ def _wide(per_channel: Any) -> Any:
 
 
 def conv2d(x: Any, w: Any, geometry: Geometry) -> Any:
-    """The reference's sums, or Winograd's for the convolutions that the fast kernel does so."""
+    """Return the reference's convolution, or Winograd's where the fast kernel uses it."""
     if not _is_winograds(x.shape, w.shape, geometry, x):
         return reference.conv2d(x, w, geometry)
     offset = -geometry.padding[0], -geometry.padding[1]
@@ -131,14 +131,14 @@ def conv2d(x: Any, w: Any, geometry: Geometry) -> Any:
 
 
 def conv2d_act(x: Any, w: Any, scale: Any, bias: Any, shortcut: Any, relu: bool, geometry: Geometry) -> Any:
-    """The same, and what follows it."""
+    """Return `conv2d`, scaled, shifted, with a shortcut and ReLU, as far as they are given."""
     y = conv2d(x, w, geometry)
     y = y if scale is None else y * _wide(scale)
     return _finish(y if bias is None else y + _wide(bias), shortcut, relu)
 
 
 def conv2d_input_grad(gy: Any, w: Any, geometry: Geometry, size: Size) -> Any:
-    """Winograd's convolution of gy, padded by 2 less, with the filter reversed and its channels exchanged."""
+    """Return Winograd's convolution of gy, padded by 2 less, with the filter reversed and its channels exchanged."""
     if not _is_winograds((gy.shape[0], w.shape[1] * geometry.groups, *size), w.shape, geometry, gy):
         return reference.conv2d_input_grad(gy, w, geometry, size)
     offset = geometry.padding[0] - 2, geometry.padding[1] - 2
@@ -146,7 +146,7 @@ def conv2d_input_grad(gy: Any, w: Any, geometry: Geometry, size: Size) -> Any:
 
 
 def conv2d_weight_grad(gy: Any, x: Any, geometry: Geometry) -> Any:
-    """gw = Gᵀ [Σ (Aᵀ x A)ᵀ · (B gy Bᵀ)] G over tiles and images, G reversed as for the input's gradient."""
+    """Return gw = Gᵀ [Σ (Aᵀ x A)ᵀ · (B gy Bᵀ)] G over tiles and images, G reversed as for the input's gradient."""
     shape_w = (gy.shape[1], x.shape[1] // geometry.groups, *geometry.kernel)
     if not _is_winograds(x.shape, shape_w, geometry, gy):
         return reference.conv2d_weight_grad(gy, x, geometry)
@@ -162,7 +162,7 @@ def conv2d_weight_grad(gy: Any, x: Any, geometry: Geometry) -> Any:
 def conv2d_grads(
     gy: Any, x: Any, w: Any, geometry: Geometry, wants: tuple[bool, bool] = (True, True)
 ) -> tuple[Any, Any]:
-    """Both gradients, or those that are wanted."""
+    """Return both gradients, or None for one that is not wanted."""
     gx = conv2d_input_grad(gy, w, geometry, (x.shape[2], x.shape[3])) if wants[0] else None
     return gx, conv2d_weight_grad(gy, x, geometry) if wants[1] else None
 
@@ -172,7 +172,7 @@ def _is_winograds(x: tuple[int, ...], w: tuple[int, ...], geometry: Geometry, li
 
 
 def _winograd(x: Any, w: Any, offset: Size, size: Size) -> Any:
-    """Y = A [(G w Gᵀ) ⊙ (B d Bᵀ)] Aᵀ for every tile, with the sum over channels inside."""
+    """Return Y = A [(G w Gᵀ) ⊙ (B d Bᵀ)] Aᵀ for every tile, with the sum over channels inside."""
     A, G, B = _matrices(F43, x)
     U = (G @ (w @ G.T)).transpose(2, 3, 0, 1)  # (6, 6, K, C), along the second axis first, as the kernel does
     V = _transformed(B, _windows(x, offset, size, 6))
@@ -191,7 +191,7 @@ def _matrices(algorithm: ShortConvolution, like: Rounded) -> tuple[Any, Any, Any
 
 
 def _windows(image: Any, offset: Size, size: Size, n: int) -> Any:
-    """(N, C, rows, cols, n, n): for each 4×4 tile of ``size``, the n×n pixels from ``offset`` on, zeros outside."""
+    """Return (N, C, rows, cols, n, n): for each 4×4 tile of ``size``, n×n pixels from ``offset`` on, zeros outside."""
     N, C, H, W = image.shape
     rows, cols = -(-size[0] // 4), -(-size[1] // 4)
     top, left = -offset[0], -offset[1]
@@ -206,31 +206,20 @@ def _windows(image: Any, offset: Size, size: Size, n: int) -> Any:
 
 
 def _transformed(matrix: Any, windows: Any) -> Any:
-    """matrix · d · matrixᵀ, along the first axis of d first, as the kernel does."""
+    """Return matrix · d · matrixᵀ, along the first axis of d first, as the kernel does."""
     return (matrix @ windows) @ matrix.T
 
 
 def _channels_by_tiles(V: Any) -> Any:
-    """(N, C, rows, cols, n, n) -> (n·n, C, N·rows·cols)."""
+    """Return (N, C, rows, cols, n, n) as (n·n, C, N·rows·cols)."""
     N, C, rows, cols, n, _ = V.shape
     return V.transpose(4, 5, 1, 0, 2, 3).reshape(n * n, C, N * rows * cols)
 
 
-def _exactly(array: Any, like: Any) -> Any:
-    """Floats of the precision of ``like``, as a `Rounded`."""
-    return constant(array, like.precision.dtype)
-
-
-_ALGORITHMS: dict[tuple[str, str], Callable[..., Any]] = {
-    ("fast", "batch_norm"): batch_norm,
-    ("fast", "batch_norm_act"): batch_norm_act,
-    ("fast", "batch_norm_act_grads"): batch_norm_act_grads,
-    ("fast", "batch_norm_act_inference"): batch_norm_act_inference,
-    ("fast", "batch_norm_grads"): batch_norm_grads,
-    ("fast", "batch_norm_inference"): batch_norm_inference,
-    ("fast", "conv2d"): conv2d,
-    ("fast", "conv2d_act"): conv2d_act,
-    ("fast", "conv2d_grads"): conv2d_grads,
-    ("fast", "conv2d_input_grad"): conv2d_input_grad,
-    ("fast", "conv2d_weight_grad"): conv2d_weight_grad,
+_OF_FAST: dict[str, Callable[..., Any]] = {
+    function.__name__: function
+    for function in (
+        *(batch_norm, batch_norm_act, batch_norm_act_grads, batch_norm_act_inference, batch_norm_grads),
+        *(batch_norm_inference, conv2d, conv2d_act, conv2d_grads, conv2d_input_grad, conv2d_weight_grad),
+    )
 }

@@ -1,4 +1,4 @@
-"""`check_rounding`: a kernel in a lower precision against its reference in float64, within a derived bound."""
+"""`check_rounding`: check a kernel in a lower precision against its reference in float64, within a derived bound."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from minires.testing.rounding.double import Rounded, rounded
 
 
 @dataclass(frozen=True)
-class Finding:
-    """The element that is farthest outside its bound."""
+class OutOfBound:
+    """The element of an output that is farthest outside its bound."""
 
     output: int
     index: tuple[int, ...]
@@ -40,23 +40,23 @@ class Finding:
 
 
 class RoundingError(MiniresError, AssertionError):
-    """A kernel is farther from its reference than rounding explains, or gives something else altogether.
+    """A kernel is farther from its reference than rounding explains, or its outputs have other shapes or dtypes.
 
-    ``finding`` holds the numbers where one is wrong, and is None where shapes or outputs differ.
+    ``finding`` is the wrong element, or None if shapes or outputs differ.
     """
 
-    def __init__(self, text: str, finding: Finding | None = None) -> None:
+    def __init__(self, text: str, finding: OutOfBound | None = None) -> None:
         super().__init__(text)
         self.finding = finding
 
 
 @dataclass(frozen=True)
 class OutputReport:
-    """What was compared of one output.
+    """How one output was compared.
 
-    ``used`` is the largest difference over its bound. ``resolution`` is the largest bound over the largest result:
-    an error of that size would have been noticed in any element compared. ``left_out`` counts the elements without
-    a finite bound, where a comparison, a divisor or a root was open.
+    ``used`` is the largest quotient of a difference and its bound. ``resolution`` is the largest bound divided by the
+    largest result: the check notices an error of that relative size in any element compared. ``left_out`` counts the
+    elements without a finite bound, where rounding decides a comparison, a divisor or a root.
     """
 
     output: int
@@ -68,29 +68,29 @@ class OutputReport:
 
 @dataclass(frozen=True)
 class RoundingReport:
-    """A kernel that is within rounding of its reference: how much of the bounds it used, and how sharp they are."""
+    """How much of the bounds a kernel used, and how sharp they are."""
 
     dtype: np.dtype[Any]
     outputs: tuple[OutputReport, ...]
 
     @property
     def used(self) -> float:
-        """The largest difference over its bound, at most 1."""
+        """The largest quotient of a difference and its bound, at most 1."""
         return max((output.used for output in self.outputs), default=0.0)
 
     @property
     def resolution(self) -> float:
-        """The relative error, beside each output's largest element, that no element compared could have had."""
+        """The smallest error, relative to the largest element of an output, that the check notices in any element."""
         return max((output.resolution for output in self.outputs), default=0.0)
 
     @property
     def elements(self) -> int:
-        """How many elements the outputs have."""
+        """The number of elements of all outputs."""
         return sum(output.elements for output in self.outputs)
 
     @property
     def left_out(self) -> int:
-        """How many of them have no finite bound: a comparison, a division or a root was open."""
+        """The number of elements without a finite bound."""
         return sum(output.left_out for output in self.outputs)
 
     def __str__(self) -> str:
@@ -106,22 +106,22 @@ def check_rounding(
     dtype: Any = np.float32,
     algorithm: Callable[..., Any] | None = None,
 ) -> RoundingReport:
-    """Prove that a kernel is its reference, but for what rounding can explain.
+    """Prove that a kernel computes its reference, up to rounding.
 
-    Float arrays among the arguments (in lists and tuples too) are rounded to ``dtype``. The kernel runs on them as
-    it will in use; the reference runs in float64 on the very same numbers, as a `Rounded`, which finds for each
-    element how far *any* evaluation of the formula in ``dtype`` may be from the value: blocked, threaded, fused or
-    on a GPU, sums in any order. Nothing about it is chosen.
+    Float arrays among the arguments (in lists and tuples too) are rounded to ``dtype``, and the kernel runs on them.
+    The reference runs in float64 on the same numbers as a `Rounded`. This finds for each element how far *any*
+    evaluation of the formula in ``dtype`` may be from the value: blocked, threaded, fused or on a GPU, sums in any
+    order. There is no tolerance to choose.
 
     Parameters
     ----------
     kernel : kernel(*arguments) -> array, None, or a tuple of these; on any device
-    reference : the same function, in operations of NumPy's that the double knows (it says so where it does not)
-    arguments : arrays of any memory order, which is kept, beside anything else; neither function changes them
+    reference : the same function, in NumPy operations that have a rule
+    arguments : arrays of any memory order, which is kept, and anything else; neither function changes them
     dtype : of the kernel's arrays: float32, float16 or float64
-    algorithm : a function like ``reference``, written as the kernel computes, where that is not the same formula
-        with sums in another order (Winograd's convolution, E[x²] − mean²). The bound is its bound then, and the
-        values stay those of ``reference``.
+    algorithm : the same function by the kernel's formula, if that is more than another order of sums (Winograd's
+        convolution, E[x²] − mean²). Then the bound is that of ``algorithm``, and the values are those of
+        ``reference``.
 
     Returns
     -------
@@ -131,16 +131,16 @@ def check_rounding(
     ------
     RoundingError : an element is outside its bound; outputs differ in number, shape or dtype; the reference lost
         a bound; or no element has a finite one, so that nothing was compared.
-    TypeError : the reference uses a function for which the double has no rule.
+    TypeError : the reference uses a function without a rule.
     """
     dtype = np.dtype(dtype)
     lowered = _each_array(arguments, lambda array: _lowered(array, dtype))
-    results = _outputs(kernel(*_each_array(lowered, _copied)))
-    exact = _outputs(reference(*_doubles(lowered, dtype if algorithm is None else np.float64)))
+    results = outputs_of(kernel(*_each_array(lowered, _copied)))
+    exact = outputs_of(reference(*_doubles(lowered, dtype if algorithm is None else np.float64)))
     _need_same_number(results, exact, "the kernel")
     bounds = [_bound_of(number, output) for number, output in enumerate(exact)]
     if algorithm is not None:
-        own = _outputs(algorithm(*_doubles(lowered, dtype)))
+        own = outputs_of(algorithm(*_doubles(lowered, dtype)))
         _need_same_number(own, exact, "the algorithm")
         bounds = [
             None if a is None or b is None else a + b
@@ -158,7 +158,7 @@ def check_rounding(
 
 
 def _compare(number: int, result: Array, exact: Array, bound: Any, dtype: np.dtype[Any]) -> OutputReport:
-    floats = exact.dtype.kind == "f"  # of indices and masks a kernel chooses the width
+    floats = exact.dtype.kind == "f"  # indices and masks may have another width
     if result.shape != exact.shape or (result.dtype != dtype if floats else result.dtype.kind == "f"):
         raise RoundingError(
             f"output {number} is {result.dtype} of shape {result.shape}, and should be "
@@ -173,10 +173,9 @@ def _compare(number: int, result: Array, exact: Array, bound: Any, dtype: np.dty
         share = np.where(difference == 0, 0.0, difference / np.where(compared, bound, np.inf))
     if outside.any():
         excess = np.where(outside, np.nan_to_num(share, nan=np.inf), -1.0)
-        index = np.unravel_index(int(np.argmax(excess)), excess.shape)
-        place = tuple(map(int, index))
+        index = tuple(map(int, np.unravel_index(int(np.argmax(excess)), excess.shape)))
         count, size = int(outside.sum()), outside.size
-        finding = Finding(number, place, float(value[index]), float(exact[index]), float(bound[index]), count, size)
+        finding = OutOfBound(number, index, float(value[index]), float(exact[index]), float(bound[index]), count, size)
         raise RoundingError(str(finding), finding)
     seen = compared & np.isfinite(exact)
     largest = float(np.max(np.abs(exact), where=seen, initial=0.0))
@@ -185,19 +184,17 @@ def _compare(number: int, result: Array, exact: Array, bound: Any, dtype: np.dty
     return OutputReport(number, value.size, int((~compared).sum()), float(np.max(share, initial=0.0)), resolution)
 
 
-def _outputs(returned: Any) -> list[Any]:
+def outputs_of(returned: Any) -> list[Any]:
+    """Return the outputs of a function as a list."""
     return list(returned) if isinstance(returned, tuple | list) else [returned]
 
 
 def _need_same_number(results: Sequence[Any], exact: Sequence[Any], who: str) -> None:
-    missing = [None if x is None else "array" for x in results]
-    expected = [None if x is None else "array" for x in exact]
-    if missing != expected:
-        raise RoundingError(f"{who} returns {_named(missing)}, the reference {_named(expected)}")
-
-
-def _named(outputs: Sequence[str | None]) -> str:
-    return f"({', '.join(str(output) for output in outputs)})"
+    found, expected = (
+        "(" + ", ".join("None" if x is None else "array" for x in outputs) + ")" for outputs in (results, exact)
+    )
+    if found != expected:
+        raise RoundingError(f"{who} returns {found}, the reference {expected}")
 
 
 def _value_of(output: Any) -> Array:
@@ -205,11 +202,11 @@ def _value_of(output: Any) -> Array:
 
 
 def _bound_of(number: int, output: Any) -> Any:
-    """The bound of an output; of integers and booleans that are no `Rounded`, zero.
+    """Return the bound of an output; zero for plain integers and booleans.
 
     Raises
     ------
-    RoundingError : for floats that are none: their bound was lost on the way.
+    RoundingError : for plain floats: their bound was lost.
     """
     if output is None:
         return None
@@ -224,7 +221,7 @@ def _bound_of(number: int, output: Any) -> Any:
 
 
 def _each_array(value: Any, function: Callable[[Any], Any]) -> Any:
-    """``value`` with the function applied to every array in it and in its lists and tuples."""
+    """Apply a function to a value if it is an array, and to every array in its lists and tuples."""
     if is_array(value):
         return function(value)
     if type(value) in (list, tuple):
@@ -233,7 +230,7 @@ def _each_array(value: Any, function: Callable[[Any], Any]) -> Any:
 
 
 def _lowered(array: Any, dtype: np.dtype[Any]) -> Any:
-    """In the kernel's precision; an array that is in it already keeps its memory order."""
+    """Return an array in the kernel's precision, in the same memory order."""
     if array.dtype.kind != "f" or array.dtype == dtype:
         return array
     with np.errstate(over="ignore"):
@@ -245,5 +242,5 @@ def _copied(array: Any) -> Any:
 
 
 def _doubles(arguments: Any, precision: Any) -> Any:
-    """Floats as exact values of the precision; masks and labels too, as arrays may be allocated in their likeness."""
+    """Return all arrays as `Rounded`: masks and labels too, as a kernel may allocate an array like them."""
     return _each_array(arguments, lambda array: rounded(asnumpy(array), precision))

@@ -1,13 +1,13 @@
 """`Rounded`: an array double that knows how wrong a lower precision may be.
 
-It is an array of NumPy's in float64, so that kernels and the whole engine take it for one, and it carries beside
-each element the numbers of model.py. What a kernel does to it computes the float64 result, and a bound on how far
-*any* evaluation of the same formula in float32 may be from it: each operation rounded by itself, sums in any
-order. Views are views of all parts, so that ``y[..., rows, cols] += products`` works as it does in kernels.
+It is a NumPy array in float64, so kernels and the engine accept it, and it carries the numbers of model.py beside
+each element. A kernel that runs on it computes the float64 result, and a bound on how far *any* evaluation of the
+same formula in float32 may be from it: each operation rounded, sums in any order. Views are views of all parts, so
+``y[..., rows, cols] += products`` works as it does in kernels.
 
-What has no rule raises; a bound is never dropped. NumPy's C code that knows nothing of it (``np.asarray``, say)
-gives an array without a bound: such an array is refused where it meets a `Rounded` again, unless all its values
-are floats of the lower precision, as constants are, and `check_rounding` refuses it as a result.
+An operation without a rule raises; a bound is never dropped. Some of NumPy's C code (``np.asarray``, say) returns an
+array without a bound. Such an array raises where it meets a `Rounded` again, unless all its values are floats of the
+lower precision, as constants are, and `check_rounding` does not accept it as a result.
 """
 
 # NumPy declares the methods of its arrays in overloads; these take what kernels pass.
@@ -20,16 +20,16 @@ from typing import Any
 import numpy as np
 
 from minires.testing.rounding import elementwise, functions, reductions
-from minires.testing.rounding.carrier import Carrier, as_floats, certain, operand
-from minires.testing.rounding.model import Parts, Precision, constants, single
+from minires.testing.rounding.carrier import Carrier, certain, operand
+from minires.testing.rounding.model import Parts, Precision
 
 _REDUCTIONS = {np.add: "sum", np.maximum: "max", np.minimum: "min", np.logical_or: "any", np.logical_and: "all"}
 
 
 class Rounded(Carrier):
-    """Values in float64, or booleans or integers made of them, and how wrong a lower precision may have them.
+    """Values in float64, or booleans or integers made of them, and how wrong they may be in a lower precision.
 
-    Made by `rounded`. ``value``, ``bound`` and ``precision`` are what to look at.
+    `rounded` makes one. Look at ``value``, ``bound`` and ``precision``.
     """
 
     def astype(self, dtype: Any, order: Any = "K", casting: Any = "unsafe", subok: Any = True, copy: Any = True) -> Any:
@@ -37,25 +37,25 @@ class Rounded(Carrier):
 
         Raises
         ------
-        TypeError : for another dtype: which precision a kernel works in is not the double's business.
+        TypeError : for another dtype: no rule bounds the rounding of such a cast.
         """
         wanted: np.dtype[Any] = np.dtype(dtype)
         if wanted == self.dtype:
             return self.copy(order) if copy else self
         if wanted == np.float64:
-            return self.holding(as_floats(self.parts, self.precision), self.precision)
+            return self.holding(self.parts.as_floats())
         if wanted.kind in "bi" and (self.dtype.kind in "bi" or not self.bound.any()):
-            return self.holding(single(self.value.astype(wanted), self.bound), self.precision)
+            return self.holding(self.parts.numbers(self.value.astype(wanted), self.bound))
         raise TypeError(f"the rounding of a cast from {self.dtype} to {wanted} is not modelled")
 
     def _reduced(self, result: Parts, out: Any) -> Any:
-        return self.holding(result, self.precision) if out is None else _target(out).written(result)
+        return self.holding(result) if out is None else _target(out).written(result)
 
     def sum(self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False) -> Any:
         """As NumPy's, in float64."""
         if dtype is not None and np.dtype(dtype) != np.float64:
             raise TypeError(f"a sum in {np.dtype(dtype)} is not modelled: the double's sums are in float64")
-        return self._reduced(reductions.add_up(self.parts, axis, keepdims, self.precision), out)
+        return self._reduced(reductions.add_up(self.parts, axis, keepdims), out)
 
     def mean(self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False) -> Any:
         """As NumPy's, in float64."""
@@ -64,19 +64,19 @@ class Rounded(Carrier):
 
     def max(self, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
         """As NumPy's."""
-        return self._reduced(reductions.extreme(self.parts, axis, keepdims, self.precision, True), out)
+        return self._reduced(reductions.extreme(self.parts, axis, keepdims, True), out)
 
     def min(self, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
         """As NumPy's."""
-        return self._reduced(reductions.extreme(self.parts, axis, keepdims, self.precision, False), out)
+        return self._reduced(reductions.extreme(self.parts, axis, keepdims, False), out)
 
     def argmax(self, axis: Any = None, out: Any = None, *, keepdims: Any = False) -> Any:
         """As NumPy's."""
-        return self._reduced(reductions.place_of_extreme(self.parts, axis, keepdims, self.precision, True), out)
+        return self._reduced(reductions.index_of_extreme(self.parts, axis, keepdims, True), out)
 
     def argmin(self, axis: Any = None, out: Any = None, *, keepdims: Any = False) -> Any:
         """As NumPy's."""
-        return self._reduced(reductions.place_of_extreme(self.parts, axis, keepdims, self.precision, False), out)
+        return self._reduced(reductions.index_of_extreme(self.parts, axis, keepdims, False), out)
 
     def any(self, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
         """As NumPy's."""
@@ -99,11 +99,11 @@ class Rounded(Carrier):
         return functions.dot(self, other, out)
 
     def item(self, *arguments: Any) -> Any:
-        """As NumPy's; TypeError, as from all that makes plain numbers of it, unless they are certain."""
+        """As NumPy's; TypeError if rounding may change the number."""
         return certain(self).item(*arguments)
 
     def tolist(self) -> Any:
-        """As NumPy's, of certain numbers."""
+        """As NumPy's; TypeError if rounding may change a number."""
         return certain(self).tolist()
 
     def __bool__(self) -> bool:
@@ -119,7 +119,7 @@ class Rounded(Carrier):
         return float(certain(self))
 
     def __repr__(self) -> str:
-        beside = "bound lost" if self._companions is None else f"bound={self.bound!r}"
+        beside = "bound lost" if self._parts is None else f"bound={self.bound!r}"
         return f"Rounded({self.value!r}, {beside})"
 
     __str__ = __repr__
@@ -144,8 +144,8 @@ class Rounded(Carrier):
             if target is None:
                 raise TypeError("where= without out= leaves elements that nobody wrote")
             condition = operand(where, first.precision)
-            result = elementwise.choose(condition, result, target.parts, first.precision)
-        return first.holding(result, first.precision) if target is None else target.written(result)
+            result = elementwise.choose(condition, result, target.parts)
+        return first.holding(result) if target is None else target.written(result)
 
     def __array_function__(self, function: Any, types: Any, arguments: Any, keywords: Any) -> Any:
         own = functions.rule_of(function)
@@ -155,9 +155,9 @@ class Rounded(Carrier):
 
 
 def rounded(array: Any, dtype: Any = np.float32) -> Rounded:
-    """A copy of ``array``, floats rounded to ``dtype``, as exact values from which bounds start.
+    """Return a copy of an array, with floats rounded to ``dtype``, as exact values from which bounds start.
 
-    Floats too small to be normal in that precision may be taken for zero, as a GPU does.
+    The bound of a subnormal float covers zero, as a GPU may flush it.
 
     Raises
     ------
@@ -169,13 +169,13 @@ def rounded(array: Any, dtype: Any = np.float32) -> Rounded:
         with np.errstate(all="ignore"):
             value = value.astype(precision.dtype).astype(np.float64)
         error = np.where(np.abs(value) < precision.smallest, np.abs(value), 0.0)
-    return Rounded.holding(single(value, error), precision)
+    return Rounded.holding(precision.numbers(value, error))
 
 
 def constant(array: Any, dtype: Any = np.float32) -> Rounded:
-    """Float64 numbers that a kernel of precision ``dtype`` knows: it may have them rounded, or not."""
+    """Return float64 numbers that a kernel of precision ``dtype`` knows, and may round or not."""
     precision = Precision.of(dtype)
-    return Rounded.holding(constants(np.array(array, np.float64), precision), precision)
+    return Rounded.holding(precision.constants(np.array(array, np.float64)))
 
 
 def _apply(ufunc: Any, inputs: Any, precision: Precision) -> Parts:
@@ -186,8 +186,8 @@ def _apply(ufunc: Any, inputs: Any, precision: Precision) -> Parts:
         operands = [operand(x, precision, floating) for x in inputs]
     if ufunc is np.matmul:
         a, b = operands
-        return reductions.product(np.matmul, a, b, a.value.shape[-1], precision)
-    return elementwise.apply(ufunc, operands, precision)
+        return reductions.product(np.matmul, a, b, a.value.shape[-1])
+    return elementwise.apply(ufunc, *operands)
 
 
 def _target(out: Any) -> Rounded:

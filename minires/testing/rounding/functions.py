@@ -1,4 +1,4 @@
-"""NumPy's functions on `Rounded` arrays: those that kernels use, and no others."""
+"""The rules for NumPy's functions on `Rounded` arrays: only for those that kernels use."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from minires.device import Array
 from minires.testing.rounding import elementwise, reductions
 from minires.testing.rounding.carrier import Carrier, operand
-from minires.testing.rounding.model import Parts, single
+from minires.testing.rounding.model import Parts
 
-# What NumPy writes in terms of methods, indices and other functions, or asks of shapes and dtypes alone.
+# NumPy computes these by methods, indices and other functions, or from shapes and dtypes alone.
 _AS_THEY_ARE = frozenset(
     {np.all, np.amax, np.amin, np.any, np.argmax, np.argmin, np.array_split, np.atleast_1d, np.atleast_2d}
     | {np.can_cast, np.clip, np.expand_dims, np.flip, np.hsplit, np.iscomplexobj, np.isrealobj, np.max, np.mean}
@@ -23,11 +23,11 @@ _OWN: dict[Any, Callable[..., Any]] = {}
 
 
 def rule_of(function: Any) -> Callable[..., Any] | None:
-    """What takes the place of a function of NumPy's for `Rounded` arrays; None if it can stay as it is.
+    """Return the replacement of a NumPy function for `Rounded` arrays; None if NumPy's own one works.
 
     Raises
     ------
-    TypeError : if nothing says what the function does to a bound.
+    TypeError : if there is no rule for the function.
     """
     if function not in _OWN and function not in _AS_THEY_ARE:
         raise TypeError(f"no rule bounds the rounding of np.{function.__name__}: write it with functions that have one")
@@ -51,8 +51,7 @@ def _where(condition: Any, x: Any, y: Any) -> Any:
     like = _first(condition, x, y)
     floating = np.result_type(*(a.value if isinstance(a, Carrier) else a for a in (x, y))).kind == "f"
     a, b = (operand(item, like.precision, floating) for item in (x, y))
-    chosen = elementwise.choose(operand(condition, like.precision, False), a, b, like.precision)
-    return like.holding(chosen, like.precision)
+    return like.holding(elementwise.choose(operand(condition, like.precision, False), a, b))
 
 
 @_own(np.copyto)
@@ -61,7 +60,7 @@ def _copyto(target: Any, source: Any, casting: str = "same_kind", where: Any = T
         raise TypeError("np.copyto would copy a Rounded array, without its bound, into a plain one")
     result = operand(source, target.precision)
     if where is not True:
-        result = elementwise.choose(operand(where, target.precision), result, target.parts, target.precision)
+        result = elementwise.choose(operand(where, target.precision), result, target.parts)
     target.written(result)
 
 
@@ -71,14 +70,14 @@ def _like(name: str, fill: float, error: float) -> None:
         if wanted.kind == "f" and wanted != np.float64:
             raise TypeError(f"the double is in float64: an array of {wanted} beside it would lose its bound")
         value = np.full_like(prototype.value, fill, wanted, order, False, shape)
-        return prototype.holding(single(value, error), prototype.precision)
+        return prototype.holding(prototype.precision.numbers(value, error))
 
     _OWN[getattr(np, name)] = make
 
 
 _like("zeros_like", 0, 0.0)
 _like("ones_like", 1, 0.0)
-_like("empty_like", 0, np.inf)  # nothing is known of what nobody has written
+_like("empty_like", 0, np.inf)  # nothing is known of an element before it is written
 
 
 @_own(np.full_like)
@@ -95,15 +94,15 @@ def _copy(a: Any, order: Any = "K", subok: Any = False) -> Any:
 
 @_own(np.broadcast_to)
 def _broadcast_to(array: Any, shape: Any, subok: Any = False) -> Any:
-    return array.viewing(Parts(*(np.broadcast_to(part, shape) for part in array.parts)), array.precision)
+    return array.viewing(array.parts.each(lambda part: np.broadcast_to(part, shape)))
 
 
 def _joining(function: Callable[..., Any]) -> None:
     def join(arrays: Sequence[Any], axis: Any = 0) -> Any:
         like = _first(*arrays)
         operands = [operand(x, like.precision) for x in arrays]
-        parts = Parts(*(function(part, axis) for part in zip(*operands, strict=True)))
-        return like.holding(parts, like.precision)
+        value, error, size, terms = (function(part, axis) for part in zip(*(x.arrays for x in operands), strict=True))
+        return like.holding(Parts(value, error, size, terms, like.precision))
 
     _OWN[function] = join
 
@@ -116,17 +115,17 @@ _joining(np.stack)
 def _pad(array: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Any:
     if mode != "constant" or constant_values != 0:
         raise TypeError("np.pad has a rule for rounding where it pads with zeros alone")
-    return array.holding(Parts(*(np.pad(part, pad_width) for part in array.parts)), array.precision)
+    return array.holding(array.parts.each(lambda part: np.pad(part, pad_width)))
 
 
 @_own(np.tile)
 def _tile(A: Any, reps: Any) -> Any:
-    return A.holding(Parts(*(np.tile(part, reps) for part in A.parts)), A.precision)
+    return A.holding(A.parts.each(lambda part: np.tile(part, reps)))
 
 
 @_own(np.dot)
 def dot(a: Any, b: Any, out: Any = None) -> Any:
-    """`np.dot`, for arrays of one or two axes."""
+    """Return `np.dot` of arrays with one or two axes."""
     if np.ndim(a) not in (1, 2) or np.ndim(b) not in (1, 2):
         raise TypeError("np.dot has a rule for rounding for one and two axes alone: use np.matmul")
     return np.matmul(a, b) if out is None else np.matmul(a, b, out=out)
@@ -134,7 +133,7 @@ def dot(a: Any, b: Any, out: Any = None) -> Any:
 
 @_own(np.einsum)
 def _einsum(subscripts: str, *operands: Any, out: Any = None, optimize: Any = False) -> Any:
-    """Of two operands, products are added up. Letters are to be written out, those of the result too."""
+    # Only for two operands, with explicit letters also for the result.
     inputs, arrow, result = subscripts.replace(" ", "").partition("->")
     if len(operands) != 2 or not arrow or "." in subscripts or any(len(set(i)) < len(i) for i in inputs.split(",")):
         raise TypeError("np.einsum has a rule for rounding for two operands and explicit letters alone")
@@ -145,5 +144,5 @@ def _einsum(subscripts: str, *operands: Any, out: Any = None, optimize: Any = Fa
     def multiply(a: Array, b: Array) -> Array:
         return np.asarray(np.einsum(subscripts, a, b))
 
-    made = reductions.product(multiply, parts[0], parts[1], length, like.precision)
-    return like.holding(made, like.precision) if out is None else out.written(made)
+    made = reductions.product(multiply, parts[0], parts[1], length)
+    return like.holding(made) if out is None else out.written(made)

@@ -1,11 +1,12 @@
-"""Hypothesis strategies for property tests of array code: shapes, windows, memory orders, values, whole networks.
+"""Hypothesis strategies for property tests of array code: shapes, windows, memory orders, values.
 
-They draw shapes, geometry and a seed, never long lists of numbers: a failing example is a few integers, and
+They draw shapes, geometry and a seed, never long lists of numbers. So a failing example is a few integers, and
 shrinking leads to the smallest geometry that still fails. `array` turns a shape, a kind and a seed into values, and
-`arrays` is the strategy that does so. What a failing example shows of an array or a network makes it again.
+`arrays` is the strategy for it. The text of an array in a failing example is the call that makes the array again.
+
+Read in this order: `shape`, `window`, `value`.
 """
 
-from minires.testing.strategies.network import Node, ResidualGraph, networks
 from minires.testing.strategies.shape import (
     axes,
     broadcast_pairs,
@@ -31,9 +32,7 @@ __all__ = [
     "KINDS",
     "AdaptiveCase",
     "ConvCase",
-    "Node",
     "PoolCase",
-    "ResidualGraph",
     "adaptive_cases",
     "array",
     "arrays",
@@ -46,7 +45,6 @@ __all__ = [
     "labels",
     "mask",
     "memory_orders",
-    "networks",
     "pad_widths",
     "permutations",
     "pool_cases",

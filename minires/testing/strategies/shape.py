@@ -1,4 +1,4 @@
-"""Shapes, and what is drawn for a given shape: axes, orders of axes, other shapes, borders, indices."""
+"""Strategies of shapes, and of what fits a given shape: axes, permutations, reshape targets, padding, indices."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Shape: TypeAlias = tuple[int, ...]
 
 
 def seeds() -> st.SearchStrategy[int]:
-    """Seeds for `array` and other generators."""
+    """Return a strategy of seeds for `array` and other generators."""
     return st.integers(0, 2**32 - 1)
 
 
 def shapes(min_dims: int = 0, max_dims: int = 4, min_side: int = 1, max_side: int = 5) -> st.SearchStrategy[Shape]:
-    """Shapes, small ones first; ``min_side=0`` includes empty arrays."""
+    """Return a strategy of shapes, small ones first; ``min_side=0`` includes empty arrays."""
     return st.lists(st.integers(min_side, max_side), min_size=min_dims, max_size=max_dims).map(tuple)
 
 
 def broadcast_pairs(max_dims: int = 4, min_side: int = 1, max_side: int = 4) -> st.SearchStrategy[tuple[Shape, Shape]]:
-    """Two different or equal shapes that broadcast with each other, either one possibly the longer."""
+    """Return a strategy of two shapes that broadcast with each other; either one may be longer."""
     return _broadcast_pair(max_dims, min_side, max_side)
 
 
@@ -42,7 +42,7 @@ def _draw_broadcast_pair(draw: st.DrawFn, max_dims: int, min_side: int, max_side
 
 
 def axes(ndim: int) -> st.SearchStrategy[int | tuple[int, ...] | None]:
-    """What a reduction over an array with ``ndim`` axes may be told: None, one axis, or several different ones.
+    """Return a strategy of the ``axis`` of a reduction: None, one of ``ndim`` axes, or several different ones.
 
     Axes may be negative, and several may stand in any order.
     """
@@ -52,7 +52,7 @@ def axes(ndim: int) -> st.SearchStrategy[int | tuple[int, ...] | None]:
 
 
 def permutations(ndim: int) -> st.SearchStrategy[tuple[int, ...]]:
-    """Orders of ``ndim`` axes, the usual one first; some axes may be negative."""
+    """Return a strategy of permutations of ``ndim`` axes, the identity first; some axes may be negative."""
     return _permutation(ndim)
 
 
@@ -61,7 +61,7 @@ def _draw_permutation(draw: st.DrawFn, ndim: int) -> tuple[int, ...]:
 
 
 def reshape_targets(shape: Shape, max_dims: int = 4) -> st.SearchStrategy[Shape]:
-    """Shapes with as many elements as ``shape``, fewest axes first; in some, one length is given as −1."""
+    """Return a strategy of shapes of equal size, with few axes first; in some, one length is −1."""
     return _reshape_target(shape, max_dims)
 
 
@@ -76,7 +76,7 @@ def _draw_reshape_target(draw: st.DrawFn, shape: Shape, max_dims: int) -> Shape:
         sides.insert(draw(st.integers(0, len(sides))), 0)
     for axis in range(len(sides)):
         others = math.prod(sides[:axis] + sides[axis + 1 :])
-        if others and draw(st.booleans()):  # beside an empty axis any length would do, so −1 says nothing
+        if others and draw(st.booleans()):  # beside an empty axis, −1 could be any length
             sides[axis] = -1
             break
     return tuple(sides)
@@ -93,16 +93,16 @@ def _prime_factors(n: int) -> list[int]:
 
 
 def pad_widths(ndim: int, max_width: int = 2) -> st.SearchStrategy[tuple[tuple[int, int], ...]]:
-    """For each of ``ndim`` axes, how much is put (before, after) it; no padding first."""
+    """Return a strategy of pad widths, (before, after) for each of ``ndim`` axes; no padding first."""
     width = st.integers(0, max_width)
     return st.tuples(*[st.tuples(width, width)] * ndim)
 
 
 def indices(shape: Shape) -> st.SearchStrategy[Any]:
-    """What may stand in ``a[…]`` for an array of this shape, and gives an array.
+    """Return a strategy of indices of an array of this shape; the result is an array.
 
-    Integers, slices (steps of any sign), None and Ellipsis; integer arrays that broadcast, with elements read several
-    times; a mask.
+    Indices are integers, slices (steps of any sign), None and Ellipsis; integer arrays that broadcast and may read an
+    element several times; a mask.
     """
     basic = hnp.basic_indices(shape, allow_newaxis=True)
     if not shape:
@@ -114,7 +114,7 @@ def indices(shape: Shape) -> st.SearchStrategy[Any]:
 
 
 def mask(shape: Shape, seed: int) -> Array:
-    """A boolean array, about half of it true."""
+    """Return a boolean array; about half of its elements are true."""
     return np.random.default_rng(seed).random(shape) < 0.5
 
 

@@ -1,4 +1,4 @@
-"""Values: what stands in an array, of which dtype, and in which memory order."""
+"""Strategies of arrays: their values, dtypes and memory orders."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ KINDS = ("smooth", "integers", "near_kinks", "tied", "near_ties", "apart", "posi
 
 
 def dtypes() -> st.SearchStrategy[np.dtype[np.floating]]:
-    """The float dtypes that kernels work in, float64 first."""
+    """Return a strategy of the float dtypes that kernels compute in, float64 first."""
     return st.sampled_from([np.dtype("float64"), np.dtype("float32")])
 
 
 def memory_orders() -> st.SearchStrategy[str]:
-    """Names for `lay_out`: C order first."""
+    """Return a strategy of memory orders for `lay_out`, C order first."""
     return st.sampled_from(MEMORY_ORDERS)
 
 
 def kinds() -> st.SearchStrategy[str]:
-    """Kinds of values for `array`."""
+    """Return a strategy of kinds of values for `array`."""
     return st.sampled_from(KINDS)
 
 
 def labels(batch: int, classes: int, ignore_index: int | None = None) -> st.SearchStrategy[Array]:
-    """An int64 array (batch,) of class numbers; some are ``ignore_index``, if there is one."""
+    """Return a strategy of int64 arrays (batch,) of class indices; some are ``ignore_index``, if given."""
     return _labels(batch, classes, ignore_index)
 
 
@@ -56,24 +56,24 @@ def array(
     order: str = "C",
     stream: int = 0,
 ) -> Array:
-    """Values from a seed; not a strategy itself, so that examples stay small.
+    """Return an array of values from a seed. It is no strategy itself, so that examples stay small.
 
     Parameters
     ----------
     shape : any
     seed : a drawn seed
-    kind : what the values are like, seen from zero and from each other:
+    kind : how the values lie beside zero and beside each other:
         "smooth" (normal numbers),
         "integers" (−8 … 8, so that sums of products are exact),
         "near_kinks" (normal numbers, a third of them within 1e-12 … 1e-3 of zero, some exactly zero),
-        "tied" (integers −1, 0, 1: maxima that are reached more than once),
-        "near_ties" (the same, moved by 1e-12 … 1e-3, so that they are all different but hardly so),
-        "apart" (evenly spaced within −8 … 8, in any order: n of them are at least s = 16 / n, cut to a power of two,
-        from each other, and s / 2 from zero, so that no tie and no kink is near),
+        "tied" (integers −1, 0, 1: several elements are the maximum),
+        "near_ties" (the same, moved by 1e-12 … 1e-3, so that they all differ, but little),
+        "apart" (evenly spaced within −8 … 8, in any order: the distance of n values is at least s, which is 16 / n
+        rounded down to a power of two, and s / 2 from zero; so no tie and no kink is near),
         "positive" (0.01 … 100, evenly on a logarithmic scale, for logarithms, roots and denominators)
-    dtype : of the result; an integer dtype cuts fractions off
+    dtype : of the result; an integer dtype drops fractions
     order : a memory order for `lay_out`
-    stream : another one gives other values for the same seed
+    stream : another stream gives other values for the same seed
 
     Raises
     ------
@@ -110,11 +110,11 @@ def arrays(
     dtype: Any = "float64",
     orders: str | Sequence[str] | st.SearchStrategy[str] = MEMORY_ORDERS,
 ) -> st.SearchStrategy[Array]:
-    """NumPy arrays, drawn as a shape, a kind, a memory order and a seed: what `array` makes of them.
+    """Return a strategy of NumPy arrays: a shape, a kind, a memory order and a seed are drawn and given to `array`.
 
     A failing example shows them as calls of `array`, such as ``x=array(shape=(2, 1), seed=0, kind='tied')``, or by
-    their values where these are shorter. Arrays of one example that have the same seed still differ: they have
-    different streams.
+    their values if these are shorter. Arrays of one example differ even if they have the same seed: their streams
+    differ.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def arrays(
 
     Raises
     ------
-    ValueError : for a kind or order that there is not.
+    ValueError : for an unknown kind or order.
     """
     for names, known in ((kinds, KINDS), (orders, MEMORY_ORDERS)):
         if not isinstance(names, st.SearchStrategy):
@@ -155,7 +155,7 @@ def _draw_array(
     drawn |= {"seed": draw(seeds()), "stream": next(draw(_STREAMS))}
     told = {name: st.just(drawn[name]) for name in ("shape", "seed")}
     told |= {name: st.just(drawn[name]) for name in usual if drawn[name] != usual[name]}
-    made: Array = draw(st.builds(array, **told))  # Hypothesis shows what `builds` made as the call that made it
+    made: Array = draw(st.builds(array, **told))  # Hypothesis shows the result of `builds` as a call
     return made
 
 

@@ -1,4 +1,4 @@
-"""The windows of convolution and pooling, with the images that they fit."""
+"""Strategies of the windows of convolution and pooling, with images that they fit."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class AdaptiveCase(NamedTuple):
 def conv_cases(
     max_batch: int = 3, max_channels: int = 3, max_kernel: int = 3, min_batch: int = 1
 ) -> st.SearchStrategy[ConvCase]:
-    """Every legal combination of kernel, stride, padding, dilation, groups and image, rectangular ones too.
+    """Return a strategy of every legal combination of kernel, stride, padding, dilation, groups and image.
 
-    Stride and padding go up to one more than the largest kernel, so both may exceed the kernel; dilation and groups
-    go up to 3. Images are from the smallest that fits, which padding can make smaller than the kernel, to five pixels
-    more, and need not be a whole number of steps. ``max_channels`` bounds the channels of one group. The batch is
-    empty only with ``min_batch=0``.
+    Kernels and images may be rectangular. Stride and padding go up to one more than the largest kernel, so both may
+    exceed the kernel; dilation and groups go up to 3. Images go from the smallest that fits to five pixels more. With
+    padding they may be smaller than the kernel, and their size may leave pixels after the last step.
+    ``max_channels`` limits the channels of one group. The batch is empty only with ``min_batch=0``.
     """
     return _conv_case(min_batch, max_batch, max_channels, max_kernel)
 
@@ -62,7 +62,9 @@ def _draw_conv_case(draw: st.DrawFn, min_batch: int, max_batch: int, max_channel
 def pool_cases(
     max_batch: int = 2, max_channels: int = 3, max_kernel: int = 3, min_batch: int = 1
 ) -> st.SearchStrategy[PoolCase]:
-    """Every legal pooling window: padding smaller than the window, strides that overlap, meet or leave gaps.
+    """Return a strategy of every legal pooling window.
+
+    Padding is smaller than the window; windows overlap, meet or leave gaps.
 
     The batch is empty only with ``min_batch=0``.
     """
@@ -81,7 +83,10 @@ def _draw_pool_case(draw: st.DrawFn, min_batch: int, max_batch: int, max_channel
 def adaptive_cases(
     max_batch: int = 2, max_channels: int = 3, max_grid: int = 4, max_side: int = 6, min_batch: int = 1
 ) -> st.SearchStrategy[AdaptiveCase]:
-    """Grids of windows over images: windows that meet, that share a row, and more windows than pixels."""
+    """Return a strategy of grids of windows over images.
+
+    Windows meet or share a row, and there may be more windows than pixels.
+    """
     return _adaptive_case(min_batch, max_batch, max_channels, max_grid, max_side)
 
 
@@ -94,7 +99,7 @@ def _draw_adaptive_case(
 
 
 def _sizes(draw: st.DrawFn, geometry: Geometry) -> tuple[int, int]:
-    """An image at least as large as the window needs, and up to five pixels larger."""
+    """Draw the size of an image: at least as large as the window needs, up to five pixels larger."""
     least = [max(1, extent - 2 * pad) for extent, pad in zip(geometry.extent, geometry.padding, strict=True)]
     return least[0] + draw(st.integers(0, 5)), least[1] + draw(st.integers(0, 5))
 

@@ -9,13 +9,13 @@ from minires.testing.catalogue.table import explore
 
 @pytest.fixture(scope="session")
 def entries():
-    """The entries of the catalogue by name."""
+    """Return the entries of the catalogue by name."""
     return {entry.name: entry for entry in ENTRIES}
 
 
 @pytest.fixture(scope="session")
 def first_cases(entries):
-    """The first few cases of an entry, the smallest one first."""
+    """Return the first few cases of an entry, the smallest one first."""
 
     def draw(name, count=1):
         cases = []
@@ -27,7 +27,7 @@ def first_cases(entries):
 
 @pytest.fixture
 def plant(monkeypatch):
-    """Spoil what a kernel of a set returns by a factor."""
+    """Return a function that multiplies the results of a kernel by a factor."""
 
     def spoil(kernel_set, kernel, factor):
         with kernels.using(kernel_set):
@@ -40,7 +40,7 @@ def plant(monkeypatch):
 
 @pytest.fixture
 def told(capsys):
-    """What ``minires check`` prints when it ends with this code."""
+    """Return a function that runs ``minires check``, tests its exit code and returns what it prints."""
 
     def told(code, *arguments):
         assert main(["check", *arguments]) == code

@@ -16,7 +16,7 @@ from minires.testing.catalogue.complete import (
 
 @pytest.fixture
 def forgotten():
-    """An operation of minires that somebody wrote without an entry."""
+    """An operation of minires without an entry."""
 
     class Forgotten(mr.Op):
         __module__ = "minires.functional.forgotten"
@@ -34,7 +34,7 @@ def forgotten():
 
 @pytest.fixture(scope="module")
 def reached(first_cases):
-    """What all entries reach, in a few cases of each."""
+    """Return the operations that a few cases of every entry reach."""
     return {
         operation for entry in ENTRIES for case in first_cases(entry.name, 5) for operation in operations_reached(case)
     }

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minires.testing.catalogue import ENTRIES
-from minires.testing.catalogue.check import COMPLEX_STEP, DIFFERENCES, EXACT, ROUNDING, Setting, check, points, steps
+from minires.testing.catalogue.check import COMPLEX_STEP, DIFFERENCES, EXACT, ROUNDING, Setting, check, steps, trials
 from minires.testing.catalogue.table import all_settings, is_available
 
 SETTINGS = [setting for setting in all_settings() if is_available(setting.device)]
@@ -16,13 +16,13 @@ FAST = Setting("float32", "cpu", "fast")
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 @given(data=st.data())
 def test_gradients_of_both_orders_are_right_in_every_setting(entry, data):
-    check(data.draw(points(entry, SETTINGS)))
+    check(data.draw(trials(entry, SETTINGS)))
 
 
 @given(data=st.data())
 def test_points_are_what_their_cases_allow(data):
     entry = data.draw(st.sampled_from(ENTRIES))
-    point = data.draw(points(entry, SETTINGS))
+    point = data.draw(trials(entry, SETTINGS))
     assert point.step in steps(point.case, point.setting)
     assert 0 <= point.only < len(point.case.shapes) + point.step.derivative - 1
     assert (point.step.tier in (COMPLEX_STEP, DIFFERENCES)) <= (point.setting.dtype == "float64")

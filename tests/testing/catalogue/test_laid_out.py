@@ -7,7 +7,7 @@ from minires.testing.catalogue.laid_out import in_order
 
 
 class Watched(mr.Op):
-    """Twice x; it writes down the strides of what it meets."""
+    """Computes 2 x and records the strides of its arrays."""
 
     def forward(self, x, *, seen):
         self.save_constant(seen)

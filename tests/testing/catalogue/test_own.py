@@ -171,7 +171,7 @@ number = 3
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
-    """A module of a user's in the current directory; its name."""
+    """Return the name of a user's module in the current directory."""
     name = f"own_operations_{abs(hash(tmp_path))}"
     (tmp_path / f"{name}.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)

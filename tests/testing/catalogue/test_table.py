@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from minires.errors import SettingsError
 from minires.testing import MEMORY_ORDERS, GradientError
 from minires.testing.catalogue import ENTRIES
-from minires.testing.catalogue.check import COMPLEX_STEP, DIFFERENCES, EXACT, ROUNDING, Point, Setting, Step, check
+from minires.testing.catalogue.check import COMPLEX_STEP, DIFFERENCES, EXACT, ROUNDING, Setting, Step, Trial, check
 from minires.testing.catalogue.entry import Case
 from minires.testing.catalogue.table import (
     HEADER,
@@ -50,7 +50,7 @@ def test_tiers_are_those_of_the_dtype_and_the_operation(rows):
 
 
 def test_sharpness_is_what_each_tier_can_see(rows):
-    """Rounding is left: that of float64, where sums of few terms are good to 1e-10 at least, or that of float32."""
+    """Only rounding remains: of float64, with at least 10 digits in sums of few terms, or of float32."""
     assert rows["relu", FLOAT64].sharpness[EXACT] == 0
     assert 0 < rows["exp", FLOAT64].sharpness[COMPLEX_STEP] < 1e-10
     assert 0 < rows["exp", FLOAT64].sharpness[DIFFERENCES] < 1e-10
@@ -81,14 +81,14 @@ def test_every_tier_of_float64_sees_a_planted_error(first_cases, plant, name, ke
     (case,) = first_cases(name)
     plant("reference", kernel, 1.001)
     with pytest.raises(GradientError, match=r"the gradient of (input \d|`.*`) is wrong at index"):
-        check(Point(case, FLOAT64, "C", Step(tier, derivative), 0))
+        check(Trial(case, FLOAT64, "C", Step(tier, derivative), 0))
 
 
 def test_a_rounding_bound_sees_a_planted_error(first_cases, plant):
-    """In a fast kernel, as the reference is what it is compared with."""
+    """The error is in a fast kernel, as the check compares it with the reference."""
     plant("fast", "relu_grad", 1.00001)
     for derivative in (1, 2):
-        point = Point(first_cases("relu")[0], FAST, "C", Step(ROUNDING, derivative), 0)
+        point = Trial(first_cases("relu")[0], FAST, "C", Step(ROUNDING, derivative), 0)
         with pytest.raises(RoundingError, match="float32, cpu, fast kernels"):
             check(point)
 
@@ -163,7 +163,7 @@ def test_exploring_tells_failures_and_raises_the_callers_mistakes():
 
 
 def test_a_case_says_what_it_is():
-    point = Point(Case(abs, ((2,),), "abs(x0)"), FLOAT32, "F", Step(EXACT, 2), 7)
+    point = Trial(Case(abs, ((2,),), "abs(x0)"), FLOAT32, "F", Step(EXACT, 2), 7)
     assert repr(point) == (
         "abs(x0) with x0 (2,); float32, cpu, reference kernels; exact, second derivatives, memory order F, seed 7"
     )

@@ -1,4 +1,4 @@
-"""Whatever the function is made of, the verdict comes, and what stands below "To reproduce" compiles."""
+"""For any function, a check gives its verdict, and the snippet below "To reproduce" compiles."""
 
 import enum
 import functools
@@ -13,9 +13,9 @@ import pytest
 from minires import testing
 from minires.testing.differences import localise
 from minires.testing.reproduce import snippet
-from minires.testing.reproduce.found_source import source_of
+from minires.testing.reproduce.definitions import definitions
 from minires.testing.reproduce.literals import compiles
-from minires.testing.reproduce.source import definitions
+from minires.testing.reproduce.source import source_of
 
 
 def sine(x):
@@ -61,7 +61,7 @@ class Slots:
 
 
 class Compiled:
-    """As a compiler's wrapper: no code, nor any other attribute."""
+    """Like the wrapper of a compiler: it has no code and no other attribute."""
 
     def __call__(self, x):
         return np.sin(x)
@@ -129,7 +129,7 @@ OBJECTS = {
 
 
 def around(thing):
-    """A function that needs some object."""
+    """Return a function that needs an object."""
 
     def function(x):
         _ = thing
@@ -198,8 +198,8 @@ def test_numbers_strings_and_arrays_are_the_same_again():
 
 def test_what_a_decorator_adds_is_not_lost():
     names = {"np": np}
-    exec("\n".join(definitions(function=decorated)), names)
-    assert names["function"](1.0) == 2 * np.sin(1.0)
+    exec("\n".join(definitions(checked=decorated)), names)
+    assert names["checked"](1.0) == 2 * np.sin(1.0)
 
 
 def test_source_that_was_edited_since_is_not_what_was_checked(tmp_path):
@@ -221,10 +221,12 @@ def test_source_that_was_edited_since_is_not_what_was_checked(tmp_path):
     assert source_of(module.g) is None
 
 
-def test_the_second_of_two_lambdas_is_told_from_the_first_by_what_is_inside_of_it():
+def test_two_lambdas_of_one_line_are_told_apart_by_their_arguments_alone():
     first, second = OBJECTS["two lambdas of one line"]
-    assert source_of(first) == "lambda x: [-n for n in x]"
-    assert source_of(second) == "lambda x: [n + 1 for n in x]"
+    assert source_of(first) is source_of(second) is None
+    second, third = (lambda x: -x, lambda x, y: x + y)
+    assert source_of(second) == "lambda x: -x"
+    assert source_of(third) == "lambda x, y: x + y"
 
 
 @pytest.mark.parametrize("broken", ["_functions", "_program"])

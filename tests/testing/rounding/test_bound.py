@@ -1,4 +1,4 @@
-"""The double's bound holds for whatever a lower precision computes, in any order."""
+"""The double's bound holds for every evaluation in a lower precision, in any order."""
 
 import numpy as np
 from hypothesis import given
@@ -11,7 +11,7 @@ PRECISIONS = st.sampled_from([np.float32, np.float16])
 
 
 def is_within(result, double):
-    """Whether each element of a lower precision is within the double's bound of its value."""
+    """Whether each element of an array is within the double's bound of the exact value."""
     with np.errstate(invalid="ignore"):  # infinities of either sign
         return bool(np.all((np.abs(result.astype(float) - double.value) <= double.bound) | ~np.isfinite(double.bound)))
 

@@ -1,4 +1,4 @@
-"""`check_rounding`: what it accepts, what it finds, and what it says."""
+"""What `check_rounding` accepts, finds and says."""
 
 import inspect
 import math
@@ -143,7 +143,7 @@ def test_nan_is_nan_and_an_infinity_itself():
 
 
 def test_an_operation_of_several_kernels_is_checked_through_the_engine():
-    """A residual block with its loss and all gradients: fast kernels in float32 beside the reference's bounds."""
+    """A residual block, its loss and all gradients by fast float32 kernels are within the reference's bounds."""
 
     def gradients(x, w, gamma, beta, labels):
         leaves = [mr.tensor(a, requires_grad=True) for a in (x, w, gamma, beta)]

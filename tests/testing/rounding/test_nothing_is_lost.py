@@ -1,4 +1,4 @@
-"""No operation on the double gives numbers whose bound nobody knows."""
+"""No operation on the double returns numbers without a bound."""
 
 import numpy as np
 import pytest
@@ -19,14 +19,14 @@ def is_plain_float(result):
 
 
 def uses(call):
-    """The outcome of a call, and whether it can be used: no plain floats, and no array without a bound."""
+    """Assert that a call raises, or returns no plain floats and no usable array without a bound."""
     try:
         results = call()
     except (TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RuntimeError):
         return
     for result in results if isinstance(results, tuple | list) else [results]:
         assert not is_plain_float(result), call
-        if isinstance(result, Rounded) and result._companions is None:
+        if isinstance(result, Rounded) and result._parts is None:
             with pytest.raises(TypeError, match="bound"):
                 result + 1
 

@@ -29,7 +29,7 @@ def draw_normal(*shape, seed=0, dtype=np.float32):
     ],
 )
 def test_of_many_draws_one_comes_close_to_the_bound(formula, share):
-    """100,000 draws reach the stated share of it: nothing is charged that does not happen (a quotient's reciprocal)."""
+    """100,000 draws reach this share of it: the bound charges little that does not happen (a reciprocal does not)."""
     arrays = [draw_normal(100_000, seed=i) for i in range(3)]
     double = formula(*(rounded(array) for array in arrays))
     used = np.abs(formula(*arrays) - double.value) / np.where(double.bound > 0, double.bound, np.inf)

@@ -1,20 +1,20 @@
-"""Random networks run, are what their text says, reach every pattern, are small first, and have right gradients."""
+"""Random networks run, match their text, reach every pattern, come small first, and have right gradients."""
 
 import numpy as np
 import pytest
 from hypothesis import Phase, find, given, settings
+from random_networks import Node, ResidualGraph, networks
 
 import minires as mr
 from minires import nn, testing
 from minires.models import BasicBlock, Bottleneck, PadShortcut
-from minires.testing import strategies as ms
 
 SEARCH = settings(max_examples=5_000, database=None, derandomize=True)
 REACH = settings(SEARCH, phases=[Phase.generate])  # any example will do, not the smallest
-NAMES = {"ResidualGraph": ms.ResidualGraph, "Node": ms.Node}
+NAMES = {"ResidualGraph": ResidualGraph, "Node": Node}
 
 
-@given(ms.networks())
+@given(networks())
 def test_every_network_runs_in_training_and_in_evaluation(model):
     for mode in (True, False):
         y = model.train(mode)(model.input())
@@ -23,14 +23,14 @@ def test_every_network_runs_in_training_and_in_evaluation(model):
     assert all(value.dtype.kind == "i" or value.dtype == np.float64 for value in model.state_dict().values())
 
 
-@given(ms.networks())
+@given(networks())
 def test_a_network_is_made_again_from_what_it_shows(model):
     again = eval(repr(model), NAMES)
     assert repr(again) == repr(model)
     np.testing.assert_array_equal(again(again.input()).numpy(), model(model.input()).numpy())
 
 
-@given(ms.networks(max_depth=2, max_width=2, max_batch=4, max_side=3))
+@given(networks(max_depth=2, max_width=2, max_batch=4, max_side=3))
 def test_networks_keep_their_bounds(model):
     assert len(model.nodes) <= 2
     assert all(node.width <= 2 for node in model.nodes)
@@ -38,13 +38,13 @@ def test_networks_keep_their_bounds(model):
     assert max(model.shape[2:]) <= 3
 
 
-@given(ms.networks())
+@given(networks())
 def test_every_parameter_gets_a_gradient(model):
     (model(model.input()) ** 2).sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-@given(ms.networks())
+@given(networks())
 def test_the_network_as_a_function_of_its_parameters_is_the_network(model):
     x, parameters = model.input(), list(model.parameters())
     expected = model(x).numpy()
@@ -59,7 +59,7 @@ def test_the_network_as_a_function_of_its_parameters_is_the_network(model):
 @pytest.mark.parametrize("part", [8, pytest.param(1, marks=pytest.mark.long)])
 def test_networks_have_right_gradients(part):
     @settings(max_examples=max(3, settings.default.max_examples // part))
-    @given(ms.networks(max_depth=3, max_side=4))
+    @given(networks(max_depth=3, max_side=4))
     def check(model):
         testing.check_gradient(model.of_vector, model.vector())
 
@@ -68,14 +68,14 @@ def test_networks_have_right_gradients(part):
 
 @pytest.mark.long
 def test_each_parameter_of_a_network_can_be_checked_by_itself():
-    nodes = [ms.Node(norm=True, relu=True), ms.Node(width=2, kernel=(3, 3), skip=(0, "projection"))]
-    model = ms.ResidualGraph((4, 1, 2, 3), nodes)
+    nodes = [Node(norm=True, relu=True), Node(width=2, kernel=(3, 3), skip=(0, "projection"))]
+    model = ResidualGraph((4, 1, 2, 3), nodes)
     report = testing.check_gradient(model.at, model.input(), *model.parameters())
     assert [checked.shape for checked in report.inputs] == [model.shape, *(p.shape for p in model.parameters())]
 
 
 def test_a_wrong_gradient_in_a_network_is_found(monkeypatch):
-    model = ms.ResidualGraph((1, 1, 2, 2), [ms.Node(kernel=(3, 3), relu=True, skip=(0, "identity"))])
+    model = ResidualGraph((1, 1, 2, 2), [Node(kernel=(3, 3), relu=True, skip=(0, "identity"))])
     with mr.kernels.using("reference"):
         chosen = mr.kernels.choose(np.zeros(1))  # it remembers what it has looked up, so it is spoilt itself
     right = chosen.relu_grad
@@ -103,7 +103,7 @@ CORNERS = {
     "a rectangular kernel": node_with(kind="conv", kernel=(1, 3)),
     "a rectangular stride": node_with(kind="conv", stride=(2, 1)),
     "a residual block by hand": node_with(kind="conv", norm=True, relu=True, skip=(0, "identity")),
-    "normalised, shortcut, no rectifier": node_with(kind="conv", norm=True, relu=False, skip=(1, "identity")),
+    "normalised, shortcut, no ReLU": node_with(kind="conv", norm=True, relu=False, skip=(1, "identity")),
     "grouped": lambda model: any(n.groups == 2 and n.width == 2 for n in model.nodes),
     "depthwise": lambda model: any(c.groups == c.in_channels == 3 for c in inside(model, nn.Conv2d)),
     "max pooling": node_with(kind="max_pool", kernel=(3, 3), stride=(2, 2)),
@@ -132,19 +132,19 @@ CORNERS = {
 @pytest.mark.long
 @pytest.mark.parametrize("corner", CORNERS)
 def test_every_pattern_is_reached(corner):
-    find(ms.networks(), CORNERS[corner], settings=REACH)
+    find(networks(), CORNERS[corner], settings=REACH)
 
 
 @pytest.mark.long
 def test_the_smallest_network_is_a_linear_layer_on_one_pixel():
-    assert repr(find(ms.networks(), lambda model: True, settings=SEARCH)) == (
+    assert repr(find(networks(), lambda model: True, settings=SEARCH)) == (
         "ResidualGraph((1, 1, 1, 1), [], classes=1, seed=0)"
     )
 
 
 @pytest.mark.long
 def test_the_smallest_network_with_a_long_shortcut_has_nothing_else():
-    model = find(ms.networks(), skips(2, "identity"), settings=SEARCH)
+    model = find(networks(), skips(2, "identity"), settings=SEARCH)
     assert (model.shape, model.classes, model.seed) == ((1, 1, 1, 1), 1, 0)
     assert len(model.nodes) == 2
-    assert model.nodes[1] == ms.Node(skip=(0, "identity"))
+    assert model.nodes[1] == Node(skip=(0, "identity"))

@@ -1,4 +1,4 @@
-"""The strategies are there when they are asked for, and nobody pays for Hypothesis before."""
+"""The strategies, and Hypothesis with them, are imported at their first use."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What is drawn for shapes is legal for NumPy and for tensors, reaches every corner, and is small first."""
+"""Drawn shapes, axes and indices are legal for NumPy and tensors, reach every corner, and come small first."""
 
 import math
 

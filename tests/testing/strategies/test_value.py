@@ -1,4 +1,4 @@
-"""Arrays have the values that their kind promises, and a failing example shows them in a few words."""
+"""Arrays have the values of their kind, and a failing example shows them in a short text."""
 
 import numpy as np
 import pytest
@@ -138,7 +138,7 @@ def test_two_arrays_of_one_example_differ_although_their_seeds_shrink_to_0():
 
 
 def shown(strategy, corner):
-    """What Hypothesis shows of the smallest example in the corner."""
+    """Return the text of the smallest example in the corner."""
 
     @settings(SEARCH, print_blob=False)
     @given(strategy)

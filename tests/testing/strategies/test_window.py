@@ -1,4 +1,4 @@
-"""Windows are legal, reach every corner that they promise, and shrink to one pixel."""
+"""Drawn windows are legal, reach every corner, and shrink to one pixel."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,7 @@
-"""Every kernel within its rounding bound: cases of each, and what running some of them finds. Needs Hypothesis."""
+"""Check every kernel within its rounding bound, on drawn cases. Needs Hypothesis.
+
+Read in this order: `case`, `elements` and `layers` (the cases), this file, `long_sums`.
+"""
 
 from __future__ import annotations
 
@@ -25,18 +28,18 @@ from minires.testing.rounding.check import RoundingReport, check_rounding
 CASES: dict[str, Cases] = {**elements.CASES, **layers.CASES}
 _STATISTICS = ("mean", "var", "inv_std")  # of a batch norm
 
-__all__ = ["CASES", "KernelCase", "Survey", "all_in_halves", "cases", "check_kernel", "survey", "table"]
+__all__ = ["CASES", "KernelCase", "KernelSurvey", "all_in_float16", "cases", "check_kernel", "survey", "table"]
 
 
 def cases(kernel: str) -> st.SearchStrategy[KernelCase]:
-    """Cases of a kernel; KeyError if it has none."""
+    """Return a strategy of the cases of a kernel; KeyError if it has none."""
     return st.composite(CASES[kernel])()
 
 
 def check_kernel(
     kernel_set: str, kernel: str, case: KernelCase, device: str = "cpu", dtype: Any = np.float32
 ) -> RoundingReport:
-    """`check_rounding` of a kernel, with the formula of its own that a fast one may have.
+    """Return `check_rounding` of a kernel, by the kernel's formula if that differs from the reference's.
 
     Raises
     ------
@@ -44,7 +47,7 @@ def check_kernel(
     """
     algorithm, function = algorithm_of(kernel_set, kernel), getattr(kernels.KernelSet(kernel_set), kernel)
     return check_rounding(
-        case.function(all_in_halves(function) if np.dtype(dtype) == np.float16 else function),
+        case.function(all_in_float16(function) if np.dtype(dtype) == np.float16 else function),
         case.function(getattr(reference, kernel)),
         *(_moved(argument, device) for argument in case.arguments),
         dtype=dtype,
@@ -52,11 +55,11 @@ def check_kernel(
     )
 
 
-class Survey(NamedTuple):
-    """What some cases of a kernel showed.
+class KernelSurvey(NamedTuple):
+    """The result of some cases of a kernel.
 
-    ``used`` is the largest share of a bound. ``resolution`` is the median of the relative errors that would have
-    been noticed, over the cases whose results are not all zero. ``left_out`` elements had no finite bound.
+    ``used`` is the largest share of a bound. ``resolution`` is the median of the relative errors that a check
+    notices, over the cases whose results are not all zero. ``left_out`` elements have no finite bound.
     """
 
     kernel_set: str
@@ -72,8 +75,8 @@ class Survey(NamedTuple):
         return f"{name:40}{self.elements:>8}{self.used:>9.1%}{self.resolution:>11.1e}{left_out}"
 
 
-def survey(kernel_set: str, kernel: str, examples: int = 25, device: str = "cpu") -> Survey:
-    """Check a kernel on as many cases; the same ones every time.
+def survey(kernel_set: str, kernel: str, examples: int = 25, device: str = "cpu") -> KernelSurvey:
+    """Check a kernel on some cases, the same ones in every call.
 
     Raises
     ------
@@ -90,11 +93,11 @@ def survey(kernel_set: str, kernel: str, examples: int = 25, device: str = "cpu"
     quietly(given(case=cases(kernel))(run))()
     resolution = statistics.median([r.resolution for r in reports if r.resolution < math.inf] or [math.inf])
     elements, left_out = (sum(counts) for counts in zip(*((r.elements, r.left_out) for r in reports), strict=True))
-    return Survey(kernel_set, kernel, len(reports), max(r.used for r in reports), resolution, elements, left_out)
+    return KernelSurvey(kernel_set, kernel, len(reports), max(r.used for r in reports), resolution, elements, left_out)
 
 
 def table(kernel_sets: tuple[str, ...] = ("reference", "fast"), examples: int = 25, device: str = "cpu") -> str:
-    """`survey` of every kernel of some sets, as text: elements, the share of the bound used, the error excluded."""
+    """Return the `survey` of every kernel of some sets as text: elements, share of the bound used, error excluded."""
     rows = [f"{'kernel':40}{'elements':>8}{'used':>9}{'excluded':>11}"]
     for name in kernel_sets:
         for kernel in kernels.names_of(importlib.import_module(f"minires.kernels.{name}")):
@@ -102,8 +105,8 @@ def table(kernel_sets: tuple[str, ...] = ("reference", "fast"), examples: int = 
     return "\n".join(rows)
 
 
-def all_in_halves(kernel: Callable[..., Any]) -> Callable[..., Any]:
-    """A kernel that takes and gives halves alone: statistics beside them, which are in float32, are rounded too."""
+def all_in_float16(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a kernel that takes and returns float16 only: the float32 statistics of a batch norm are rounded too."""
     names = inspect.signature(kernel).parameters
 
     def computed(*arguments: Any) -> Any:
@@ -115,7 +118,7 @@ def all_in_halves(kernel: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _moved(value: Any, device: str) -> Any:
-    """``value`` with its arrays on a device."""
+    """Return a value with its arrays on a device."""
     if is_array(value):
         return value if device == "cpu" else asarray(value, device)
     if type(value) in (list, tuple) and any(is_array(item) for item in value):

@@ -1,4 +1,4 @@
-"""A case of a kernel: the arguments to call it with, drawn by Hypothesis as shapes, geometry, orders and a seed."""
+"""A case of a kernel: its arguments, for which Hypothesis draws shapes, geometry, memory orders and a seed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Shape = tuple[int, ...]
 
 
 class KernelCase(NamedTuple):
-    """Arguments of a kernel. Of one that writes, ``changed`` says which arguments, or lists, are its results."""
+    """Arguments of a kernel. If it writes in place, ``changed`` are the indices of its results: arrays, or lists."""
 
     arguments: tuple[Any, ...]
     changed: tuple[int, ...] = ()
 
     def function(self, kernel: Callable[..., Any]) -> Callable[..., Any]:
-        """The kernel as a function of its arguments, also if it writes into them."""
+        """Return the kernel as a function that returns its results, also if it writes in place."""
 
         def call(*arguments: Any) -> Any:
             result = kernel(*arguments)
@@ -30,7 +30,7 @@ class KernelCase(NamedTuple):
 
 
 def _arrays(values: Iterable[Any]) -> Iterator[Any]:
-    """The arrays among values, and those in their lists."""
+    """Yield the values, and those in their lists."""
     for value in values:
         yield from value if isinstance(value, list) else [value]
 
@@ -38,14 +38,14 @@ def _arrays(values: Iterable[Any]) -> Iterator[Any]:
 Cases = Callable[[st.DrawFn], KernelCase]
 
 
-class Values:
-    """Arrays of one seed in float32, each in a memory order of its own."""
+class DrawnArrays:
+    """Draws float32 arrays of one seed; each has another stream and a drawn memory order."""
 
     def __init__(self, draw: st.DrawFn) -> None:
         self.draw, self.seed, self.made = draw, draw(strategies.seeds()), 0
 
     def __call__(self, shape: Shape, *kinds: str) -> Array:
-        """An array of one of the kinds, smooth by default."""
+        """Return an array of one of the kinds of values, by default "smooth"."""
         kind, order = self.draw(st.sampled_from(kinds or ("smooth",))), self.draw(strategies.memory_orders())
         self.made += 1
         return strategies.array(tuple(shape), self.seed, kind, "float32", order, self.made)

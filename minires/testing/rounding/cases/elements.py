@@ -2,216 +2,185 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
 
-from minires.device import Array
 from minires.testing import strategies
-from minires.testing.rounding.cases.case import Cases, KernelCase, Shape, Values
+from minires.testing.rounding.cases.case import Cases, DrawnArrays, KernelCase, Shape
 
 _SHAPES = strategies.shapes(max_dims=4, max_side=4)
 _FULL = strategies.shapes(min_dims=1, max_dims=4, max_side=4)
+_SMALL = strategies.shapes(max_dims=3)
 _NUMBERS = st.sampled_from([2.0, -0.5, 0.1, 3])
+_KINKS = ("smooth", "near_kinks", "tied")
+_COMPARED = ("smooth", "tied", "near_ties")
+
+
+def _of(
+    shapes: st.SearchStrategy[Shape],
+    arguments: Callable[[st.DrawFn, DrawnArrays, Shape], tuple[Any, ...]],
+    changed: tuple[int, ...] = (),
+) -> Cases:
+    """Return the cases whose arguments ``arguments`` draws for a drawn shape."""
+
+    def draw_case(draw: st.DrawFn) -> KernelCase:
+        shape = draw(shapes)
+        return KernelCase(arguments(draw, DrawnArrays(draw), shape), changed)
+
+    return draw_case
 
 
 def _unary(*kinds: str) -> Cases:
-    return lambda draw: KernelCase((Values(draw)(draw(_SHAPES), *kinds),))
+    return _of(_SHAPES, lambda draw, array, shape: (array(shape, *kinds),))
 
 
 def _operands(draw: st.DrawFn, left: tuple[str, ...], right: tuple[str, ...]) -> tuple[Any, Any]:
-    """Two arrays that broadcast, or an array and a number."""
-    values, shapes = Values(draw), draw(strategies.broadcast_pairs(max_dims=3))
-    a, b = values(shapes[0], *left), values(shapes[1], *right)
+    """Draw two arrays that broadcast, or an array and a scalar."""
+    array, shapes = DrawnArrays(draw), draw(strategies.broadcast_pairs(max_dims=3))
+    a, b = array(shapes[0], *left), array(shapes[1], *right)
     number = draw(_NUMBERS)
     pair: tuple[Any, Any] = draw(st.sampled_from([(a, b), (a, number), (number, b)]))
     return pair
 
 
-def _binary(*kinds: str) -> Cases:
-    return lambda draw: KernelCase(_operands(draw, kinds, kinds))
+def _binary(left: tuple[str, ...], right: tuple[str, ...]) -> Cases:
+    return lambda draw: KernelCase(_operands(draw, left, right))
 
 
-def _add_in_place(draw: st.DrawFn) -> KernelCase:
-    values, shape = Values(draw), draw(strategies.shapes(max_dims=3))
-    return KernelCase((values(shape), values(shape)), (0,))
-
-
-def _blend(draw: st.DrawFn) -> KernelCase:
-    values, shape, numbers = Values(draw), draw(strategies.shapes(max_dims=3)), st.sampled_from([0.1, 0.25, 0.9, 1.0])
-    return KernelCase((values(shape), values(shape), draw(numbers), draw(numbers)), (0,))
-
-
-def _divide(draw: st.DrawFn) -> KernelCase:
-    return KernelCase(_operands(draw, ("smooth", "positive"), ("positive",)))
+def _blend(draw: st.DrawFn, array: DrawnArrays, shape: Shape) -> tuple[Any, ...]:
+    numbers = st.sampled_from([0.1, 0.25, 0.9, 1.0])
+    return array(shape), array(shape), draw(numbers), draw(numbers)
 
 
 def _power(draw: st.DrawFn) -> KernelCase:
-    values, shapes = Values(draw), draw(strategies.broadcast_pairs(max_dims=3))
-    a = values(shapes[0], "positive")
-    return KernelCase((a, draw(st.sampled_from([values(shapes[1], "smooth", "integers"), 2, 3.0, 0.5, -1.5]))))
+    array, shapes = DrawnArrays(draw), draw(strategies.broadcast_pairs(max_dims=3))
+    a = array(shapes[0], "positive")
+    return KernelCase((a, draw(st.sampled_from([array(shapes[1], "smooth", "integers"), 2, 3.0, 0.5, -1.5]))))
 
 
-def _clip(draw: st.DrawFn) -> KernelCase:
+def _clip(draw: st.DrawFn, array: DrawnArrays, shape: Shape) -> tuple[Any, ...]:
     low, high = draw(st.sampled_from([(-0.5, 0.5), (None, 0.1), (0.0, None), (None, None)]))
-    return KernelCase((Values(draw)(draw(_SHAPES), "smooth", "near_kinks", "tied"), low, high))
+    return array(shape, *_KINKS), low, high
 
 
 def _where(draw: st.DrawFn) -> KernelCase:
-    values, shapes = Values(draw), draw(strategies.broadcast_pairs(max_dims=3))
-    condition = strategies.mask(shapes[0], values.seed)
-    return KernelCase((condition, values(shapes[1]), draw(st.sampled_from([values(shapes[0]), 0.1]))))
+    array, shapes = DrawnArrays(draw), draw(strategies.broadcast_pairs(max_dims=3))
+    condition = strategies.mask(shapes[0], array.seed)
+    return KernelCase((condition, array(shapes[1]), draw(st.sampled_from([array(shapes[0]), 0.1]))))
 
 
-def _relu_grad(draw: st.DrawFn) -> KernelCase:
-    values, shape = Values(draw), draw(_SHAPES)
-    return KernelCase((values(shape), values(shape, "smooth", "near_kinks", "tied")))
+def _dropout(draw: st.DrawFn, array: DrawnArrays, shape: Shape) -> tuple[Any, ...]:
+    return array(shape), strategies.mask(shape, array.seed), draw(st.sampled_from([0.1, 0.5, 0.0, 1.0]))
 
 
-def _dropout(draw: st.DrawFn) -> KernelCase:
-    values, shape = Values(draw), draw(_SHAPES)
-    return KernelCase((values(shape), strategies.mask(shape, values.seed), draw(st.sampled_from([0.1, 0.5, 0.0, 1.0]))))
+def _axis(shape: Shape) -> st.SearchStrategy[int]:
+    return st.integers(-len(shape), len(shape) - 1)
 
 
-def _reduction(*kinds: str, more: tuple[Any, ...] = (), several: bool = True) -> Cases:
-    def draw_case(draw: st.DrawFn) -> KernelCase:
-        shape = draw(_FULL)
-        one = st.none() | st.integers(-len(shape), len(shape) - 1)
-        axis = draw(strategies.axes(len(shape)) if several else one)
-        return KernelCase((Values(draw)(shape, *kinds), axis, draw(st.booleans()), *more))
+def _reduction(*kinds: str, more: tuple[Any, ...] = ()) -> Cases:
+    def arguments(draw: st.DrawFn, array: DrawnArrays, shape: Shape) -> tuple[Any, ...]:
+        return array(shape, *kinds), draw(strategies.axes(len(shape))), draw(st.booleans()), *more
 
-    return draw_case
+    return _of(_FULL, arguments)
 
 
-def _share(draw: st.DrawFn) -> KernelCase:
-    shape = draw(_FULL)
-    axis = draw(st.none() | st.integers(-len(shape), len(shape) - 1))
-    return KernelCase((Values(draw)(shape, "smooth", "tied", "near_ties"), axis))
+def _index_of_extreme(draw: st.DrawFn, array: DrawnArrays, shape: Shape) -> tuple[Any, ...]:
+    return array(shape, *_COMPARED), draw(st.none() | _axis(shape)), draw(st.booleans())
 
 
-def _softmax(draw: st.DrawFn) -> KernelCase:
-    shape = draw(_FULL)
-    return KernelCase((Values(draw)(shape, "smooth", "integers"), draw(st.integers(-len(shape), len(shape) - 1))))
+def _with_ones(draw: st.DrawFn, shape: Shape) -> Shape:
+    return tuple(1 if draw(st.booleans()) else n for n in shape)
 
 
-def _sum_to(draw: st.DrawFn) -> KernelCase:
-    shape = draw(_SHAPES)
-    target = tuple(1 if draw(st.booleans()) else n for n in shape)
-    return KernelCase((Values(draw)(shape), target[draw(st.integers(0, len(shape))) :]))
+def _sum_to(draw: st.DrawFn, array: DrawnArrays, shape: Shape) -> tuple[Any, ...]:
+    return array(shape), _with_ones(draw, shape)[draw(st.integers(0, len(shape))) :]
 
 
-def _broadcast_to(draw: st.DrawFn) -> KernelCase:
-    shape = draw(_SHAPES)
-    source = tuple(1 if draw(st.booleans()) else n for n in shape)
-    return KernelCase((Values(draw)(source), shape))
+def _pad(draw: st.DrawFn, array: DrawnArrays, shape: Shape) -> tuple[Any, ...]:
+    return array(shape), draw(strategies.pad_widths(len(shape))), draw(st.sampled_from([0.0, 0.1, -2.0]))
 
 
-def _reshape(draw: st.DrawFn) -> KernelCase:
-    shape = draw(_SHAPES)
-    return KernelCase((Values(draw)(shape), draw(strategies.reshape_targets(shape))))
+def _getitem_grad(draw: st.DrawFn, array: DrawnArrays, shape: Shape) -> tuple[Any, ...]:
+    index = draw(strategies.indices(shape))
+    return array(strategies.array(shape, 0)[index].shape), index, shape
 
 
-def _transpose(draw: st.DrawFn) -> KernelCase:
-    shape = draw(_SHAPES)
-    return KernelCase((Values(draw)(shape), draw(st.none() | strategies.permutations(len(shape)))))
-
-
-def _pad(draw: st.DrawFn) -> KernelCase:
-    shape = draw(_SHAPES)
-    widths = draw(strategies.pad_widths(len(shape)))
-    return KernelCase((Values(draw)(shape), widths, draw(st.sampled_from([0.0, 0.1, -2.0]))))
-
-
-def _getitem(draw: st.DrawFn) -> KernelCase:
-    shape = draw(_FULL)
-    return KernelCase((Values(draw)(shape), draw(strategies.indices(shape))))
-
-
-def _getitem_grad(draw: st.DrawFn) -> KernelCase:
-    shape = draw(_FULL)
-    values, index = Values(draw), draw(strategies.indices(shape))
-    return KernelCase((values(_filled(shape)[index].shape), index, shape))
-
-
-def _filled(shape: Shape) -> Array:
-    return strategies.array(shape, 0)
-
-
-def _concatenate(draw: st.DrawFn) -> KernelCase:
-    shape, values = draw(_FULL), Values(draw)
+def _concatenate(draw: st.DrawFn, array: DrawnArrays, shape: Shape) -> tuple[Any, ...]:
     axis = draw(st.integers(0, len(shape) - 1))
     sizes = draw(st.lists(st.integers(0, 3), min_size=1, max_size=3))
-    return KernelCase(([values((*shape[:axis], n, *shape[axis + 1 :])) for n in sizes], axis))
+    return [array((*shape[:axis], n, *shape[axis + 1 :])) for n in sizes], axis
 
 
-def _split(draw: st.DrawFn) -> KernelCase:
-    shape = draw(_FULL)
+def _split(draw: st.DrawFn, array: DrawnArrays, shape: Shape) -> tuple[Any, ...]:
     axis = draw(st.integers(0, len(shape) - 1))
     first = draw(st.integers(0, shape[axis]))
-    return KernelCase((Values(draw)(shape), [first, shape[axis] - first], axis))
+    return array(shape), [first, shape[axis] - first], axis
 
 
-def _stack(draw: st.DrawFn) -> KernelCase:
-    shape, values = draw(_SHAPES), Values(draw)
-    return KernelCase(([values(shape) for _ in range(draw(st.integers(1, 3)))], draw(st.integers(0, len(shape)))))
+def _stack(draw: st.DrawFn, array: DrawnArrays, shape: Shape) -> tuple[Any, ...]:
+    return [array(shape) for _ in range(draw(st.integers(1, 3)))], draw(st.integers(0, len(shape)))
 
 
 def _matmul(draw: st.DrawFn) -> KernelCase:
-    values, (batch_a, batch_b) = Values(draw), draw(strategies.broadcast_pairs(max_dims=2, max_side=3))
+    array, (batch_a, batch_b) = DrawnArrays(draw), draw(strategies.broadcast_pairs(max_dims=2, max_side=3))
     rows, inner, columns = draw(st.integers(1, 4)), draw(st.integers(1, 40)), draw(st.integers(1, 4))
-    return KernelCase((values((*batch_a, rows, inner)), values((*batch_b, inner, columns))))
+    return KernelCase((array((*batch_a, rows, inner)), array((*batch_b, inner, columns))))
 
 
-def _linear(draw: st.DrawFn) -> tuple[Values, Shape, int, int]:
-    return Values(draw), draw(strategies.shapes(max_dims=2)), draw(st.integers(1, 40)), draw(st.integers(1, 5))
+def _linear(draw: st.DrawFn, array: DrawnArrays, rows: Shape) -> tuple[Any, ...]:
+    C, K = draw(st.integers(1, 40)), draw(st.integers(1, 5))
+    return array((*rows, C)), array((K, C))
 
 
-def _linear_forward(draw: st.DrawFn) -> KernelCase:
-    values, rows, C, K = _linear(draw)
-    return KernelCase((values((*rows, C)), values((K, C))))
+def _linear_grads(draw: st.DrawFn, array: DrawnArrays, rows: Shape) -> tuple[Any, ...]:
+    C, K = draw(st.integers(1, 40)), draw(st.integers(1, 5))
+    wants = draw(st.sampled_from([(True, True), (True, False), (False, True)]))
+    return array((*rows, K)), array((*rows, C)), array((K, C)), wants
 
-
-def _linear_grads(draw: st.DrawFn) -> KernelCase:
-    values, rows, C, K = _linear(draw)
-    return KernelCase((values((*rows, K)), values((*rows, C)), values((K, C)), draw(_WANTS)))
-
-
-_WANTS = st.sampled_from([(True, True), (True, False), (False, True)])
-_COMPARED = ("smooth", "tied", "near_ties")
 
 CASES: dict[str, Cases] = {
-    **{name: _unary("smooth", "near_kinks", "tied") for name in ("absolute", "negative", "relu", "sign")},
-    **{name: _unary("positive") for name in ("log", "sqrt")},
-    **{name: _unary("smooth", "integers", "near_kinks") for name in ("exp", "sigmoid", "tanh")},
-    "add_": _add_in_place,
-    "blend_": _blend,
-    **{name: _binary("smooth", "positive", "tied") for name in ("add", "subtract", "multiply")},
-    **{name: _binary(*_COMPARED) for name in ("maximum", "minimum", "maximum_mask")},
-    **{name: _binary(*_COMPARED) for name in ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")},
-    **{name: _reduction("smooth", "positive", "tied") for name in ("sum", "mean")},
-    **{name: _reduction(*_COMPARED) for name in ("amax", "amin")},
-    **{name: _reduction(*_COMPARED, several=False) for name in ("argmax", "argmin")},
-    **dict.fromkeys(("amax_share", "amin_share"), _share),
-    **dict.fromkeys(("softmax", "log_softmax"), _softmax),
-    "broadcast_to": _broadcast_to,
-    "clip": _clip,
-    "clip_mask": _clip,
-    "concatenate": _concatenate,
-    "divide": _divide,
-    "dropout": _dropout,
-    "getitem": _getitem,
-    "getitem_grad": _getitem_grad,
-    "linear": _linear_forward,
-    "linear_grads": _linear_grads,
+    **dict.fromkeys(("absolute", "negative", "relu", "sign"), _unary(*_KINKS)),
+    **dict.fromkeys(("log", "sqrt"), _unary("positive")),
+    **dict.fromkeys(("exp", "sigmoid", "tanh"), _unary("smooth", "integers", "near_kinks")),
+    "add_": _of(_SMALL, lambda draw, array, shape: (array(shape), array(shape)), changed=(0,)),
+    "blend_": _of(_SMALL, _blend, changed=(0,)),
+    **dict.fromkeys(("add", "subtract", "multiply"), _binary(*[("smooth", "positive", "tied")] * 2)),
+    **dict.fromkeys(("maximum", "minimum", "maximum_mask"), _binary(_COMPARED, _COMPARED)),
+    **dict.fromkeys(("less", "less_equal", "greater", "greater_equal"), _binary(_COMPARED, _COMPARED)),
+    **dict.fromkeys(("equal", "not_equal"), _binary(_COMPARED, _COMPARED)),
+    **dict.fromkeys(("sum", "mean"), _reduction("smooth", "positive", "tied")),
+    **dict.fromkeys(("amax", "amin"), _reduction(*_COMPARED)),
+    **dict.fromkeys(("argmax", "argmin"), _of(_FULL, _index_of_extreme)),
+    **dict.fromkeys(
+        ("amax_share", "amin_share"),
+        _of(_FULL, lambda draw, array, shape: (array(shape, *_COMPARED), draw(st.none() | _axis(shape)))),
+    ),
+    **dict.fromkeys(
+        ("softmax", "log_softmax"),
+        _of(_FULL, lambda draw, array, shape: (array(shape, "smooth", "integers"), draw(_axis(shape)))),
+    ),
+    **dict.fromkeys(("clip", "clip_mask"), _of(_SHAPES, _clip)),
+    "broadcast_to": _of(_SHAPES, lambda draw, array, shape: (array(_with_ones(draw, shape)), shape)),
+    "concatenate": _of(_FULL, _concatenate),
+    "divide": _binary(("smooth", "positive"), ("positive",)),
+    "dropout": _of(_SHAPES, _dropout),
+    "getitem": _of(_FULL, lambda draw, array, shape: (array(shape), draw(strategies.indices(shape)))),
+    "getitem_grad": _of(_FULL, _getitem_grad),
+    "linear": _of(strategies.shapes(max_dims=2), _linear),
+    "linear_grads": _of(strategies.shapes(max_dims=2), _linear_grads),
     "matmul": _matmul,
-    "pad": _pad,
+    "pad": _of(_SHAPES, _pad),
     "power": _power,
-    "relu_grad": _relu_grad,
-    "reshape": _reshape,
-    "split": _split,
-    "stack": _stack,
-    "sum_to": _sum_to,
-    "transpose": _transpose,
+    "relu_grad": _of(_SHAPES, lambda draw, array, shape: (array(shape), array(shape, *_KINKS))),
+    "reshape": _of(_SHAPES, lambda draw, array, shape: (array(shape), draw(strategies.reshape_targets(shape)))),
+    "split": _of(_FULL, _split),
+    "stack": _of(_SHAPES, _stack),
+    "sum_to": _of(_SHAPES, _sum_to),
+    "transpose": _of(
+        _SHAPES, lambda draw, array, shape: (array(shape), draw(st.none() | strategies.permutations(len(shape))))
+    ),
     "var": _reduction("smooth", "positive", more=(0,)),
     "where": _where,
 }

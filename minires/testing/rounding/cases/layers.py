@@ -1,4 +1,4 @@
-"""Cases of the kernels that layers, losses and optimizers are made of."""
+"""Cases of the kernels of layers, losses and optimizers."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from minires.geometry import Geometry
 from minires.kernels import reference
 from minires.testing import strategies
 from minires.testing.layouts import lay_out
-from minires.testing.rounding.cases.case import Cases, KernelCase, Values
+from minires.testing.rounding.cases.case import Cases, DrawnArrays, KernelCase
 
-# Batch norm. How far the mean is from zero, in deviations: beside the fast kernels' threshold of ten, and far beyond.
+# Batch norm. The mean in deviations: zero, near the fast kernels' threshold of ten, and far beyond.
 _OFFSETS = st.sampled_from([0.0, 3.0, 9.9, 10.1, 300.0])
 _EPS = 1e-5
 
 
-def _images(draw: st.DrawFn) -> tuple[Values, Array]:
-    """(N, C, H, W) with at least two numbers in a channel."""
-    values = Values(draw)
+def _images(draw: st.DrawFn) -> tuple[DrawnArrays, Array]:
+    """Draw x (N, C, H, W) with at least two elements in a channel."""
+    values = DrawnArrays(draw)
     N, C, H, W = draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(st.integers(1, 6)), draw(st.integers(1, 6))
     x = values((max(N, 2 if H * W == 1 else 1), C, H, W))
     x += np.float32(draw(_OFFSETS))
@@ -57,20 +57,20 @@ def _norm_grads(draw: st.DrawFn, act: bool, second: bool = False) -> KernelCase:
 
 
 def _draw_pointwise(draw: st.DrawFn) -> strategies.ConvCase:
-    """1×1 filters with stride 1, with few pixels and with many."""
+    """Draw 1×1 filters with stride 1, and few or many pixels."""
     C, K, H, W = (draw(st.integers(1, 6)) for _ in range(4))
     return strategies.ConvCase((draw(st.sampled_from([1, 2, 150])), C, H, W), (K, C, 1, 1), Geometry((1, 1)))
 
 
 def _draw_depthwise(draw: st.DrawFn) -> strategies.ConvCase:
-    """A filter for each channel, in any window."""
+    """Draw one filter for each channel, with any window."""
     case, C = draw(strategies.conv_cases()), draw(st.integers(2, 9))
     geometry = dataclasses.replace(case.geometry, groups=C)
     return strategies.ConvCase((case.x[0], C, *case.x[2:]), (C, 1, *case.w[2:]), geometry)
 
 
 def _draw_many_channels(draw: st.DrawFn) -> strategies.ConvCase:
-    """3×3 filters with stride 1, and enough channels and pixels for a fast kernel to transform them."""
+    """Draw 3×3 filters with stride 1, and enough channels and pixels for a fast kernel's transform."""
     geometry = Geometry((3, 3), padding=(draw(st.integers(0, 2)), draw(st.integers(0, 2))))
     N, H, W = draw(st.integers(1, 2)), draw(st.integers(3, 10)), draw(st.integers(3, 10))
     C, K = draw(st.sampled_from([(3, 16), (7, 9), (24, 2)]))
@@ -78,14 +78,14 @@ def _draw_many_channels(draw: st.DrawFn) -> strategies.ConvCase:
 
 
 def _every_way() -> st.SearchStrategy[strategies.ConvCase]:
-    """Convolutions for every file that the fast kernels have for them."""
+    """Return a strategy of convolutions that reaches every fast kernel."""
     return st.one_of([strategies.conv_cases(), _pointwise(), _depthwise(), _many_channels()])
 
 
 def _conv(arguments: Callable[[Array, Array, Array, Geometry], tuple[Any, ...]]) -> Cases:
     def draw_case(draw: st.DrawFn) -> KernelCase:
         case = draw(_every_way())
-        values, gy = Values(draw), case.geometry.check_conv(case.x, case.w)
+        values, gy = DrawnArrays(draw), case.geometry.check_conv(case.x, case.w)
         return KernelCase(arguments(values(case.x), values(case.w), values(gy), case.geometry))
 
     return draw_case
@@ -98,7 +98,7 @@ def _conv_grads(draw: st.DrawFn) -> KernelCase:
 
 def _conv_act(draw: st.DrawFn) -> KernelCase:
     case = draw(_every_way())
-    values, y = Values(draw), case.geometry.check_conv(case.x, case.w)
+    values, y = DrawnArrays(draw), case.geometry.check_conv(case.x, case.w)
     others = (values(shape) if draw(st.booleans()) else None for shape in (case.w[:1], case.w[:1], y))
     return KernelCase((values(case.x), values(case.w), *others, draw(st.booleans()), case.geometry))
 
@@ -112,7 +112,7 @@ def _winners(values: Callable[..., Array], case: Any) -> Array:
 
 def _pool(arguments: Callable[[Callable[..., Array], Any, Any], tuple[Any, ...]]) -> Cases:
     def draw_case(draw: st.DrawFn) -> KernelCase:
-        case, values = draw(strategies.pool_cases()), Values(draw)
+        case, values = draw(strategies.pool_cases()), DrawnArrays(draw)
         return KernelCase(arguments(values, case, case.geometry.check_pool(case.x)))
 
     return draw_case
@@ -120,12 +120,12 @@ def _pool(arguments: Callable[[Callable[..., Array], Any, Any], tuple[Any, ...]]
 
 def _adaptive(draw: st.DrawFn) -> KernelCase:
     case = draw(strategies.adaptive_cases())
-    return KernelCase((Values(draw)(case.x), case.grid))
+    return KernelCase((DrawnArrays(draw)(case.x), case.grid))
 
 
 def _adaptive_grad(draw: st.DrawFn) -> KernelCase:
     case = draw(strategies.adaptive_cases())
-    return KernelCase((Values(draw)((*case.x[:2], *case.grid)), case.x[2:]))
+    return KernelCase((DrawnArrays(draw)((*case.x[:2], *case.grid)), case.x[2:]))
 
 
 _CANDIDATES = ("smooth", "tied", "near_ties")
@@ -133,11 +133,11 @@ _CANDIDATES = ("smooth", "tied", "near_ties")
 # Losses
 
 
-def _logits(draw: st.DrawFn) -> tuple[Values, tuple[Any, ...]]:
-    values, N, K = Values(draw), draw(st.integers(1, 5)), draw(st.integers(1, 6))
+def _logits(draw: st.DrawFn) -> tuple[DrawnArrays, tuple[Any, ...]]:
+    values, N, K = DrawnArrays(draw), draw(st.integers(1, 5)), draw(st.integers(1, 6))
     labels = draw(strategies.labels(N, K, -100))
     if (labels == -100).all():
-        labels[0] = 0  # the mean of no losses is NaN
+        labels[0] = 0  # the mean of zero losses is NaN
     smoothing, reduction = draw(st.sampled_from([0.0, 0.1])), draw(st.sampled_from(["mean", "sum", "none"]))
     return values, (values((N, K), "smooth", "integers"), labels, smoothing, -100, reduction)
 
@@ -151,11 +151,11 @@ def _cross_entropy_grad(draw: st.DrawFn) -> KernelCase:
     return KernelCase((values(loss[1].shape if loss[-1] == "none" else ()), *loss))
 
 
-# Optimizers, which write into their first arguments
+# Optimizers, which write in place
 
 
 def _sgd(draw: st.DrawFn) -> KernelCase:
-    values, shapes = Values(draw), draw(_SEVERAL)
+    values, shapes = DrawnArrays(draw), draw(_SEVERAL)
     momentum, nesterov = draw(st.sampled_from([(0.0, False), (0.9, False), (0.9, True)]))
     ps, gs = ([values(shape) for shape in shapes] for _ in range(2))
     velocities = [values(shape) for shape in shapes] if momentum else None
@@ -164,7 +164,7 @@ def _sgd(draw: st.DrawFn) -> KernelCase:
 
 
 def _adam(draw: st.DrawFn) -> KernelCase:
-    values, shapes = Values(draw), draw(_SEVERAL)
+    values, shapes = DrawnArrays(draw), draw(_SEVERAL)
     step, decay, decoupled = draw(st.integers(1, 20)), draw(st.sampled_from([0.0, 0.01])), draw(st.booleans())
     ps, gs, ms = ([values(shape) for shape in shapes] for _ in range(3))
     vs = [values(shape, "positive") for shape in shapes]
@@ -172,13 +172,13 @@ def _adam(draw: st.DrawFn) -> KernelCase:
 
 
 def _unscale(draw: st.DrawFn) -> KernelCase:
-    values = Values(draw)
+    values = DrawnArrays(draw)
     return KernelCase(([values(shape) for shape in draw(_SEVERAL)], draw(st.sampled_from([1.0, 2.0**-16, 0.3]))))
 
 
 def _masters(draw: st.DrawFn) -> KernelCase:
-    """Masters and parameters, one of them changed."""
-    values, shapes = Values(draw), draw(_SEVERAL)
+    """Draw masters and parameters, one of them changed."""
+    values, shapes = DrawnArrays(draw), draw(_SEVERAL)
     masters = [values(shape) for shape in shapes]
     return KernelCase((masters, [values(shapes[0]), *(master.copy() for master in masters[1:])]), (0,))
 

@@ -1,7 +1,7 @@
-"""Long sums of equal signs in every kernel that adds up, against float64: their error must not grow with their length.
+"""Check that the error of a long sum does not grow with its length, in every kernel that adds up.
 
-The bound of `check_rounding` holds for sums in any order, so it allows what a sum of float32 in one order loses. These
-cases hold what decision 5 promises. A sum of 32,768 numbers of one sign, added one after another in float32, is wrong
+The bound of `check_rounding` holds for sums in any order, so it also allows the error of the worst order. These cases
+test what decision 5 promises. 32,768 numbers of one sign, added one after another in float32, give a sum that is wrong
 in its fifth digit; in float16 it stops at 2048.
 """
 
@@ -15,7 +15,8 @@ import numpy as np
 from minires import kernels
 from minires.device import Array, asarray, asnumpy, is_array
 from minires.geometry import Geometry
-from minires.testing.rounding.cases import all_in_halves
+from minires.testing.rounding.cases import all_in_float16
+from minires.testing.rounding.check import outputs_of
 
 _N = 32768
 _LABELS = np.zeros(_N, np.int64)
@@ -24,12 +25,12 @@ _OVERLAPPING, _SIZE, _WON = Geometry((2048, 1)), (4095, 1), np.arange(2048)[::-1
 
 
 class LongSum(NamedTuple):
-    """Arguments of a kernel, which of its results are long sums, and how many units of the last digit they may err."""
+    """Arguments of a kernel, which results are long sums, and how many units of the last digit these may err."""
 
     arguments: tuple[Any, ...]
     results: tuple[int, ...] = (0,)
     allowed: float = 4.0
-    on_cuda: bool = True  # False for one product of matrices, which cuBLAS adds up as it likes: decision 5
+    on_cuda: bool = True  # False for a matrix product, whose order cuBLAS chooses: decision 5
 
 
 def check_long_sum(kernel_set: str, kernel: str, device: str = "cpu", dtype: Any = np.float32) -> float:
@@ -46,9 +47,9 @@ def check_long_sum(kernel_set: str, kernel: str, device: str = "cpu", dtype: Any
             continue
         lowered = [_lowered(argument, dtype) for argument in case.arguments]
         function = getattr(kernels.KernelSet(kernel_set), kernel)
-        function = all_in_halves(function) if np.dtype(dtype) == np.float16 else function
-        found = _outputs(function(*(asarray(a, device) if is_array(a) else a for a in lowered)))
-        exact = _outputs(
+        function = all_in_float16(function) if np.dtype(dtype) == np.float16 else function
+        found = outputs_of(function(*(asarray(a, device) if is_array(a) else a for a in lowered)))
+        exact = outputs_of(
             getattr(kernels.KernelSet("reference"), kernel)(*(_lowered(argument, np.float64) for argument in lowered))
         )
         for result in case.results:
@@ -66,10 +67,6 @@ def _lowered(argument: Any, dtype: Any) -> Any:
     return argument.astype(dtype) if is_array(argument) and argument.dtype.kind == "f" else argument
 
 
-def _outputs(returned: Any) -> list[Any]:
-    return list(returned) if isinstance(returned, tuple) else [returned]
-
-
 def _full(*shape: int) -> Array:
     return np.full(shape, 1.1)
 
@@ -79,13 +76,13 @@ def _varied(*shape: int) -> Array:
 
 
 def _by_pixel(*shape: int) -> Array:
-    """(N, C, H, W) as it lies in the fast kernels."""
+    """Return values (N, C, H, W) in the memory order of the fast kernels."""
     N, C, H, W = shape
     return np.ascontiguousarray(_varied(H, W, N, C)).transpose(2, 3, 0, 1)
 
 
 def _reduced() -> list[LongSum]:
-    """Over one axis, over several and over all, contiguous or not."""
+    """Return sums over one axis, several and all, contiguous or not."""
     first = _varied(_N, 2)
     return [
         LongSum((first, 0)),
@@ -97,7 +94,7 @@ def _reduced() -> list[LongSum]:
 
 
 def _statistics() -> list[LongSum]:
-    """A channel of many pixels, whose number has small divisors or none, near zero and far from it."""
+    """Return channels of many pixels, also of a prime count, with a mean near zero and far from it."""
     images = [_by_pixel(8, 2, 64, 64), _varied(1, 1, 1, 32749), _by_pixel(8, 2, 64, 64) + 100]
     return [LongSum((x, *[_varied(x.shape[1])] * 2, 1e-5), (1, 2, 3), 16) for x in images]
 

@@ -1,8 +1,8 @@
 """Small random residual networks, drawn as a description: a list of nodes, an input shape and a seed.
 
-Node n of a network reads the value of node n − 1, where the value of node 0 is the input. Windows are padded so that
-a stride s makes ⌈H / s⌉ of H rows, whatever the window; so the values of two nodes fit each other, by way of a
-shortcut with the product of the strides between them, for images of any size.
+Node n of a network reads the value of node n − 1; the value of node 0 is the input. Windows are padded so that a
+stride s turns H rows into ⌈H / s⌉, whatever the window. So a shortcut between two nodes fits images of any size: its
+stride is the product of the strides between them.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Node(NamedTuple):
     """A node of a residual graph: relu(norm(conv(x)) + shortcut), a block of models/, or a pooling.
 
     ``kind`` is "conv", "basic", "bottleneck" (the blocks), "max_pool" or "avg_pool". ``width`` is a convolution's
-    channels, or a block's width. ``skip`` is (number of an earlier node, how its value is made to fit), the latter
-    being "identity", "pad" (option A) or "projection" (option B); a block's is the node before it, or None for
-    a basic block without a shortcut. ``norm``, ``relu`` and ``groups`` are for "conv" alone.
+    channels, or a block's width. ``skip`` is (index of an earlier node, the kind of shortcut), the latter
+    being "identity", "pad" (option A) or "projection" (option B). The skip of a block starts at the node before it, or
+    is None for a basic block without a shortcut. ``norm``, ``relu`` and ``groups`` are for "conv" alone.
     """
 
     kind: str = "conv"
@@ -65,22 +65,22 @@ class Node(NamedTuple):
 
 
 class Value(NamedTuple):
-    """What a node computes: its channels, and the strides on the way to it."""
+    """The value of a node: its channels, and the product of the strides before it."""
 
     channels: int
     stride: tuple[int, int] = (1, 1)
 
     def after(self, node: Node) -> Value:
-        """The value of a node that reads this one."""
+        """Return the value of a node that reads this one."""
         channels = self.channels if node.kind in POOLS else node.width * (4 if node.kind == "bottleneck" else 1)
         return Value(channels, (self.stride[0] * node.stride[0], self.stride[1] * node.stride[1]))
 
     def stride_to(self, later: Value) -> tuple[int, int]:
-        """The strides between this value and a later one."""
+        """Return the strides between this value and a later one."""
         return later.stride[0] // self.stride[0], later.stride[1] // self.stride[1]
 
     def shortcuts_to(self, later: Value) -> list[str]:
-        """The kinds of shortcuts by which this value can be added to a later one."""
+        """Return the kinds of shortcuts that can add this value to a later one."""
         down, across = self.stride_to(later)
         grown = later.channels - self.channels
         return [
@@ -91,10 +91,10 @@ class Value(NamedTuple):
 
 
 class ResidualGraph(Module):
-    """The network that a description stands for: its nodes, the mean of each channel, a linear layer.
+    """A residual network from a description: its nodes, the mean of each channel, a linear layer.
 
-    Its ``repr`` is the call that makes it again. Parameters and running statistics are float64, and drawn from the
-    seed, none of them at the values where layers usually begin.
+    Its ``repr`` is the call that makes it again. Parameters and running statistics are float64 and drawn from the seed,
+    away from the usual initial values.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ class ResidualGraph(Module):
         self._draw()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, classes)."""
+        """Return (N, classes) for (N, C, H, W)."""
         values = [x]
         for node, layer, shortcut in zip(self.nodes, self.layers, self.shortcuts, strict=True):
             beside = shortcut(values[node.skip[0]]) if node.skip and node.kind not in BLOCKS else None
@@ -130,12 +130,12 @@ class ResidualGraph(Module):
         return self.fc(self.pool(values[-1]).flatten(1))
 
     def input(self) -> Tensor:
-        """A float64 input, drawn from the seed; it requires a gradient."""
+        """Return a float64 input, drawn from the seed, that requires a gradient."""
         values = np.random.default_rng([self.seed, 0]).standard_normal(self.shape)
         return tensor(values, requires_grad=True)
 
     def at(self, x: Tensor, *parameters: Tensor) -> Tensor:
-        """The output with other tensors in place of the parameters: the network as a function of them.
+        """Return the output with other tensors as the parameters: the network as a function of them.
 
         ``check_gradient(model.at, model.input(), *model.parameters())`` checks each of its gradients.
         """
@@ -153,14 +153,14 @@ class ResidualGraph(Module):
                 attributes[name] = own
 
     def vector(self) -> Tensor:
-        """The input and the parameters, one after the other, as one vector that requires a gradient."""
+        """Return the input and the parameters, concatenated to one vector that requires a gradient."""
         parts = [self.input(), *self.parameters()]
         return tensor(np.concatenate([part.numpy().reshape(-1) for part in parts]), requires_grad=True)
 
     def of_vector(self, vector: Tensor) -> Tensor:
-        """The output as a function of `vector`.
+        """Return the output as a function of `vector`.
 
-        ``check_gradient(model.of_vector, model.vector())`` checks all of its gradients together, at the cost of one.
+        ``check_gradient(model.of_vector, model.vector())`` checks all gradients together, at the cost of one.
         """
         parts, start = [], 0
         for shape in (self.shape, *(parameter.shape for parameter in self.parameters())):
@@ -185,7 +185,7 @@ class ResidualGraph(Module):
 
 
 class _Convolution(Module):
-    """relu(norm(conv(x)) + shortcut), of which norm, relu and the shortcut may be missing."""
+    """relu(norm(conv(x)) + shortcut); norm, relu and the shortcut are optional."""
 
     def __init__(self, node: Node, channels: int) -> None:
         super().__init__()
@@ -199,7 +199,7 @@ class _Convolution(Module):
 
 
 class _Pool(Module):
-    """A pooling beside which a shortcut may stand."""
+    """A pooling with an optional shortcut."""
 
     def __init__(self, node: Node) -> None:
         super().__init__()
@@ -219,7 +219,7 @@ def _layer(node: Node, source: Value, shortcut: Module | None) -> Module:
 
 
 def _shortcut(how: str, source: Value, target: Value) -> Module | None:
-    """What makes one value fit another; None where it does so by itself."""
+    """Return the module that makes one value fit another, or None for an identity."""
     stride = source.stride_to(target)
     if how == "pad":
         return PadShortcut(source.channels, target.channels, stride[0])
@@ -232,18 +232,17 @@ def _shortcut(how: str, source: Value, target: Value) -> Module | None:
 def networks(
     max_depth: int = 4, max_width: int = 3, max_batch: int = 5, max_side: int = 6
 ) -> st.SearchStrategy[ResidualGraph]:
-    """Small residual networks with their input shapes; the smallest is one linear layer on one pixel.
+    """Return a strategy of small residual networks; the smallest is one linear layer on one pixel.
 
     Convolutions (dense, grouped, depthwise; square and not), batch norms, ReLUs, the blocks of `models`, pooling;
     shortcuts from any earlier node, by identity, zero padding or projection; chains without any.
 
     Parameters
     ----------
-    max_depth : of nodes
-    max_width : of channels, a block's too (a bottleneck has four times its width)
-    max_batch : at least 4, which is the smallest batch where there is a batch norm: of two values per channel it
-        would make 1 and −1, whatever they are
-    max_side : of images
+    max_depth : the largest number of nodes
+    max_width : the largest number of channels, and of a block's width (a bottleneck has four times as many channels)
+    max_batch : at least 4, the smallest batch with a batch norm; any two values per channel become 1 and −1
+    max_side : the largest height and width of an image
     """
     return _network(max_depth, max_width, max_batch, max_side)
 
@@ -277,7 +276,7 @@ def _node(draw: st.DrawFn, values: list[Value], max_width: int) -> Node:
 
 
 def _skip(draw: st.DrawFn, node: Node, values: list[Value]) -> tuple[int, str] | None:
-    """A shortcut that ends at the node: none if it may have none, then from as near as possible."""
+    """Draw a shortcut that ends at the node: first none if that is allowed, then the nearest start."""
     last = len(values) - 1
     sources = [last] if node.kind in BLOCKS else range(last, -1, -1)
     source = draw(st.sampled_from([*sources] if node.kind == "bottleneck" else [None, *sources]))
