@@ -39,13 +39,12 @@ run in lockstep; code that relies on lockstep without ``__syncwarp`` fails here,
 
 It depends on CuPy's private tables, so it works with one version (`CUPY_VERSION`), on Linux on x86-64, and needs gcc
 and g++: ``pip install 'minires-net[cupy-on-cpu]'`` installs that version. Use a separate process, because CuPy then
-stays on the CPU until the process ends. In pytest, a conftest.py calls `install`. A script ends with `leave`; otherwise
-CuPy looks for its device at exit.
+stays on the CPU until the process ends. In pytest, a conftest.py calls `install`.
 """
 
 from minires.cupy_on_cpu.carry import carried, to_device
-from minires.cupy_on_cpu.installation import CUPY_VERSION, install, leave
+from minires.cupy_on_cpu.installation import CUPY_VERSION, install
 from minires.cupy_on_cpu.null_device import NullDevice
 from minires.cupy_on_cpu.record import DeviceFault, Launch, Record
 
-__all__ = ["CUPY_VERSION", "DeviceFault", "Launch", "NullDevice", "Record", "carried", "install", "leave", "to_device"]
+__all__ = ["CUPY_VERSION", "DeviceFault", "Launch", "NullDevice", "Record", "carried", "install", "to_device"]

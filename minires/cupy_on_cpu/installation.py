@@ -11,7 +11,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from typing import Any, NoReturn
+from typing import Any
 
 from minires.cupy_on_cpu import cublas, cuda_api, tables
 from minires.cupy_on_cpu.execution import INCLUDE, Execution
@@ -84,13 +84,6 @@ def install(
         device.execute = execution.launch
     _installed = device
     return device
-
-
-def leave(status: int) -> NoReturn:
-    """End the process now, without the clean-up that CuPy would do with a device."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
 
 
 def _host(cache: pathlib.Path) -> ctypes.PyDLL:

@@ -8,6 +8,7 @@ function.
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
@@ -32,7 +33,7 @@ _python.PyCapsule_GetPointer.restype = ctypes.c_void_p
 _python.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
 _python.PyCapsule_New.restype = ctypes.py_object
 _python.PyCapsule_New.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
-_kept: list[Any] = []  # callbacks and names that compiled code points to
+_python.Py_IncRef.argtypes = [ctypes.py_object]
 
 
 def replace(module: ModuleType, functions: Mapping[str, Callable[..., Any]]) -> None:
@@ -65,7 +66,8 @@ def _signature(module: ModuleType, name: str) -> bytes:
 def _enter(module: ModuleType, name: str, function: Any) -> None:
     signature = _signature(module, name)
     capsule = _python.PyCapsule_New(ctypes.cast(function, ctypes.c_void_p), signature, None)
-    _kept.extend((function, signature, capsule, module.__pyx_capi__[name]))
+    kept = (function, signature, capsule, module.__pyx_capi__[name])
+    _python.Py_IncRef(kept)  # compiled code points to these until the process ends, when Python clears all modules
     module.__pyx_capi__[name] = capsule
 
 
@@ -78,5 +80,9 @@ def _parsed(signature: str) -> tuple[Any, list[Any], int]:
 
 
 def _with_first(count: int, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``function`` called with only the first ``count`` positional arguments."""
-    return lambda *arguments, **options: function(*arguments[:count])
+    """Return ``function`` called with only the first ``count`` positional arguments; it does nothing at Python's end.
+
+    CuPy frees memory and streams when the modules of this package are gone already.
+    """
+    is_ending = sys.is_finalizing
+    return lambda *arguments, **options: 0 if is_ending() else function(*arguments[:count])

@@ -121,4 +121,3 @@ if __name__ == "__main__":
 
     cupy_on_cpu.install()
     PATH.write_text(written(manifest()), encoding="utf-8")
-    cupy_on_cpu.leave(0)
