@@ -18,7 +18,7 @@ from minires.data import DataLoader, Dataset
 from minires.device import asarray, available, device_of, synchronize
 from minires.errors import DeviceError
 from minires.testing.catalogue import ENTRIES
-from minires.testing.catalogue.check import check, points
+from minires.testing.catalogue.check import check, trials
 from minires.testing.catalogue.table import all_settings
 from minires.testing.layouts import MEMORY_ORDERS, lay_out
 
@@ -31,7 +31,7 @@ SETTINGS = [s._replace(device="cuda:1") for s in all_settings() if (s.device, s.
 @settings(max_examples=1)
 @given(data=st.data())
 def test_gradients_of_both_orders_are_right_there(entry, data):
-    check(data.draw(points(entry, SETTINGS)))
+    check(data.draw(trials(entry, SETTINGS)))
 
 
 @pytest.mark.parametrize("order", MEMORY_ORDERS)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from strict_record import recording
 
 from minires.testing.catalogue import ENTRIES
-from minires.testing.catalogue.check import Setting, check, points
+from minires.testing.catalogue.check import Setting, check, trials
 
 SETTINGS = [Setting(dtype, "cuda", "reference") for dtype in ("float32", "float64")]
 pytestmark = pytest.mark.usefixtures("double_for_cupy")
@@ -17,4 +17,4 @@ pytestmark = pytest.mark.usefixtures("double_for_cupy")
 @given(data=st.data())
 def test_gradients_of_both_orders_are_right(entry, data):
     with recording():  # the checker reads what it compares
-        check(data.draw(points(entry, SETTINGS)))
+        check(data.draw(trials(entry, SETTINGS)))
