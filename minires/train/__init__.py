@@ -1,4 +1,4 @@
-"""Training a network, resumable bit for bit, and what its checkpoints are good for afterwards."""
+"""Train a network, resume the run bit for bit, and use its checkpoints."""
 
 from minires.train.evaluation import Evaluation, evaluate
 from minires.train.interrupt import Interrupted

@@ -1,4 +1,4 @@
-"""Where a run begins, or goes on: a free directory, its data, its last checkpoint."""
+"""Begin or resume a run: claim its directory, read its data, restore its last checkpoint."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def check_free(directory: Path, resumed: Path | None) -> Position | None:
 
 
 def _in_first_epoch(file: Path) -> Position | None:
-    """The position of a run that has not made the steps of one epoch; None if it has, or if the file is no run's."""
+    """Return the position of a run that is still in its first epoch; None for a later one or a foreign file."""
     try:
         settings, description, metadata = read_origin(file)
         position = Position.from_json(metadata["position"])
@@ -56,20 +56,25 @@ def say_replaced(settings: Settings, position: Position | None) -> None:
 
 
 def data(settings: Settings) -> dict[str, Dataset]:
-    """Return the images of each split: "train", the one that chooses the best network, one for the last word if any."""
+    """Return the images of each split of a run, in the order of `sources.splits`."""
     train, *held_out = sources.splits(settings)
     images = sources.dataset(settings, train)
     return {train: images, **{split: sources.dataset(settings, split, images.classes) for split in held_out}}
 
 
 def resume(run: Run, file: Path, choosing: str) -> Settings:
-    """Go on where a checkpoint was written; the settings with which it was.
+    """Restore a run from a checkpoint, and return the settings that the checkpoint was saved with.
+
+    Parameters
+    ----------
+    run : the run to restore
+    file : its checkpoint
+    choosing : the split that chooses the best network
 
     Raises
     ------
-    SettingsError, DataError : if the settings, the data, or the split that chooses the best network are not those of
-        the run.
-    CheckpointError : if the best network of the run so far is damaged.
+    SettingsError, DataError : if the settings, the data or ``choosing`` differ from those of the saved run.
+    CheckpointError : if the best network that the run has saved is damaged.
     """
     saved, description, metadata = read_origin(file)
     if (file.parent / BEST).exists():
@@ -89,9 +94,9 @@ def resume(run: Run, file: Path, choosing: str) -> Settings:
 
 
 def replace_missing_best(run: Run) -> None:
-    """Choose the best network of a resumed run from the epochs that follow if that of the best epoch is missing.
+    """If the best network of a resumed run is missing, choose it from the epochs that follow.
 
-    A run that was stopped at the end of an epoch still has the network of this epoch, which takes part.
+    A run that stopped at the end of an epoch still has the network of that epoch, so this epoch counts as well.
     """
     position, directory = run.position, run.settings.directory
     if not position.history or (directory / BEST).exists():
@@ -99,13 +104,13 @@ def replace_missing_best(run: Run) -> None:
     position.best_from = position.epoch if position.batch else position.epoch - 1
     first = position.best_from + 1
     report.say(run.settings, f"{directory / BEST} is missing: the best network is chosen from epoch {first} on")
-    (directory / TEST).unlink(missing_ok=True)  # it is about another network
+    (directory / TEST).unlink(missing_ok=True)  # it measured another network
     if not position.batch:
         run.save_best(directory, position.history[-1])
 
 
 def say_changes(run: Run, saved: Settings, steps: int) -> None:
-    """Tell what a resumed run does in another way than until now."""
+    """Print what a resumed run does differently from now on."""
     next_step = run.position.epoch * steps + run.position.batch
     if next_step == run.settings.epochs * steps:
         return
@@ -116,10 +121,10 @@ def say_changes(run: Run, saved: Settings, steps: int) -> None:
 
 
 def _rate(run: Run, settings: Settings, steps: int, step: int) -> float:
-    """The learning rate of a step by the schedule of some settings."""
+    """Return the learning rate that the schedule of ``settings`` gives to a step."""
     return sources.schedule(settings, sources.optimizer(settings, run.model), steps).rate(settings.lr, step)
 
 
 def resumed_settings(file: Path, **changes: Any) -> Settings:
-    """The settings of the run that wrote ``file``, with ``changes``; by default it stays in the file's directory."""
+    """Return the settings of the run that wrote ``file``, with ``changes``; ``out`` is the file's directory."""
     return replace(read_origin(file)[0], **{"out": str(file.parent), "quiet": False, **changes})

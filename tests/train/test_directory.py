@@ -1,7 +1,7 @@
 import pytest
 
 from minires.errors import CheckpointError, SettingsError
-from minires.train.directory import claimed, contents, halves, last_of, network_of
+from minires.train.directory import claimed, contents, last_of, network_of, partial_files
 
 
 def test_a_directory_is_made_and_removed_again_if_nothing_was_saved(tmp_path):
@@ -48,7 +48,7 @@ def test_what_a_killed_run_left_counts_for_nothing(tmp_path):
     for name in (".lock", ".last.safetensors.0123abcd.partial", ".test.json.0123abcd.partial"):
         (tmp_path / name).touch()
     assert contents(tmp_path) == set()
-    assert len(halves(tmp_path)) == 2
+    assert len(partial_files(tmp_path)) == 2
     assert contents(tmp_path / "nowhere") == set()
 
 
