@@ -18,7 +18,7 @@ LOCK = ".lock"
 
 
 @contextlib.contextmanager
-def claimed(directory: Path) -> Iterator[bool]:
+def locked_directory(directory: Path) -> Iterator[bool]:
     """Reserve a directory for this run inside the ``with`` block; create it if it is missing.
 
     If this created the directory and nothing was saved in it, it is removed again. A run that is killed does not

@@ -21,7 +21,7 @@ from minires.data import DataLoader, Dataset
 from minires.device import synchronize
 from minires.errors import install_command
 from minires.train import curve, report, sources, start
-from minires.train.directory import BEST, CURVE, LAST, LOCK, METRICS, TEST, claimed, last_of, partial_files
+from minires.train.directory import BEST, CURVE, LAST, METRICS, TEST, last_of, partial_files
 from minires.train.evaluation import Evaluation, check_root, measure, right_answers, test_best
 from minires.train.finite import check_finite
 from minires.train.interrupt import DeferredInterrupt, Interrupted
@@ -84,17 +84,14 @@ def train(settings: Settings, resume: StrPath | bool = False) -> Result:
     """
     directory = settings.directory
     file = last_of(directory if resume is True else resume) if resume else None
-    if not (directory / LOCK).exists():  # that it is in use is to be told first
-        start.check_free(directory, file)
     # The loss shows an overflow, and the error names the layer; NumPy's warnings say less.
     with (
-        claimed(directory) as locks,
+        start.claimed(settings, file) as locks,
         _on_loan(settings),
         settings.using_kernels(),
         single_threaded_blas(),
         np.errstate(over="ignore", invalid="ignore"),
     ):
-        start.say_replaced(settings, start.check_free(directory, file))
         if file is not None:
             check_root(settings)
         parts = start.data(settings)

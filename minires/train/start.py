@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,33 +11,53 @@ from typing import Any
 from minires.data import Dataset
 from minires.errors import CheckpointError, DataError, SettingsError
 from minires.train import report, sources
-from minires.train.directory import BEST, LAST, METRICS, TEST, contents
+from minires.train.directory import BEST, LAST, METRICS, TEST, contents, locked_directory
 from minires.train.settings import Settings
 from minires.train.state import Position, Run, read_origin, split_of
 
 
-def check_free(directory: Path, resumed: Path | None) -> Position | None:
-    """Make sure that a run may begin in a directory, or go on in its own or an empty one.
+@contextlib.contextmanager
+def claimed(settings: Settings, resumed: Path | None) -> Iterator[bool]:
+    """Reserve the directory of a run inside the ``with`` block, and check that the run may use it.
 
-    Returns
-    -------
-    The position of the run that a new one replaces: one that has not trained for an epoch.
+    A run may use an empty directory, and a resumed run its own. A new run also replaces a run that was stopped in
+    its first epoch, and prints that. The lock comes before the check, so no other run can change the contents.
+
+    Parameters
+    ----------
+    settings : the settings of the run
+    resumed : the checkpoint to resume from; None for a new run
+
+    Yields
+    ------
+    Whether the claim excludes other runs, as for `locked_directory`.
+
+    Raises
+    ------
+    SettingsError : if another run uses the directory, if it is not writeable, or if the run may not use it.
     """
-    if resumed is not None and resumed.parent.resolve() == directory.resolve():
-        return None
+    directory = settings.directory
     if directory.exists() and not directory.is_dir():
         raise SettingsError(f"{directory} is a file; choose a directory (`out`)")
+    with locked_directory(directory) as locks:
+        if resumed is None or resumed.parent.resolve() != directory.resolve():
+            _check_free(settings, resumed is None)
+        yield locks
+
+
+def _check_free(settings: Settings, new: bool) -> None:
+    """Raise SettingsError if the directory holds anything but a run that a ``new`` run may replace."""
+    directory = settings.directory
     there = contents(directory)
-    if there and resumed is None and there <= {LAST, METRICS} and LAST in there:
+    if not there:
+        return
+    if new and there <= {LAST, METRICS} and LAST in there:
         position = _in_first_epoch(directory / LAST)
         if position is not None:
-            return position
-    if there:
-        begun = (
-            f"; resume the run in it (`resume` {directory}), or" if LAST in there else " and holds no run to resume;"
-        )
-        raise SettingsError(f"{directory} exists and is not empty{begun} choose another directory (`out`)")
-    return None
+            report.say(settings, f"replacing a run that was stopped in its first epoch, after {position.batch} batches")
+            return
+    begun = f"; resume the run in it (`resume` {directory}), or" if LAST in there else " and holds no run to resume;"
+    raise SettingsError(f"{directory} exists and is not empty{begun} choose another directory (`out`)")
 
 
 def _in_first_epoch(file: Path) -> Position | None:
@@ -47,12 +69,6 @@ def _in_first_epoch(file: Path) -> Position | None:
         return None
     steps = max(1, description.images // settings.batch_size)
     return position if position.epoch == 0 and position.batch < steps else None
-
-
-def say_replaced(settings: Settings, position: Position | None) -> None:
-    """Print which run a new one replaces."""
-    if position is not None:
-        report.say(settings, f"replacing a run that was stopped in its first epoch, after {position.batch} batches")
 
 
 def data(settings: Settings) -> dict[str, Dataset]:

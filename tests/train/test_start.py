@@ -11,7 +11,7 @@ import minires as mr
 from minires.errors import CheckpointError, DataError, SettingsError
 from minires.optim import SGD, OneCycleLR
 from minires.train import Interrupted, evaluate, train
-from minires.train.directory import claimed
+from minires.train.directory import locked_directory
 
 BATCHES = 3 + 2  # of an epoch: to train, then to test
 
@@ -56,7 +56,7 @@ def test_a_run_beside_something_else_is_not_replaced(settings, monkeypatch, extr
 def test_a_directory_in_use_is_refused_and_can_still_be_read(whole, outcome):
     settings, result = whole
     before = outcome(settings.directory)
-    with claimed(settings.directory):
+    with locked_directory(settings.directory):
         for resume in (True, False):
             with pytest.raises(SettingsError, match=rf"run is in use: process {os.getpid()} on .* trains there"):
                 train(settings, resume=resume)
