@@ -2,9 +2,9 @@
 
 from minires.train.evaluation import Evaluation, evaluate
 from minires.train.interrupt import Interrupted
+from minires.train.loading import describe, load
 from minires.train.loop import Result, train
 from minires.train.prediction import predict
 from minires.train.settings import Settings
-from minires.train.state import describe, load
 
 __all__ = ["Evaluation", "Interrupted", "Result", "Settings", "describe", "evaluate", "load", "predict", "train"]

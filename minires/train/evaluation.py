@@ -26,9 +26,10 @@ from minires.train import checks, report, sources
 from minires.train.directory import BEST, TEST
 from minires.train.finite import blame
 from minires.train.interrupt import DeferredInterrupt
+from minires.train.loading import load_network
 from minires.train.progress import progress_bar
 from minires.train.settings import Settings
-from minires.train.state import Metrics, Run, load_network, to_json
+from minires.train.state import Metrics, Run, to_json
 
 
 @dataclass(frozen=True)

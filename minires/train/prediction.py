@@ -19,7 +19,7 @@ from minires.data import read_image
 from minires.errors import DataError
 from minires.functional.creation import tensor
 from minires.train import checks
-from minires.train.state import load_network
+from minires.train.loading import load_network
 
 Image: TypeAlias = AnyPath | npt.NDArray[np.uint8]
 

@@ -1,4 +1,4 @@
-"""A run and its position: everything that resuming needs, how to save it, and how to load it."""
+"""A run and its position: everything that resuming needs, and how to save and restore it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from minires import checkpoint, optim, random
-from minires.checkpoint import AnyPath
 from minires.errors import CheckpointError
 from minires.nn import Module
 from minires.train import sources
-from minires.train.directory import BEST, LAST, network_of
+from minires.train.directory import BEST, LAST
 from minires.train.settings import Settings
 from minires.train.sources import Description
 
@@ -162,7 +161,7 @@ class Run:
             if name.startswith(_OPTIMIZER):
                 _, index, key = name.split(".", 2)
                 kept.setdefault(int(index), {})[key] = value.array
-        self.model.load_state_dict(_without_prefix(tensors))
+        self.model.load_state_dict(model_tensors(tensors))
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": kept})
         if self.scaler is not None:
             self.scaler.load_state_dict(scale)
@@ -190,67 +189,6 @@ def read_origin(file: Path) -> tuple[Settings, Description, dict[str, str]]:
     return Settings.from_json(settings), Description.from_json(description), metadata
 
 
-def load(run: AnyPath, device: str = "cpu") -> Module:
-    """Return the network of a run, in evaluation mode and in the run's dtype.
-
-    The network takes normalised images. ``model(mr.tensor(describe(run).normalize(pixels)))`` returns the logits
-    (N, classes) of uint8 ``pixels`` (N, C, H, W). `predict` does all of this in one call.
-
-    Parameters
-    ----------
-    run : a run's directory, for its best network, or its best.safetensors or last.safetensors
-    device : the device of the network
-
-    Raises
-    ------
-    CheckpointError : if it is not a training run, or has not finished its first epoch.
-    DeviceError : if the device is not available.
-    """
-    return load_network(run, device)[0]
-
-
-def describe(run: AnyPath) -> Description:
-    """Return the description of a run's images: ``classes``, ``shape`` (C, H, W) and ``normalize``.
-
-    Parameters
-    ----------
-    run : as for `load`
-
-    Raises
-    ------
-    CheckpointError : if it is not a training run, or has not finished its first epoch.
-    """
-    return read_origin(network_of(run))[1]
-
-
-def load_network(run: AnyPath, device: str = "cpu") -> tuple[Module, Settings, Description, Metrics | None]:
-    """Return the network of a run as `load` does, with the metadata of its checkpoint.
-
-    Returns
-    -------
-    model : in evaluation mode
-    settings, description : the settings of the run and the description of its images
-    metrics : of the epoch after which the network was saved; None in the middle of an epoch, or before the first
-
-    Raises
-    ------
-    CheckpointError : if it is not the checkpoint of a training run.
-    DeviceError : if the device is not available.
-    """
-    file = network_of(run)
-    settings, description, metadata = read_origin(file)
-    model = sources.network(dataclasses.replace(settings, device=device, kernels=None), description)
-    tensors = checkpoint.load(file)
-    metrics: Metrics | None = None
-    if "metrics" in metadata:
-        metrics = metrics_from(json.loads(metadata["metrics"]))
-    elif "position" in metadata:
-        tensors = _without_prefix(tensors)
-        position = Position.from_json(metadata["position"])
-        metrics = position.history[-1] if position.history and not position.batch else None
-    model.load_state_dict(tensors)
-    return model.eval(), settings, description, metrics
-
-
-def _without_prefix(tensors: Mapping[str, Any]) -> dict[str, Any]:
+def model_tensors(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tensors of the network among those that `Run.save_last` wrote, under the network's names."""
     return {name.removeprefix(_MODEL): value for name, value in tensors.items() if name.startswith(_MODEL)}

@@ -1,4 +1,4 @@
-"""Where a run may begin, and with what it may go on."""
+"""Test where a run may begin, and how it may be resumed."""
 
 import os
 from dataclasses import replace
@@ -117,7 +117,7 @@ def test_a_run_without_its_best_network_goes_on_and_chooses_from_the_epochs_that
     assert f"{best} is missing: the best network is chosen from epoch 2 on" in capfd.readouterr().out
     assert result.best == result.history[1]
     assert evaluate(settings.directory).recorded == result.history[1]
-    more = train(replace(settings, epochs=3), resume=True)  # an epoch without a network stays out
+    more = train(replace(settings, epochs=3), resume=True)  # an epoch whose network is lost does not count
     assert more.best in more.history[1:]
     assert evaluate(settings.directory).recorded == more.best
 
