@@ -1,18 +1,18 @@
-"""The command ``minires``. Each subcommand imports what it needs when it runs, so that ``--help`` is quick."""
+"""The command ``minires``. Each subcommand imports its modules when it runs, so that ``--help`` is quick."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
 import io
 import os
 import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
+from minires.command_line import Parser
 from minires.errors import MiniresError, SettingsError, install_command
 
 _FLAGS: tuple[tuple[str, dict[str, Any], str], ...] = (
@@ -22,7 +22,11 @@ _FLAGS: tuple[tuple[str, dict[str, Any], str], ...] = (
         {"default": "fashion-mnist-mini"},
         "fashion-mnist-mini (embedded), fashion-mnist, cifar10, cifar100, folder",
     ),
-    ("--root", {"metavar": "DIR"}, "where the data are; a folder holds train/CLASS/ and test/CLASS/ (or val/CLASS/)"),
+    (
+        "--root",
+        {"metavar": "DIR"},
+        "directory of the data; a folder holds train/CLASS/, test/CLASS/ (or val/CLASS/)",
+    ),
     ("--size", {"type": int}, "height and width of the images of a folder (224; 32 for a CIFAR network)"),
     ("--epochs", {"type": int, "default": 8}, "passes over the training images"),
     ("--batch-size", {"type": int, "default": 128}, "images in a step"),
@@ -31,7 +35,7 @@ _FLAGS: tuple[tuple[str, dict[str, Any], str], ...] = (
     (
         "--milestones",
         {"type": int, "nargs": "+", "metavar": "EPOCH"},
-        "epochs done before each drop to a tenth, for multistep (a half and three quarters of all)",
+        "epochs done before each drop to a tenth, for multistep (1/2 and 3/4 of all)",
     ),
     ("--momentum", {"type": float, "default": 0.9}, "of SGD"),
     ("--nesterov", {"action": "store_true"}, "Nesterov's momentum"),
@@ -40,24 +44,27 @@ _FLAGS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("--augment", {"default": "flip"}, "none, flip, crop-flip"),
     ("--seed", {"type": int, "default": 0}, "of everything random"),
     ("--device", {"default": "cpu"}, "cpu, cuda, cuda:1, …"),
-    ("--dtype", {"default": "float32"}, "float32, float16; the latter for CUDA: on the CPU it is correct and slow"),
-    ("--kernels", {"metavar": "SET"}, "reference (the text-book form), fast, cuda (that of the device)"),
-    ("--threads", {"type": int}, "threads that compute (all CPUs); the results do not depend on it"),
-    ("--out", {"metavar": "DIR"}, "where the run is kept (runs/DATA-MODEL-seedSEED)"),
+    ("--dtype", {"default": "float32"}, "float32, float16; float16 is for CUDA: on the CPU it is correct but slow"),
+    ("--kernels", {"metavar": "SET"}, "reference (the text-book form), fast, cuda (the device's own)"),
+    ("--threads", {"type": int}, "number of threads (all CPUs); the results do not depend on it"),
+    ("--out", {"metavar": "DIR"}, "directory of the run (runs/DATA-MODEL-seedSEED)"),
     ("--quiet", {"action": "store_true"}, "print nothing"),
 )
 
-_CLOSED = 128 + 13  # SIGPIPE, as a shell tells it
+_CLOSED = 128 + 13  # the exit code that a shell reports for SIGPIPE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with ``arguments``, by default those of the process; its exit code.
+    """Run the command with ``arguments``, by default those of the process, and return its exit code.
 
-    0: done; 1: a check failed; 2: an error, told in one line on stderr (of the command line itself, by SystemExit);
-    130, 143, 129: stopped by Ctrl-C, SIGTERM, SIGHUP; 141: nobody reads the output any more, as after ``| head``.
+    - 0: done
+    - 1: a check failed
+    - 2: an error, reported as one line on stderr (an error of the command line itself raises SystemExit)
+    - 130, 143, 129: stopped by Ctrl-C, SIGTERM, SIGHUP
+    - 141: the reader of the output has closed it, as in ``| head``
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # rather a "?" than no table where the terminal has no "×"
+        sys.stdout.reconfigure(errors="replace")  # print "?" for "×" on a terminal without it
     try:
         code = _run(_parser(), list(sys.argv[1:] if arguments is None else arguments))
     except SystemExit as ended:  # --help, or an error of the command line
@@ -67,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _flushed(code)
 
 
-def _run(parser: _Parser, arguments: list[str]) -> int:
+def _run(parser: Parser, arguments: list[str]) -> int:
     try:
         options = parser.understand(arguments)
         command: Callable[[argparse.Namespace], int | None] = options.command
@@ -86,99 +93,42 @@ def _run(parser: _Parser, arguments: list[str]) -> int:
 
 
 def _tell(text: str) -> int:
-    """Print an error as one line; the exit code."""
+    """Print an error as one line, and return the exit code."""
     with contextlib.suppress(OSError):
         print(f"minires: error: {text}", file=sys.stderr)
     return 2
 
 
 def _flushed(code: int) -> int:
-    """Write what is left of the output; the exit code, which is another one if that fails."""
+    """Flush stdout, and return ``code``, or another exit code if that fails."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
     except OSError as error:
-        with contextlib.suppress(OSError, ValueError):  # so that Python does not try once more when it ends
+        with contextlib.suppress(OSError, ValueError):  # otherwise Python flushes again at exit, and fails
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, sys.stdout.fileno())
             os.close(nowhere)
         return _CLOSED if isinstance(error, BrokenPipeError) else _tell(f"cannot write the output: {error.strerror}")
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, as all others of the command; ``commands`` are those of its subcommands."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options, allow_abbrev=False)
-        self.commands: dict[str, _Parser] = {}
-
-    def error(self, message: str) -> NoReturn:
-        if wrong := re.fullmatch(r"argument (--[\w-]+): invalid (int|float) value: (.*)", message):
-            kind = {"int": "an integer", "float": "a number"}[wrong[2]]
-            message = f"{wrong[1]} must be {kind}, got {wrong[3]}"
-        self.exit(2, f"minires: error: {message}; see {self.prog} --help\n")
-
-    def understand(self, arguments: list[str]) -> argparse.Namespace:
-        """Parse the command line; where a command or option is unknown, tell which one is near."""
-        if not arguments:
-            self.error(f"no command; expected one of {', '.join(self.commands)}")
-        name = arguments[0]
-        if name not in self.commands and name not in ("-h", "--help", "--version"):
-            near = "train --resume RUN" if name == "resume" else _near(name, list(self.commands))
-            self.error(f"{name!r} is not one of the commands {', '.join(self.commands)}{_did_you_mean(near)}")
-        options, unknown = self.parse_known_args(arguments)
-        if unknown:
-            command = self.commands[name]
-            near = _near(unknown[0].partition("=")[0], command.flags()) if unknown[0].startswith("-") else ""
-            command.error(f"unknown argument {unknown[0]!r}{_did_you_mean(near)}")
-        return options
-
-    def flags(self) -> list[str]:
-        """Return the options, as --batch-size."""
-        return list(dict.fromkeys(re.findall(r"--[\w-]+", self.format_usage())))
-
-    def as_typed(self, command: str, text: str) -> str:
-        """Return a text with options in place of the arguments that it names: `batch_size` is --batch-size."""
-        flags = self.commands[command].flags()
-
-        def typed(name: re.Match[str]) -> str:
-            flag = "--" + name[1].replace("_", "-")
-            return flag if flag in flags else name[1]
-
-        return re.sub(r"`([a-z_]+)`", typed, text)
-
-
-def _near(name: str, choices: list[str]) -> str:
-    """Return the choices that ``name`` begins, or else the most similar one."""
-    return " or ".join(
-        [choice for choice in choices if choice.startswith(name)] or difflib.get_close_matches(name, choices, n=1)
-    )
-
-
-def _did_you_mean(near: str) -> str:
-    return f"; did you mean {near}?" if near else ""
-
-
-def _parser() -> _Parser:
+def _parser() -> Parser:
     from minires import __version__
 
-    parser = _Parser(prog="minires", description="A residual network you can read end to end.")
+    parser = Parser(prog="minires", description="A residual network you can read end to end.")
     parser.add_argument("--version", action="version", version=f"minires {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, command: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
-        made: _Parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        made: Parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         made.set_defaults(command=command)
         parser.commands[name] = made
         return made
 
-    def done(made: argparse.ArgumentParser) -> None:
-        made.set_defaults(usage=made.format_usage())
-
-    train = add("train", _train, "train a network, or go on with a run")
+    train = add("train", _train, "train a network, or resume a run")
     for flag, how, text in _FLAGS:
-        # Only what was typed arrives, so that a resumed run can tell a contradiction from a default.
+        # Options that are not given are absent, so that a resumed run can tell a contradiction from a default.
         shown = f" ({how['default']})" if "default" in how else ""
         train.add_argument(flag, **{**how, "default": argparse.SUPPRESS}, help=text + shown)
     train.add_argument(
@@ -187,24 +137,26 @@ def _parser() -> _Parser:
         const=True,
         default=None,
         metavar="RUN",
-        help="go on, bit for bit, with the run in this directory or of this last.safetensors (that in --out); its "
-        "settings are taken over; --epochs may be more than before",
+        help="resume, bit for bit, the run in this directory or of this last.safetensors (that in --out), with its "
+        "settings; --epochs may be larger",
     )
 
-    kept = "best.safetensors or last.safetensors of a run, or its directory, which stands for the best"
+    kept = "best.safetensors or last.safetensors of a run, or its directory for the best"
     evaluate = add("evaluate", _evaluate, "print a checkpoint's accuracy and loss on the test images")
     evaluate.add_argument("checkpoint", metavar="CHECKPOINT", help=kept)
     evaluate.add_argument("--data", help="another data set with the same classes (the run's own)")
-    evaluate.add_argument("--root", metavar="DIR", help="where the data are now (as for the run)")
+    evaluate.add_argument("--root", metavar="DIR", help="directory of the data (as for the run)")
     evaluate.add_argument(
-        "--batch-size", type=int, help="images at a time (as for the run: then the loss is the same to the last digit)"
+        "--batch-size", type=int, help="images in a batch (as for the run, which gives the same loss to the last digit)"
     )
     evaluate.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, … (cpu)")
     evaluate.add_argument("--kernels", metavar="SET", help="reference, fast, cuda (those of the run)")
 
     predict = add("predict", _predict, "print the five most probable classes of image files; needs the extra 'image'")
     predict.add_argument("checkpoint", metavar="CHECKPOINT", help=kept)
-    predict.add_argument("images", metavar="IMAGE", nargs="+", help="scaled and cut to the size that was learnt")
+    predict.add_argument(
+        "images", metavar="IMAGE", nargs="+", help="scaled and cut to the size that the network learnt"
+    )
     predict.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, … (cpu)")
     predict.add_argument("--kernels", metavar="SET", help="reference, fast, cuda (those of the device)")
 
@@ -215,7 +167,7 @@ def _parser() -> _Parser:
     )
     summary.add_argument("--num-classes", type=int, help="outputs of the network (1000; 10 for a CIFAR network)")
 
-    profile = add("profile", _profile, "measure where a training step's time goes, with the plan of each convolution")
+    profile = add("profile", _profile, "time a training step kernel by kernel, with the plan of each convolution")
     profile.add_argument("model", metavar="MODEL", help="as for train --model")
     profile.add_argument(
         "--input", metavar="CxHxW", help="the shape of an image (3x224x224; 3x32x32 for a CIFAR network)"
@@ -225,11 +177,11 @@ def _parser() -> _Parser:
     profile.add_argument(
         "--fold", action="store_true", help="with batch norm folded into the convolutions; inference only"
     )
-    profile.add_argument("--steps", type=int, default=7, help="how many are measured (7)")
+    profile.add_argument("--steps", type=int, default=7, help="number of measured steps (7)")
     profile.add_argument("--kernels", metavar="SET", default="fast", help="reference, fast (fast)")
-    profile.add_argument("--threads", type=int, help="threads that compute (all CPUs)")
+    profile.add_argument("--threads", type=int, help="number of threads (all CPUs)")
 
-    check = add("check", _check, "prove gradients: of every operation, or of your own; needs the extra 'testing'")
+    check = add("check", _check, "check the gradients of every operation, or of your own; needs the extra 'testing'")
     check.add_argument(
         "operations",
         metavar="OPERATION",
@@ -238,23 +190,26 @@ def _parser() -> _Parser:
         "Op, a Module, a function of Tensors, a tuple (forward, vjp), or a function of arrays beside its name_vjp, "
         "name_grad, name_backward or name_bwd",
     )
-    check.add_argument("--device", help="cpu, cuda, cuda:1, … (all there are; of your own: cpu)")
+    check.add_argument("--device", help="cpu, cuda, cuda:1, … (all available; for your own: cpu)")
     check.add_argument("--kernels", choices=("reference", "fast", "cuda"), help="one kernel set (all)")
     check.add_argument("--dtype", choices=("float64", "float32"), help="one dtype (both)")
     check.add_argument(
         "--examples",
         type=int,
         metavar="N",
-        help="cases in each row, each in five memory orders (3; of your own 20, of a module 3)",
+        help="cases in each row, each in five memory orders (3; for your own 20, for a module 3)",
     )
-    check.add_argument("--seed", type=int, default=0, help="of the cases (0)")
+    check.add_argument("--seed", type=int, default=0, help="seed of the cases (0)")
     check.add_argument(
-        "--shapes", nargs="+", metavar="SHAPE", help="of your own operation's inputs, as in 2x3 3 (drawn, all equal)"
+        "--shapes",
+        nargs="+",
+        metavar="SHAPE",
+        help="of your own operation's inputs, as in 2x3 3 (all the same, random)",
     )
     check.add_argument(
-        "--order", type=int, choices=(1, 2), default=1, help="2: second derivatives of your own operation, too (1)"
+        "--order", type=int, choices=(1, 2), default=1, help="2: also second derivatives of your own operation (1)"
     )
-    check.add_argument("--json", metavar="FILE", help="write the whole table there; - is stdout")
+    check.add_argument("--json", metavar="FILE", help="write the whole table to this file; - is stdout")
     return parser
 
 
@@ -308,7 +263,7 @@ def _profile(options: argparse.Namespace) -> None:
 
 
 def _image_shape(options: argparse.Namespace) -> tuple[int, ...]:
-    """(C, H, W) of --input, or what is natural for the network."""
+    """Return (C, H, W) from --input, or the shape that the network was designed for."""
     from minires.train import checks
     from minires.train.settings import model_names, natural_size
 

@@ -1,6 +1,7 @@
-"""Hypothesis profiles, chosen by HYPOTHESIS_PROFILE: dev (quick), ci (the default), thorough (long). And ``--cuda``.
+"""Define the Hypothesis profiles dev, ci (the default) and thorough, and the option ``--cuda``.
 
-``pytest -m gpu`` is ``--cuda gpu`` too: all tests of CuPy on a GPU.
+HYPOTHESIS_PROFILE chooses the profile. ``--cuda gpu`` runs the tests with the mark ``gpu`` unless ``-m`` is given, and
+``pytest -m gpu`` includes ``--cuda gpu``.
 """
 
 import importlib
@@ -15,7 +16,7 @@ COMMON = {"deadline": None, "print_blob": True, "suppress_health_check": [Health
 settings.register_profile("dev", max_examples=10, **COMMON)
 settings.register_profile("ci", max_examples=25, derandomize=True, **COMMON)
 settings.register_profile("thorough", max_examples=10_000, **COMMON)
-# For tests/mutation: one failing example is enough, and it need not be small.
+# For tests/mutation: one failing example is enough, and it can be large.
 QUICK = {"phases": [Phase.explicit, Phase.generate], "report_multiple_bugs": False}
 settings.register_profile("mutation", max_examples=25, derandomize=True, **QUICK, **COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
@@ -32,7 +33,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     if config.getoption("markexpr").strip("() ") == "gpu" and not config.getoption("--cuda"):
         config.option.cuda = "gpu"
-    elif (config.getoption("--cuda"), config.getoption("markexpr")) == ("gpu", "not gpu and not long"):  # setup.cfg's
+    elif config.getoption("--cuda") == "gpu" and config.getoption("markexpr") in config.getini("addopts"):
         config.option.markexpr = "gpu"
     if config.getoption("--cuda") == "gpu" and not available("cuda"):
         raise pytest.UsageError("there is no GPU that CuPy can use here; --cuda cpu does without")

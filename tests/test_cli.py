@@ -46,14 +46,14 @@ def trained(folder, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def ctrl_c():
-    """Ctrl-C as in a terminal, also where the tests run in the background and inherit that it is ignored."""
+    """Handle Ctrl-C as in a terminal, even if the tests run in the background, where it is ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 def told(capsys, code, arguments):
-    """The one line of an error."""
+    """Return the single line of an error."""
     assert main(arguments) == code
     out, err = capsys.readouterr()
     assert err.count("\n") == 1
@@ -88,7 +88,7 @@ def test_training_evaluating_and_predicting(trained, folder, capsys):
         f"accuracy {best['test_accuracy']!r}  loss {best['test_loss']!r}  on 9 test images",
         f"accuracy {best['test_accuracy']!r}  loss {best['test_loss']!r}  recorded after epoch {best['epoch']}",
     ]
-    assert main(["evaluate", str(trained)]) == 0  # the directory stands for the best
+    assert main(["evaluate", str(trained)]) == 0  # the best network of the directory
     assert capsys.readouterr().out == out
     images = [str(folder / "test" / name / "0.png") for name in ("red", "blue")]
     assert main(["predict", str(trained / "last.safetensors"), *images]) == 0

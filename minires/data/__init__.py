@@ -1,4 +1,4 @@
-"""Data sets, what is done to their images, and the loader that makes batches of them."""
+"""Data sets, transforms of their images, and a loader that makes batches."""
 
 from minires.data.cifar import CIFAR10, CIFAR100
 from minires.data.collate import default_collate

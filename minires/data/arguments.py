@@ -1,4 +1,4 @@
-"""Checks of the arguments of data sets, transforms and loaders, and messages about where data are missing."""
+"""Check the arguments of data sets, transforms and loaders, and describe missing data."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import numpy as np
 from minires.errors import DataError
 
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip", ".7z", ".rar")
-_SHOWN = 3  # names of a kind in a message
+_SHOWN = 3  # names listed in a message
 
 
 def flag(value: Any, name: str) -> bool:
-    """Return True or False; strings such as "no" would count as True elsewhere.
+    """Return True or False. Reject strings such as "no", which Python takes for True.
 
     Raises
     ------
-    TypeError : if it is neither, nor 0 or 1.
+    TypeError : if it is not True, False, 0 or 1.
     """
     if not isinstance(value, bool | np.bool_ | int) or value not in (0, 1):
         raise TypeError(f"{name} must be True or False, got {value!r}")
@@ -45,11 +45,11 @@ def path(value: Any, name: str) -> Path:
 
 
 def channel_values(values: Any, name: str) -> tuple[float, ...]:
-    """Return one finite number a channel.
+    """Return one finite number for each channel.
 
     Raises
     ------
-    DataError : if it is anything else.
+    DataError : if ``values`` is anything else.
     """
     try:
         if isinstance(values, str):
@@ -92,7 +92,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def what_is_there(root: Path, wanted: str) -> str:
-    """Return what a directory without the file ``wanted`` holds in its place, and what to do."""
+    """Say what a directory holds instead of the file ``wanted``, and what to do."""
     if not root.exists():
         return f"{root} does not exist"
     if not root.is_dir():

@@ -1,8 +1,8 @@
 """CIFAR-10 and CIFAR-100 in their binary version: 32×32 colour images.
 
-A file is a row of records: the label bytes (one in CIFAR-10; a coarse and a fine one in CIFAR-100), then 3,072
-bytes of pixels: the red, the green and the blue plane, each row by row. There is no header, so a file's size and
-its labels are all that tells a whole file from a truncated or foreign one.
+A file is a sequence of records. A record is the label bytes (one in CIFAR-10; a coarse and a fine one in CIFAR-100)
+and 3,072 bytes of pixels: the red, the green and the blue plane, each row by row. There is no header. So only the
+size and the labels of a file show whether it is truncated or foreign.
 
 Source: A. Krizhevsky 2009, "Learning multiple layers of features from tiny images";
 https://www.cs.toronto.edu/~kriz/cifar.html
@@ -24,7 +24,7 @@ from minires.errors import DataError
 from minires.options import integer
 
 _PIXELS = 3 * 32 * 32
-# What tells another version or set.
+# Files that belong to another version or data set.
 _OTHERS = {
     "cifar-10-batches-py": "of the version for Python",
     "cifar-100-python": "of the version for Python",
@@ -58,8 +58,8 @@ class CIFAR10(Dataset):
     ----------
     root : the directory of ``data_batch_1.bin`` … ``data_batch_5.bin`` and ``test_batch.bin``, or one that
         holds them in ``cifar-10-batches-bin``, as the archive unpacks
-    train : the training images, else the test images
-    images_per_file : the records that each file must hold; other than 10,000 for parts of the set
+    train : True for the training images, False for the test images
+    images_per_file : the number of records that each file must hold; not 10,000 for a part of the set
 
     Raises
     ------
@@ -86,8 +86,8 @@ class CIFAR100(Dataset):
     Parameters
     ----------
     root : the directory of ``train.bin`` and ``test.bin``, or one that holds them in ``cifar-100-binary``
-    train : the training images, else the test images
-    images_per_file : the records that the file must hold; None: 50,000 for training, 10,000 for testing
+    train : True for the training images, False for the test images
+    images_per_file : the number of records that the file must hold; None for 50,000 (training) or 10,000 (testing)
 
     Raises
     ------
@@ -120,7 +120,7 @@ def _find(root: Path, folder: str, names: Sequence[str], archive: str) -> list[P
 
 
 def _other(directory: Path, wanted: str) -> str:
-    """Return which other set or version is there, if any."""
+    """Say which other data set or version the directory holds, if any."""
     for found, kind in _OTHERS.items():
         if (directory / found).exists():
             return f"found {found}, which is {kind}"
@@ -130,7 +130,7 @@ def _other(directory: Path, wanted: str) -> str:
 def _read(
     files: Sequence[Path], count: int, labels_below: tuple[int, ...]
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Images (N, 3, 32, 32) and label bytes (N, len(labels_below)) of ``files``, one after the other."""
+    """Return the images (N, 3, 32, 32) and label bytes (N, len(labels_below)) of ``files``, in order."""
     leading = len(labels_below)
     size = count * (leading + _PIXELS)
     expected = f"{size} bytes: {count} records of {leading} + {_PIXELS}"
@@ -148,7 +148,7 @@ def _read(
                 f"{file} is no CIFAR file: byte {byte} of record {record} is {records[record, byte]}; "
                 f"expected a label from 0 to {labels_below[byte] - 1}"
             )
-        place = slice(i * count, (i + 1) * count)
-        labels[place] = records[:, :leading]
-        images[place] = records[:, leading:].reshape(count, 3, 32, 32)
+        rows = slice(i * count, (i + 1) * count)
+        labels[rows] = records[:, :leading]
+        images[rows] = records[:, leading:].reshape(count, 3, 32, 32)
     return images, labels

@@ -1,4 +1,4 @@
-"""Make a batch of samples, and walk through the arrays of a batch whatever its structure."""
+"""Make a batch of samples, and visit the arrays of a batch of any structure."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def default_collate(samples: Sequence[Any], indices: Sequence[int] | None = None
 
     Parameters
     ----------
-    samples : at least one; all of the same structure
-    indices : their indices in the data set, for messages; 0, 1, … where None
+    samples : at least one sample; all have the same structure
+    indices : their indices in the data set, for messages; None for 0, 1, …
 
     Raises
     ------
-    DataError : if samples differ in their structure or shape; the text says which.
+    DataError : if samples differ in structure or shape; the text says which.
     TypeError : for a sample of another type.
     """
     return _collated(list(samples), list(range(len(samples)) if indices is None else indices), "")
@@ -40,7 +40,7 @@ def default_collate(samples: Sequence[Any], indices: Sequence[int] | None = None
 def mapped(batch: Any, change: Callable[[npt.NDArray[Any]], Any]) -> Any:
     """Return a batch with ``change`` applied to every array of numbers in it.
 
-    Tensors become arrays first. The structure stays, and so does everything that is not an array of numbers.
+    Tensors become arrays first. The structure and everything that is not an array of numbers stay unchanged.
     """
     if _is_tensor(batch):
         batch = batch.numpy()
@@ -54,7 +54,7 @@ def mapped(batch: Any, change: Callable[[npt.NDArray[Any]], Any]) -> Any:
 
 
 def arrays_of(batch: Any) -> tuple[npt.NDArray[Any], ...]:
-    """Return the arrays of numbers in a batch, in the order in which `mapped` comes to them."""
+    """Return the arrays of numbers in a batch, in the order in which `mapped` visits them."""
     found: list[npt.NDArray[Any]] = []
 
     def keep(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -66,7 +66,7 @@ def arrays_of(batch: Any) -> tuple[npt.NDArray[Any], ...]:
 
 
 def with_arrays(batch: Any, arrays: Sequence[Any]) -> Any:
-    """Return a batch with other arrays in the places of those that `arrays_of` found."""
+    """Return a batch with ``arrays`` instead of those that `arrays_of` returns."""
     rest = iter(arrays)
     return mapped(batch, lambda _: next(rest))
 
@@ -124,7 +124,7 @@ def _stacked(arrays: list[npt.NDArray[Any]], indices: list[int], place: str) -> 
 
 
 def _in_numbers(batch: npt.NDArray[Any], samples: Sequence[Any], indices: list[int], place: str) -> npt.NDArray[Any]:
-    """Return a batch, unless a sample has integers for which NumPy has no dtype."""
+    """Return the batch; raise DataError if an integer of a sample fits no NumPy dtype."""
     if batch.dtype.kind == "O":
         index, found = next((i, s) for i, s in zip(indices, samples, strict=True) if np.asarray(s).dtype.kind == "O")
         raise DataError(f"sample {index}{place} is {found!r:.80}, which no dtype of NumPy holds; convert it to a float")
@@ -140,7 +140,7 @@ def _check_equal(values: list[Any], name: str, indices: list[int], place: str) -
 
 
 def _like(example: Any, values: list[Any]) -> Any:
-    """Return ``values`` as a list, tuple or named tuple, as the example is."""
+    """Return ``values`` as a list, tuple or named tuple, like ``example``."""
     if hasattr(example, "_fields"):
         return type(example)(*values)
     return tuple(values) if isinstance(example, tuple) else values

@@ -1,4 +1,4 @@
-"""A labelled set of images in memory: what every data set here is."""
+"""The base class of the data sets here: labelled images in memory."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Dataset:
     images : uint8 (N, C, H, W)
     labels : integers (N,), each from 0 to len(classes) − 1
     classes : the names of the classes
-    mean, std : one number a channel, of pixels in units of 0 to 1; those of ``images`` where None
+    mean, std : one number for each channel, of pixels in units of 0 to 1; None to compute it from ``images``
 
-    The arrays ``images`` and ``labels`` (int64) are read-only; ``len(dataset)`` is N, and ``dataset[i]``
-    the pair of an image uint8 (C, H, W) and its label, an int.
+    The arrays ``images`` and ``labels`` (int64) are read-only. ``len(dataset)`` is N. ``dataset[i]`` is a pair: an
+    image, uint8 (C, H, W), and its label, an int.
 
     Raises
     ------
@@ -86,10 +86,10 @@ class Dataset:
 
 
 def channel_statistics(images: npt.NDArray[np.uint8]) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel of uint8 (N, C, H, W), in units of 0 to 1.
+    """Return the mean and standard deviation of each channel of uint8 (N, C, H, W), in units of 0 to 1.
 
-    With c_v pixels of value v in a channel, M in all: mean = Σ v·c_v / 255M, and
-    var = Σ (v/255 − mean)²·c_v / M. One histogram a channel: no copy of the images in floats.
+    If c_v of a channel's M pixels have the value v, then mean = Σ v·c_v / 255M and var = Σ (v/255 − mean)²·c_v / M.
+    One histogram for each channel avoids a copy of the images in floats.
     """
     values = np.arange(256) / 255
     mean, std = [], []

@@ -1,4 +1,4 @@
-"""Fashion-MNIST: 28×28 grey images of clothes in ten classes. A part of it comes with the package.
+"""Fashion-MNIST: 28×28 grey images of clothes in ten classes. The package embeds a part of it.
 
 Source: Xiao, Rasul & Vollgraf 2017, arXiv:1708.07747. Provenance and licence: FASHION_MNIST.md.
 """
@@ -44,8 +44,8 @@ class FashionMNIST(Dataset):
     ----------
     root : the directory of the full set's IDX files, 60,000 training and 10,000 test images
         (``train-images-idx3-ubyte`` and its three siblings, each with or without ``.gz``), or a directory
-        that holds them in ``FashionMNIST/raw``. None: the 5,000 and 1,000 images embedded in the package.
-    train : the training images, else the test images
+        that holds them in ``FashionMNIST/raw``; None for the 5,000 and 1,000 images embedded in the package
+    train : True for the training images, False for the test images
 
     ``mean`` and ``std`` are always those of the 60,000 training images.
 
@@ -93,7 +93,7 @@ def _find(root: Path, name: str) -> Path:
         for candidate in (directory / name, directory / f"{name}.gz"):
             if candidate.is_file():
                 return candidate
-    dotted = re.sub(r"-(idx\d)", r".\1", name)  # as some mirrors call it
+    dotted = re.sub(r"-(idx\d)", r".\1", name)  # the name on some mirrors
     found = [file for file in (dotted, f"{dotted}.gz") if (root / file).is_file()]
     hint = f"found {found[0]}: rename it" if found else what_is_there(root, name)
     raise DataError(f"{root / name} is missing; expected this IDX file of Fashion-MNIST, or {name}.gz; {hint}")

@@ -1,4 +1,4 @@
-"""A folder of image files with one directory a class. Needs Pillow, the extra ``image``."""
+"""Read a folder of image files with one directory for each class. Needs Pillow, the extra ``image``."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class ImageFolder(Dataset):
-    """The images below a directory that has one directory a class: ``root/cat/001.jpg``.
+    """The images below a directory that holds one directory for each class: ``root/cat/001.jpg``.
 
-    All images are decoded at once and held in memory, N·3·H·W bytes. Only files whose name ends in one of
-    ``EXTENSIONS`` are looked at, in the order of their names, directories inside a class included. Links are
-    followed. Names that begin with a dot are skipped at every depth.
+    All images are decoded at once and kept in memory, N·3·H·W bytes. An image is a file whose name ends in one of
+    ``EXTENSIONS``, also in a directory inside a class. Images are sorted by name. Links are followed. Names that
+    begin with a dot are skipped at every depth.
 
-    Links to nothing, empty files, and what there is no permission to read are left out. ``left_out`` lists them, with
-    all other files that are no images by their names, and ``summary()`` says so in words.
+    Broken links, empty files and unreadable files are left out, as are files whose names are not those of images.
+    ``left_out`` lists them, and ``summary()`` describes them.
 
     Parameters
     ----------
     root : the directory; ``~`` stands for the home directory
-    size : H and W of every image, an int or a pair; see ``read_image`` for how an image is brought to it
-    classes : the names of the directories, label by label, as ``training_set.classes``: give them for a test
-        set, so that its labels mean the same; of some there may be no image. None: every directory in ``root``,
-        sorted by name. Accents may be composed or not (Unicode's NFC or NFD): ``classes`` has them composed
-    mean, std : of the red, green and blue channel; ImageNet's where not given, as pretrained networks expect
+    size : H and W of every image, an int or a pair; ``read_image`` says how it scales an image
+    classes : the names of the directories, label by label. Give ``training_set.classes`` for a test set, so that its
+        labels mean the same; a class may have no image. None for every directory in ``root``, sorted by name.
+        Accents may be composed or not (Unicode's NFC or NFD); the attribute ``classes`` has them composed
+    mean, std : of the red, green and blue channel; by default those of ImageNet, which pretrained networks expect
 
     Raises
     ------
-    DataError : if a directory is missing, not a class or empty, if an image is damaged (the text names all of
-        them), if they do not fit into memory, or without Pillow.
+    DataError : if a directory is missing, empty or not a class; if images are damaged (the text names all of
+        them); if the images do not fit into memory; or if Pillow is missing.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class ImageFolder(Dataset):
         self.left_out = tuple(left_out)
 
     def summary(self) -> str:
-        """Return how many images and classes there are, and what was left out, in one line."""
+        """Return one line with the numbers of images and classes, and what was left out."""
         seen = set(self.labels.tolist())
         missing = [name for label, name in enumerate(self.classes) if label not in seen]
         total = f"{len(self.classes)} class" + ("" if len(self.classes) == 1 else "es")
@@ -87,7 +87,7 @@ class ImageFolder(Dataset):
 
 
 def _class_folders(root: Path) -> tuple[dict[str, list[Path]], list[LeftOut]]:
-    """Return the directories of each class by its composed name, and the files that lie beside them."""
+    """Return the directories of each class by its composed name, and the files beside these directories."""
     if not root.is_dir():
         kind = "a file" if root.exists() else "missing"
         raise DataError(f"{root} is not a directory ({kind}); expected one that holds a directory for each class")
@@ -120,7 +120,7 @@ def _check_known(root: Path, folders: dict[str, list[Path]], names: Sequence[str
         raise DataError(f"{nowhere[0]} is a link to nothing, and its name is none of a class; remove it")
     alike = [name for name in names if composed(name).casefold().strip() == unknown[0].casefold().strip()]
     hint = f"did you mean {alike[0]!r}?" if alike else "rename it, or add it to the training images too"
-    if len(folders) == len(unknown) and not alike:  # as readers that need a folder have unlabelled images
+    if len(folders) == len(unknown) and not alike:  # perhaps a folder of unlabelled images
         hint += "; if its images have no labels, move them elsewhere: they can be predicted, not tested with"
     more = f" (nor are {first(unknown[1:])})" if unknown[1:] else ""
     raise DataError(f"{root / unknown[0]} is not one of the classes {', '.join(names)}{more}; {hint}")
@@ -135,7 +135,7 @@ def _without_images(directory: Path, left_out: Sequence[LeftOut]) -> str:
 
 
 def _read_all(files: Sequence[Path], size: tuple[int, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """Return all images (N, 3, H, W); damaged ones are told together, so that nobody repairs them one by one."""
+    """Return all images (N, 3, H, W); raise one DataError that names all damaged files."""
     shape = (len(files), 3, *size)
     try:
         images = np.empty(shape, np.uint8)

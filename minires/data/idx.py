@@ -1,8 +1,8 @@
-"""The IDX format of the MNIST family: a magic number, the sizes, the bytes.
+"""Read the IDX format of the MNIST family: a magic number, the sizes, the bytes.
 
     0x00 0x00 0x08 ndim | ndim sizes, 4 bytes each, big-endian | unsigned bytes, row by row
 
-0x08 stands for unsigned bytes, the one type that these data sets use. A file may be gzipped.
+0x08 stands for unsigned bytes, the only type in these data sets. A file may be gzipped.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _GZIP = b"\x1f\x8b"
 
 
 def read_bytes(path: str | os.PathLike[str], expected: str) -> bytes:
-    """The bytes of a file.
+    """Return the bytes of a file.
 
     Raises
     ------
-    DataError : if it cannot be read; the text names the file and ``expected``, what it should have been.
+    DataError : if it cannot be read; the text names the file and says what was ``expected``.
     """
     try:
         return Path(path).read_bytes()
@@ -37,7 +37,7 @@ def read_bytes(path: str | os.PathLike[str], expected: str) -> bytes:
 
 
 def _start(content: bytes) -> str:
-    """Return how a foreign file starts, for a reader who may recognise it."""
+    """Return the first bytes of a foreign file in a form that helps to recognise it."""
     if not content:
         return "nothing: it is empty"
     if content[:3] == b"\0\0\x08" and len(content) > 3:
@@ -46,12 +46,12 @@ def _start(content: bytes) -> str:
 
 
 def read_idx(path: str | os.PathLike[str], ndim: int) -> npt.NDArray[np.uint8]:
-    """The array in an IDX file of unsigned bytes, gzipped or not.
+    """Return the array in an IDX file of unsigned bytes, gzipped or not.
 
     Parameters
     ----------
     path : the file
-    ndim : the axes it must have: 3 for images, 1 for labels
+    ndim : the required number of axes: 3 for images, 1 for labels
 
     Returns
     -------
@@ -59,7 +59,7 @@ def read_idx(path: str | os.PathLike[str], ndim: int) -> npt.NDArray[np.uint8]:
 
     Raises
     ------
-    DataError : if the file is missing, truncated, longer than it says, or not IDX with ``ndim`` axes.
+    DataError : if the file is missing, truncated, longer than its header says, or not IDX with ``ndim`` axes.
 
     Source: "The IDX file format", Y. LeCun, C. Cortes & C. Burges, THE MNIST DATABASE.
     """

@@ -21,7 +21,7 @@ EXTENSIONS = (
 )
 _MODES = {1: "L", 3: "RGB"}
 _ORIENTATION = 0x0112
-# What brings an image upright, by its EXIF orientation: names of Pillow's Transpose.
+# EXIF orientation -> the member of Pillow's Transpose that turns the image upright.
 _TURNS = {
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
@@ -31,7 +31,7 @@ _TURNS = {
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
-# Formats that not every Pillow reads: the bytes 4 to 12 of such a file.
+# Formats that only some versions of Pillow read, by bytes 4 to 12 of a file.
 _BRANDS = {b"ftypavif": "AVIF", b"ftypavis": "AVIF", b"ftypheic": "HEIC", b"ftypheix": "HEIC", b"ftypmif1": "HEIC"}
 
 
@@ -40,12 +40,12 @@ def read_image(
 ) -> npt.NDArray[np.uint8]:
     """Return one image file as an array.
 
-    Grey values of 16 bits are brought to 8, v / 257 rounded, so that white stays white. Floats and integers of 32
-    bits are refused: the file does not say which of them is white. Transparent pixels are laid on white. Of an
-    animation the first image is taken.
+    Grey values v of 16 bits become v / 257, rounded to 8 bits, so that white stays white. Floats and integers of 32
+    bits are refused, since the file does not say which value is white. Transparent pixels become white. An animation
+    gives its first image.
 
-    The image is turned as its EXIF data says (damaged EXIF data is ignored), scaled (bilinear) until it just covers
-    ``size`` with its own proportions, and cut to ``size`` around its centre.
+    The image is rotated as its EXIF data says (damaged EXIF data is ignored). It keeps its proportions: it is scaled
+    (bilinear) until it just covers ``size``, and its centre is cut out.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def read_image(
 
     Raises
     ------
-    DataError : if the file is missing, truncated, no image, or one of 32 bits, or if Pillow is not installed.
+    DataError : if the file is missing, truncated, not an image, or an image of 32 bits, or if Pillow is missing.
     ShapeError : if ``size`` or ``channels`` is not as above.
     """
     H, W = image_size(size)
@@ -70,7 +70,7 @@ def read_image(
     try:
         upright = _decoded(file, _MODES[channels])
         fitted = operations.fit(upright, (W, H), image_module.Resampling.BILINEAR)
-    except Exception as error:  # Pillow's readers raise whatever the bytes of a damaged file lead them to
+    except Exception as error:  # a damaged file can make Pillow's readers raise any exception
         raise DataError(
             f"cannot read {file}: {_reason(file, error)}; expected an image of 8 or 16 bits that Pillow reads"
         ) from error
@@ -102,12 +102,12 @@ def _decoded(path: Path, mode: str) -> Any:
 def _orientation(file: Any) -> int:
     try:
         return int(file.getexif().get(_ORIENTATION, 1))
-    except Exception:  # damaged EXIF data raises errors of many kinds; it is no part of the picture
+    except Exception:  # damaged EXIF data raises many kinds of errors; the image itself may be fine
         return 1
 
 
 def _eight_bits(image: Any) -> Any:
-    """Return an image of 16 bits as one of 8. (Pillow's own conversion cuts off what is above 255.)"""
+    """Convert an image of 16 bits to 8 bits. (Pillow's own conversion clips values at 255.)"""
     deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
     if not deep:
         if image.mode in ("I", "F"):
@@ -120,7 +120,7 @@ def _eight_bits(image: Any) -> Any:
     from_array = _pillow("Image").fromarray
     grey = from_array(((values + 128) // 257).astype(np.uint8))
     clear = image.info.get("transparency")
-    if isinstance(clear, int):  # the one grey value that stands for nothing
+    if isinstance(clear, int):  # the grey value that means transparent
         grey.putalpha(from_array(np.where(values == clear, 0, 255).astype(np.uint8)))
     return grey
 
@@ -134,7 +134,7 @@ def _on_white(image: Any) -> Any:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    """Return why a file cannot be read, in words."""
+    """Return a text that says why a file cannot be read."""
     if path.is_dir():
         return "it is a directory"
     if isinstance(error, FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Find train/, val/ and test/ in a folder of images, and say what a folder of another layout seems to be."""
+"""Find train/, val/ and test/ in a folder of images, and explain a folder with another layout."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from minires.errors import DataError
 # Each split and the names that its directory may have.
 SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 _WANTED = "train/ and test/ (or val/), each with a folder for each class"
-_LOOKED_AT = 100  # folders, to guess what a layout is
+_LOOKED_AT = 100  # folders that are enough to guess a layout
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The splits that are not trained with.
+    """The splits that are not used for training.
 
     Attributes
     ----------
-    names : ("val", "test"): the first chooses the best network and the last has the last word; or one of the two,
-        which then does both
-    note : what a user should know about a directory that is not used, "" for nothing
+    names : ("val", "test"): the first chooses the best network and the second tests it; or a single split for both
+    note : what a user should know about an unused directory; "" if there is none
     """
 
     names: tuple[str, ...]
@@ -37,7 +36,7 @@ def split_directory(root: str | os.PathLike[str], split: str) -> Path:
 
     Raises
     ------
-    DataError : if it is missing; the text says what is there in its place.
+    DataError : if it is missing; the text says what is there instead.
     """
     root = path(root, "root")
     _check_links(root, split)
@@ -50,11 +49,11 @@ def split_directory(root: str | os.PathLike[str], split: str) -> Path:
 
 
 def held_out(root: str | os.PathLike[str]) -> HeldOut:
-    """Return which splits a folder has beside train/.
+    """Return the splits of a folder other than train/.
 
     Raises
     ------
-    DataError : if there is none, or none with a folder for each class.
+    DataError : if there is no other split, or if it has no folder for each class.
     """
     root = path(root, "root")
     for split in ("val", "test"):
@@ -83,7 +82,7 @@ def held_out(root: str | os.PathLike[str]) -> HeldOut:
 
 
 def check_several_classes(images: ImageFolder) -> None:
-    """Make sure that there is something to tell apart.
+    """Check that there are at least two classes.
 
     Raises
     ------
@@ -107,14 +106,14 @@ def check_several_classes(images: ImageFolder) -> None:
 
 
 def _check_links(root: Path, split: str) -> None:
-    """Raise DataError if the directory of a split is a link to nothing."""
+    """Raise DataError if the directory of a split is a broken link."""
     for name in SPLITS[split]:
         if leads_nowhere(root / name):
             raise DataError(f"{root / name} is a link to nothing; restore what it led to, or remove it")
 
 
 def _explain(root: Path, split: str) -> str:
-    """Return what ``root`` seems to be, and what to do."""
+    """Say what ``root`` seems to be, and what to do."""
     if not root.exists():
         return f"{root} is a link to nothing" if leads_nowhere(root) else f"{root} does not exist"
     if not root.is_dir():
@@ -151,7 +150,7 @@ def _unlabelled(directory: Path) -> bool:
 
 
 def _is_blank(directory: Path) -> bool:
-    """Return whether no folder of a class holds an image or a folder, and no image lies beside them."""
+    """Return whether there are no images in a directory, and no images or folders in its folders."""
     folders = _folders(directory)
     return not _files(directory) and not any(_files(folder) or _folders(folder) for folder in folders)
 

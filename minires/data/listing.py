@@ -1,4 +1,4 @@
-"""Find the image files below a directory, and say what was left out and why."""
+"""Find the image files below a directory, and list the files left out with their reasons."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from typing import NamedTuple
 from minires.data.arguments import first
 from minires.data.image import EXTENSIONS
 
-# What operating systems, archives and network drives put beside the user's files.
+# Files and directories that operating systems, archives and network drives add.
 _SYSTEM = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "thumbs.db", "desktop.ini"}
 
 
 class LeftOut(NamedTuple):
-    """A file or directory that is not used, and why."""
+    """A file or directory that is not used, and the reason."""
 
     path: Path
     reason: str
 
 
 class Listing(NamedTuple):
-    """The image files below a directory, and what is not used there."""
+    """The image files below a directory, and the files that are not used."""
 
     files: list[Path]
     left_out: list[LeftOut]
 
 
 def composed(name: str) -> str:
-    """Return a name with its accents composed (NFC): macOS and archives made there write them decomposed."""
+    """Return a name with composed accents (NFC); macOS and archives made there decompose them."""
     return unicodedata.normalize("NFC", name)
 
 
 def visible(directory: Path) -> list[Path]:
-    """Return what a directory holds, sorted by name, without hidden and system files.
+    """Return the paths in a directory, sorted by name, without hidden and system files.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def image_files(directory: Path) -> Listing:
     """Return the image files below a directory, sorted by path; links are followed.
 
     A file is an image if its name ends in one of ``EXTENSIONS``. Names that begin with a dot and system files are
-    skipped at every depth, and not mentioned. A link to a directory that it is in is left out.
+    skipped at every depth, and not listed. A link to a directory that contains the link is left out.
     """
     listing = Listing([], [])
     around = frozenset(map(_identity, directory.absolute().parents))
@@ -84,7 +84,7 @@ def image_files(directory: Path) -> Listing:
 
 
 def unusable(path: Path) -> str:
-    """Return why a file is no image to use, as far as that shows without reading it; "" if it may be one."""
+    """Return why a file is not a usable image, judged without reading it; "" if it may be one."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -101,12 +101,12 @@ def unusable(path: Path) -> str:
 
 
 def leads_nowhere(path: Path) -> bool:
-    """Return whether a path is a link to nothing."""
+    """Return whether a path is a broken link."""
     return path.is_symlink() and not path.exists()
 
 
 def in_words(left_out: Iterable[LeftOut], root: Path) -> str:
-    """Return what was left out, grouped by reason, with the first names of each: "" for nothing."""
+    """Return the files left out as text: the first names for each reason; "" if there are none."""
     groups: dict[str, list[str]] = {}
     for path, reason in left_out:
         groups.setdefault(reason, []).append(_below(path, root))
@@ -114,7 +114,7 @@ def in_words(left_out: Iterable[LeftOut], root: Path) -> str:
 
 
 def _identity(directory: Path) -> tuple[int, int]:
-    """Return what tells a directory from all others, whatever links lead to it."""
+    """Return a key of a directory that is the same through any link to it."""
     status = directory.stat()
     return status.st_dev, status.st_ino
 

@@ -1,4 +1,4 @@
-"""Batches of a data set: order, augmentation and normalisation as functions of (seed, epoch, sample index)."""
+"""Make batches of a data set. Order and augmentation depend only on (seed, epoch, sample index)."""
 
 from __future__ import annotations
 
@@ -27,44 +27,43 @@ _Images = npt.NDArray[Any]
 class DataLoader:
     """Iterate over a data set batch by batch: for a `Dataset` pairs of Tensors, images (N, C, H, W) and labels (N,).
 
-    The order of a pass depends on (seed, epoch), and what happens to an image on (seed, epoch, its index in the
-    data set) alone: neither ``prefetch`` nor ``batch_size``, nor where a run was resumed, changes it.
+    The order of a pass depends only on (seed, epoch). The augmentation of an image depends only on (seed, epoch, its
+    index in the data set). ``prefetch``, ``batch_size`` and resuming a run change neither.
 
         DataLoader((images, labels), 32)                    arrays of equal length: batches are tuples of Tensors
         DataLoader(mine, 32)                                mine[i] for i from 0 to len(mine) - 1 is a sample
-        DataLoader(mine, 32, collate=lambda samples: …)     what a list of samples becomes
+        DataLoader(mine, 32, collate=lambda samples: …)     the function makes a batch of a list of samples
 
-    A ``Dataset`` of your own needs ``__len__`` and ``__getitem__``, as PyTorch's. Its samples are asked for in the
-    prefetching thread, and collated as `default_collate` says. All arrays of numbers in a batch become Tensors.
+    Your own data set needs ``__len__`` and ``__getitem__``, as in PyTorch. The prefetching thread reads its samples,
+    and `default_collate` makes batches of them. All arrays of numbers in a batch become Tensors.
 
-    ``epoch`` is the number of the next pass. It counts up when a pass ends, not when it is broken off; set it
-    to resume.
+    ``epoch`` is the number of the next pass. It increases when a pass ends, but not when a pass is stopped early. Set
+    it to resume.
 
     Parameters
     ----------
     dataset : a `Dataset`, a tuple of arrays or Tensors, one array, or any object with ``__len__`` and
-        ``__getitem__``. A list is one of samples, but for arrays of equal length and different shapes
+        ``__getitem__``. A list is a list of samples, except for a list of arrays of equal length and different shapes
     batch_size : samples in a batch; the last one may be smaller
     shuffle : a new order each epoch
     drop_last : leave out a last batch that is smaller
-    augment : the random changes, one after the other, as ``[RandomCrop(4), HorizontalFlip()]``, of the first array
-        of a batch
+    augment : random changes of the first array of a batch, applied in order, as in
+        ``[RandomCrop(4), HorizontalFlip()]``
     normalize : of the first array of a batch: True for the mean and std of a `Dataset`, False for units of 0 to 1,
-        or a normalisation. None: True for a `Dataset` without ``collate``, nothing for all others
-    seed : the default generator's (``minires.manual_seed``) at the beginning of each pass where None
-    dtype : float32 or float64, of normalised images (float32 where None) and of all other arrays of floats (as they
-        are where None)
-    prefetch : batches prepared ahead in a thread; 0 prepares each one when it is asked for
-    indices : the samples to take, by index in the data set; all of them where None
-    device : where the tensors are; a GPU is sent each batch while it computes with the one before
-    collate : a function of a list of samples that returns a batch; `default_collate` where None
+        or a normalisation. None normalises a `Dataset` without ``collate``, and nothing else
+    seed : None for the seed of the default generator (``minires.manual_seed``) at the beginning of each pass
+    dtype : float32 or float64, of all arrays of floats. None makes normalised images float32 and keeps the others
+    prefetch : the number of batches that a thread prepares ahead; 0 for no thread
+    indices : the indices of the samples to use; None for all samples
+    device : the device of the tensors; a batch is copied to a GPU while the GPU computes with the previous one
+    collate : a function of a list of samples that returns a batch; None for `default_collate`
 
     Raises
     ------
     ShapeError, DtypeError, DataError, TypeError, DeviceError : if a parameter is not as above, if the data set is
         empty, or if ``drop_last`` would leave out everything.
-    DataError : in a pass, if a sample cannot be had (the cause is kept) or does not fit the others; the text names
-        its index.
+    DataError : in a pass, if a sample cannot be read (``__cause__`` is the reason) or does not fit the others; the
+        text names its index.
     """
 
     def __init__(
@@ -112,7 +111,7 @@ class DataLoader:
         self._epoch = integer(epoch, "epoch", 0)
 
     def __len__(self) -> int:
-        """The batches of a pass."""
+        """Return the number of batches in a pass."""
         full, rest = divmod(len(self.indices), self.batch_size)
         return full + (rest > 0 and not self.drop_last)
 
@@ -123,7 +122,7 @@ class DataLoader:
         self.epoch = epoch + 1
 
     def tensors(self, epoch: int, start: int = 0) -> Generator[Any, None, None]:
-        """The batches of one pass as tensors on ``self.device``; otherwise as `arrays`.
+        """Iterate over the batches of one pass as `arrays` does, but as tensors on ``self.device``.
 
         Raises
         ------
@@ -144,21 +143,21 @@ class DataLoader:
                 yield with_arrays(structures.popleft(), list(map(Tensor, there)))
 
     def arrays(self, epoch: int, start: int = 0) -> Generator[Any, None, None]:
-        """The batches of one pass as NumPy arrays; leaves ``self.epoch`` alone.
+        """Iterate over the batches of one pass as NumPy arrays, without changing ``self.epoch``.
 
         Parameters
         ----------
-        epoch : which pass
-        start : the batch to begin with, for a pass that was broken off
+        epoch : the number of the pass
+        start : the first batch, for resuming a pass
 
         Returns
         -------
         An iterator over batches; for a `Dataset` pairs: float images (N, C, H, W), C-contiguous, and int64 labels (N,).
-        What goes wrong in the prefetching thread is raised here, and the thread ends with the iterator.
+        It raises the errors of the prefetching thread. The thread ends with the iterator.
 
         Raises
         ------
-        ShapeError : if ``epoch`` or ``start`` is negative or no integer.
+        ShapeError : if ``epoch`` or ``start`` is negative or not an integer.
 
         Identity that tests it: the same batches for any ``prefetch``.
         """
@@ -167,13 +166,13 @@ class DataLoader:
         return prefetched(batches, self.prefetch) if self.prefetch else batches
 
     def _prepare(self, epoch: int, start: int) -> Generator[Any, None, None]:
-        """Everything random about a pass is drawn here; what is left for the iterator is pure."""
+        """Draw all random numbers of a pass, and return an iterator that draws none."""
         order = self.indices
         if self.shuffle:
             order = order[random.draws("data.shuffle", epoch, seed=self.seed).permutation(len(order))]
         tables = [
-            augmentation.draw(random.draws("data.augment", place, epoch, seed=self.seed), len(self._samples))
-            for place, augmentation in enumerate(self.augment)
+            augmentation.draw(random.draws("data.augment", i, epoch, seed=self.seed), len(self._samples))
+            for i, augmentation in enumerate(self.augment)
         ]
         starts = range(start * self.batch_size, len(self) * self.batch_size, self.batch_size)
         return (self._batch(order[first : first + self.batch_size], tables) for first in starts)
@@ -207,7 +206,7 @@ class DataLoader:
 
 
 def _flat(batches: Generator[Any, None, None], structures: deque[Any]) -> Generator[tuple[_Images, ...], None, None]:
-    """The arrays of each batch as a tuple; the batches themselves are added to ``structures``."""
+    """Yield the arrays of each batch as a tuple, and append the batch to ``structures``."""
     with closing(batches):
         for batch in batches:
             structures.append(batch)
@@ -215,7 +214,7 @@ def _flat(batches: Generator[Any, None, None], structures: deque[Any]) -> Genera
 
 
 def _augmentations(augment: Any) -> tuple[Augmentation, ...]:
-    """The random changes as a tuple; a single one may come without a list."""
+    """Return the augmentations as a tuple; accept a single one without a list."""
     single = isinstance(augment, Augmentation | type) or not hasattr(augment, "__iter__")
     augmentations = (augment,) if single else tuple(augment)
     for augmentation in augmentations:
@@ -256,7 +255,7 @@ def _normalization(
 
 
 def _in_units(images: _Images, dtype: npt.DTypeLike = np.float32) -> _Images:
-    """Images in units of 0 to 1."""
+    """Return images in units of 0 to 1."""
     channels = images.shape[1]
     return Normalize([0.0] * channels, [1.0] * channels)(images, dtype)
 

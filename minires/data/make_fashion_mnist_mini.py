@@ -2,10 +2,9 @@
 
     python -m minires.data.make_fashion_mnist_mini DIRECTORY [OUTPUT]
 
-The rule: of each class the first 500 training images and the first 100 test images in file order; what is
-taken stays in file order. Debian's package dataset-fashion-mnist holds the files. The
-result depends on nothing but the files and the zlib that compresses
-it: every time stamp is fixed.
+It takes the first 500 training images and the first 100 test images of each class, and keeps them in file order.
+Debian's package dataset-fashion-mnist holds the files. The result depends only on the files and on the version of
+zlib: every time stamp is fixed.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _Bytes = npt.NDArray[np.uint8]
 
 
 def first_of_each_class(dataset: Dataset, count: int) -> npt.NDArray[np.intp]:
-    """Where the first ``count`` images of each class are, in ascending order.
+    """Return the indices of the first ``count`` images of each class, in ascending order.
 
     Raises
     ------
@@ -40,26 +39,26 @@ def first_of_each_class(dataset: Dataset, count: int) -> npt.NDArray[np.intp]:
     """
     taken = []
     for label, name in enumerate(dataset.classes):
-        places = np.flatnonzero(dataset.labels == label)[:count]
-        if len(places) < count:
-            raise DataError(f"class {name!r} has {len(places)} images; expected at least {count}")
-        taken.append(places)
+        indices = np.flatnonzero(dataset.labels == label)[:count]
+        if len(indices) < count:
+            raise DataError(f"class {name!r} has {len(indices)} images; expected at least {count}")
+        taken.append(indices)
     return np.sort(np.concatenate(taken))
 
 
 def subset(root: Path) -> dict[str, _Bytes]:
-    """The arrays of the embedded file: images (N, 28, 28) and labels (N,) of both splits, uint8."""
+    """Return the arrays of the embedded file: images (N, 28, 28) and labels (N,) of both splits, uint8."""
     arrays = {}
     for split, count in PER_CLASS.items():
         full = FashionMNIST(root, train=split == "train")
-        places = first_of_each_class(full, count)
-        arrays[f"{split}_images"] = full.images[places, 0]
-        arrays[f"{split}_labels"] = full.labels[places].astype(np.uint8)
+        indices = first_of_each_class(full, count)
+        arrays[f"{split}_images"] = full.images[indices, 0]
+        arrays[f"{split}_labels"] = full.labels[indices].astype(np.uint8)
     return arrays
 
 
 def npz(arrays: Mapping[str, _Bytes]) -> bytes:
-    """The bytes of a compressed .npz file with fixed time stamps."""
+    """Return the bytes of a compressed .npz file with fixed time stamps."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, array in arrays.items():

@@ -1,4 +1,4 @@
-"""Compute the next items of an iterator in a thread while the consumer works on this one."""
+"""Compute the next items of an iterator in a thread while the consumer works on the current item."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ T = TypeVar("T")
 
 @dataclass
 class _End:
-    """The last entry of the queue: the iterator ended, or it raised ``error``."""
+    """The last entry of the queue: the iterator ended or raised ``error``."""
 
     error: BaseException | None = None
 
 
 def prefetched(items: Iterator[T], depth: int) -> Generator[T, None, None]:
-    """The items of ``items``, of which up to ``depth`` are ready before they are asked for.
+    """Iterate over ``items``, and compute up to ``depth`` of them in advance.
 
     Parameters
     ----------
-    items : is advanced in another thread, from the first ``next`` on
+    items : another thread advances it, from the first ``next`` on
     depth : at least 1
 
     Returns
     -------
-    An iterator. An exception that ``items`` raises is raised in its place. When it ends, raises or is closed
-    (as when a ``for`` loop is left), the thread has ended too.
+    An iterator, which raises an exception of ``items`` where the next item would come. When it has ended, raised or
+    been closed (by leaving a ``for`` loop), the thread has ended as well.
     """
     ready: SimpleQueue[T | _End] = SimpleQueue()
-    room = threading.Semaphore(depth - 1)  # the item in the making needs none
+    room = threading.Semaphore(depth - 1)  # the item being computed takes no room in the queue
     stopped = threading.Event()
 
     def produce() -> None:
@@ -43,7 +43,7 @@ def prefetched(items: Iterator[T], depth: int) -> Generator[T, None, None]:
                 room.acquire()
                 if stopped.is_set():
                     return
-        except BaseException as error:  # all of them belong to the consumer
+        except BaseException as error:  # the consumer raises it
             end.error = error
         ready.put(end)
 

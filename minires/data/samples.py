@@ -1,4 +1,4 @@
-"""What a DataLoader takes batches from: a Dataset of images, arrays of equal length, or items one by one."""
+"""Wrap the input of a DataLoader: a Dataset of images, arrays of equal length, or single samples."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _EXPECTED = (
 
 
 class Samples(Protocol):
-    """Something of which batches can be taken."""
+    """Samples that can be taken in batches."""
 
     def __len__(self) -> int: ...
 
     def take(self, indices: Indices) -> Any:
-        """The batch of the samples with these indices, made of NumPy arrays."""
+        """Return the batch of the samples with these indices, as NumPy arrays."""
 
 
 class _Images:
@@ -75,7 +75,7 @@ class _Arrays:
 
 
 class _Array(_Arrays):
-    """One array; a batch is an array, too."""
+    """One array; a batch is an array of its rows."""
 
     def __init__(self, array: Any) -> None:
         super().__init__((array,))
@@ -88,7 +88,7 @@ class _Array(_Arrays):
 
 
 class _Items:
-    """Samples that are asked for one by one, and a function that makes a batch of them."""
+    """Samples that are read one by one, and a function that makes a batch of them."""
 
     def __init__(self, dataset: Any, collate: Collate | None) -> None:
         self.dataset, self.collate = dataset, collate
@@ -104,7 +104,7 @@ class _Items:
     def _item(self, index: int) -> Any:
         try:
             return self.dataset[index]
-        except Exception as error:  # the user's own code, of any kind
+        except Exception as error:  # the user's code can raise anything
             raise DataError(
                 f"sample {index} of {type(self.dataset).__name__} cannot be had: {type(error).__name__}: {error}"
             ) from error
@@ -114,19 +114,19 @@ class _Items:
 
 
 def samples(dataset: Any, collate: Collate | None = None) -> Samples:
-    """Return what batches are taken from.
+    """Return the data set in a form from which batches can be taken.
 
     Parameters
     ----------
     dataset : a `Dataset`, a tuple of arrays, an array, or an object with ``__len__`` and ``__getitem__``
     collate : makes a batch of a list of samples; None for `default_collate`
 
-    A list is a list of samples, as for PyTorch, unless it cannot be: arrays of equal length whose shapes differ, as in
-    ``[images, labels]``, are taken as a tuple.
+    A list is a list of samples, as in PyTorch, with one exception: a list of arrays of equal length with different
+    shapes, such as ``[images, labels]``, is taken as a tuple.
 
     Raises
     ------
-    TypeError, ShapeError, DtypeError, DataError : if it is none of them, if lengths differ, or if it is empty.
+    TypeError, ShapeError, DtypeError, DataError : if ``dataset`` is not as above or empty, or if lengths differ.
     """
     if collate is not None and not callable(collate):
         raise TypeError(f"collate must be a function of a list of samples, got {collate!r}")
@@ -148,7 +148,7 @@ def samples(dataset: Any, collate: Collate | None = None) -> Samples:
 
 
 def is_image_set(dataset: Any) -> bool:
-    """Return whether this is a Dataset whose arrays hold the samples, not a subclass with samples of its own."""
+    """Return whether this is a Dataset whose arrays are the samples; a subclass may override ``__getitem__``."""
     return isinstance(dataset, Dataset) and type(dataset).__getitem__ is Dataset.__getitem__
 
 

@@ -1,4 +1,4 @@
-"""Batches on their way to a GPU while it computes with the one before."""
+"""Copy a batch to a GPU while the GPU computes with the previous batch."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ Arrays = tuple[Array, ...]
 
 
 def sent_ahead(batches: Generator[Arrays, None, None], device: str) -> Generator[Arrays, None, None]:
-    """The arrays of each batch on a GPU. One batch is always ahead: it is copied while its consumer has the last one.
+    """Yield the arrays of each batch on a GPU, and copy the next batch while the consumer uses the current one.
 
-    So the first batch is there when the second is on its way. What goes wrong in ``batches`` is raised in its place.
+    The first batch is yielded when the copy of the second has begun. An exception of ``batches`` is raised where its
+    batch would come.
 
-    Copies go through page-locked memory, on a stream of their own, so that the host need not wait for them; the
-    consumer's stream waits for a batch when it is handed over.
+    Copies use page-locked memory and a separate stream, so that the host does not wait for them. The consumer's stream
+    waits for a batch when the batch is yielded.
 
     Parameters
     ----------
@@ -32,13 +33,13 @@ def sent_ahead(batches: Generator[Arrays, None, None], device: str) -> Generator
     DeviceError : if there is no such device, or CuPy or its driver is missing.
     """
     with closing(batches):
-        cupy, place = cuda_device(device)
-        with place:
+        cupy, gpu = cuda_device(device)
+        with gpu:
             stream = cupy.cuda.Stream(non_blocking=True)
         ahead: _Sent | None = None
         try:
             for batch, lane in zip(batches, itertools.cycle([_Lane(cupy, stream), _Lane(cupy, stream)]), strict=False):
-                with place:
+                with gpu:
                     sent = lane.send(batch)
                 last, ahead = ahead, sent
                 if last is not None:
@@ -46,33 +47,33 @@ def sent_ahead(batches: Generator[Arrays, None, None], device: str) -> Generator
             last, ahead = ahead, None
             if last is not None:
                 yield last.arrived()
-        except Exception:  # of the batch after the one that is on its way
+        except Exception:  # in the next batch: first yield the batch that is being copied
             if ahead is not None:
                 yield ahead.arrived()
             raise
         finally:
-            stream.synchronize()  # before memory that is still written to is used for something else
+            stream.synchronize()  # no copy may still write when the memory is reused
 
 
 class _Sent(NamedTuple):
-    """Arrays on a GPU, and the event after which they are whole."""
+    """Arrays on a GPU, and the event that marks the end of their copy."""
 
     arrays: Arrays
     whole: Any
     cupy: Any
 
     def arrived(self) -> Arrays:
-        """The arrays, for whatever the current stream does from now on."""
+        """Return the arrays, after making the current stream wait for the copy."""
         if not self.arrays:  # a batch of strings
             return self.arrays
-        place: Any = self.arrays[0].device
-        with place:
+        device: Any = self.arrays[0].device
+        with device:
             self.cupy.cuda.get_current_stream().wait_event(self.whole)
         return self.arrays
 
 
 class _Lane:
-    """Page-locked memory that one batch at a time goes through."""
+    """Page-locked memory for the copy of one batch at a time."""
 
     def __init__(self, cupy: Any, stream: Any) -> None:
         self.cupy, self.stream = cupy, stream
@@ -80,14 +81,14 @@ class _Lane:
         self.free: Any = None  # an event; None before the first batch
 
     def send(self, batch: Arrays) -> _Sent:
-        """Begin to copy a batch to the current device."""
+        """Begin to copy a batch to the current device, and return its arrays there."""
         if self.free is not None and not self.free.done:
             self.free.synchronize()
         size = sum(array.nbytes for array in batch)
         if self.memory.size < size:
             self.memory = np.frombuffer(self.cupy.cuda.alloc_pinned_memory(size), np.uint8, size)
         there = tuple(self.cupy.empty(array.shape, array.dtype) for array in batch)
-        # Kernels that are still to run may use memory that was freed, and is now given to this batch.
+        # Queued kernels may still use freed memory that this batch now reuses.
         self.stream.wait_event(self.cupy.cuda.get_current_stream().record())
         start = 0
         for array, target in zip(batch, there, strict=True):

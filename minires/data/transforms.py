@@ -1,15 +1,14 @@
-"""What is done to a batch of images on its way into the network.
+"""Augment and normalise a batch of images before it enters the network.
 
-An augmentation has two halves, so that randomness stays apart from what it does:
+An augmentation has two parts, which separate the random numbers from the change itself:
 
 - ``draw(rng, count)`` draws one row of numbers for each of ``count`` images;
 - ``apply(images, rows)`` is a pure function of the images and their rows.
 
-``augmentation(images, rng)`` does one after the other. The DataLoader draws the rows of the whole data set once
-an epoch and hands each image the row of its own index, whichever batch it is in. Any object with these two
-methods is an augmentation.
+``augmentation(images, rng)`` does both. The DataLoader draws the rows of the whole data set once an epoch, and each
+image uses the row of its index, in whatever batch it is. Any object with these two methods is an augmentation.
 
-A normalisation turns a batch, uint8 or floats in units of 0 to 1, into floats of the wanted dtype.
+A normalisation converts a batch, uint8 or floats in units of 0 to 1, to floats of the requested dtype.
 """
 
 from __future__ import annotations
@@ -32,24 +31,24 @@ Rows = npt.NDArray[Any]
 
 @runtime_checkable
 class Augmentation(Protocol):
-    """A random change of images, drawn and applied apart."""
+    """A random change of images, with separate methods to draw and to apply it."""
 
     def draw(self, rng: np.random.Generator, count: int) -> Rows:
-        """One row of random numbers for each of ``count`` images: an array (count, …)."""
+        """Return one row of random numbers for each of ``count`` images: an array (count, …)."""
 
     def apply(self, images: Images, rows: Rows) -> Images:
-        """Images (N, C, H, W) changed as their rows (N, …) say; a new array of the same shape and dtype."""
+        """Return images (N, C, H, W) changed by their rows (N, …): a new array of the same shape and dtype."""
 
 
 class Normalization(Protocol):
-    """Images (N, C, H, W), uint8 or floats in units of 0 to 1, to floats of ``dtype``."""
+    """A function from images (N, C, H, W), uint8 or floats in units of 0 to 1, to floats of ``dtype``."""
 
     def __call__(self, images: Images, dtype: npt.DTypeLike = np.float32) -> Images:
-        """The normalised images, a new array."""
+        """Return the normalised images, a new array."""
 
 
 class RandomCrop:
-    """Pad each side with black, then cut the image's own size out at a random place.
+    """Pad each side with black, then cut out a window of the image's size at a random offset.
 
         out[n, c, i, j] = padded[n, c, i + dy_n, j + dx_n],   dy, dx uniform in 0 … 2·padding
 
@@ -59,7 +58,7 @@ class RandomCrop:
 
     Raises
     ------
-    ShapeError : if it is not an integer, or negative.
+    ShapeError : if ``padding`` is negative or not an integer.
 
     Source: He et al. 2015, arXiv:1512.03385, section 4.2 (padding 4 for CIFAR-10).
     """
@@ -68,11 +67,11 @@ class RandomCrop:
         self.padding = integer(padding, "padding", 0)
 
     def draw(self, rng: np.random.Generator, count: int) -> Rows:
-        """(dy, dx) for each image, int64 (count, 2)."""
+        """Return (dy, dx) for each image, int64 (count, 2)."""
         return rng.integers(0, 2 * self.padding + 1, size=(count, 2))
 
     def apply(self, images: Images, rows: Rows) -> Images:
-        """The images cut out at their rows (dy, dx)."""
+        """Return the images, cut out at their offsets (dy, dx)."""
         N, C, H, W = _image_shape(images)
         pad = self.padding
         padded = np.zeros((N, C, H + 2 * pad, W + 2 * pad), images.dtype)
@@ -81,7 +80,7 @@ class RandomCrop:
         return np.ascontiguousarray(windows[np.arange(N), :, rows[:, 0], rows[:, 1]])
 
     def __call__(self, images: Images, rng: np.random.Generator) -> Images:
-        """The images, each cut out at a place drawn from ``rng``."""
+        """Return the images, each cut out at an offset drawn from ``rng``."""
         return self.apply(images, self.draw(rng, len(images)))
 
     def __repr__(self) -> str:
@@ -89,7 +88,7 @@ class RandomCrop:
 
 
 class HorizontalFlip:
-    """Mirror an image, left and right, with the given probability.
+    """Swap left and right of an image with the given probability.
 
     Parameters
     ----------
@@ -97,7 +96,7 @@ class HorizontalFlip:
 
     Raises
     ------
-    ShapeError : if it is outside.
+    ShapeError : if ``probability`` is out of this range.
     """
 
     def __init__(self, probability: float = 0.5) -> None:
@@ -106,16 +105,16 @@ class HorizontalFlip:
         self.probability = float(probability)
 
     def draw(self, rng: np.random.Generator, count: int) -> Rows:
-        """Whether each image is mirrored, bool (count,)."""
+        """Return for each image whether it is mirrored, bool (count,)."""
         return rng.random(count) < self.probability
 
     def apply(self, images: Images, rows: Rows) -> Images:
-        """The images, mirrored where their row says so."""
+        """Return the images, mirrored where their row is True."""
         _image_shape(images)
         return np.where(rows[:, None, None, None], images[..., ::-1], images)
 
     def __call__(self, images: Images, rng: np.random.Generator) -> Images:
-        """The images, each mirrored or not as drawn from ``rng``."""
+        """Return the images, mirrored at random by ``rng``."""
         return self.apply(images, self.draw(rng, len(images)))
 
     def __repr__(self) -> str:
@@ -123,15 +122,15 @@ class HorizontalFlip:
 
 
 class Normalize:
-    """Each channel shifted and scaled: y = (x − mean) / std, with x in units of 0 to 1 (uint8 divided by 255).
+    """Shift and scale each channel: y = (x − mean) / std, with x in units of 0 to 1 (uint8 divided by 255).
 
     Parameters
     ----------
-    mean, std : one number a channel; std positive
+    mean, std : one number for each channel; std positive
 
     Raises
     ------
-    DataError : if they are not finite numbers, not as many, or a std is not positive.
+    DataError : if a number is not finite, a std is not positive, or mean and std have different lengths.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -143,7 +142,7 @@ class Normalize:
             )
 
     def __call__(self, images: Images, dtype: npt.DTypeLike = np.float32) -> Images:
-        """The normalised images (N, C, H, W), a new array of ``dtype``."""
+        """Return the normalised images (N, C, H, W), a new array of ``dtype``."""
         if _image_shape(images)[1] != len(self.mean):
             raise ShapeError(f"expected images (N, {len(self.mean)}, H, W), got shape {images.shape}")
         scale = 1 / (_unit(images, dtype) * np.array(self.std))
@@ -157,7 +156,7 @@ class Normalize:
 
 
 class PixelMean:
-    """Each pixel less its mean over a data set: y = x − mean, with x in units of 0 to 1 (uint8 divided by 255).
+    """Subtract the mean image of a data set: y = x − mean, with x in units of 0 to 1 (uint8 divided by 255).
 
     Parameters
     ----------
@@ -176,13 +175,13 @@ class PixelMean:
 
     @classmethod
     def of(cls, dataset: Dataset) -> PixelMean:
-        """The mean image of a data set: give it the training images, and use the result for both splits."""
+        """Return the normalisation by the mean of a data set; use that of the training images for both splits."""
         if not isinstance(dataset, Dataset):
             raise TypeError(f"PixelMean.of takes a Dataset, got {type(dataset).__name__}; of an array: PixelMean(mean)")
         return cls(dataset.images.mean(axis=0, dtype=np.float64) / 255)
 
     def __call__(self, images: Images, dtype: npt.DTypeLike = np.float32) -> Images:
-        """The centred images (N, C, H, W), a new array of ``dtype``."""
+        """Return the centred images (N, C, H, W), a new array of ``dtype``."""
         if _image_shape(images)[1:] != self.mean.shape:
             raise ShapeError(f"expected images (N, {', '.join(map(str, self.mean.shape))}), got {images.shape}")
         scale = np.array(1 / _unit(images, dtype), dtype)
@@ -192,7 +191,7 @@ class PixelMean:
 
 
 def _unit(images: Images, dtype: npt.DTypeLike) -> float:
-    """The value that stands for 1: 255 in bytes, 1 in floats; checks both dtypes."""
+    """Return the value of white, 255 for bytes and 1 for floats; raise DtypeError for other dtypes."""
     if np.dtype(dtype).kind != "f":
         raise DtypeError(f"images are normalised to floats, got dtype {np.dtype(dtype)}")
     if images.dtype != np.uint8 and images.dtype.kind != "f":
@@ -201,7 +200,7 @@ def _unit(images: Images, dtype: npt.DTypeLike) -> float:
 
 
 def _image_shape(images: Images) -> tuple[int, ...]:
-    """Return (N, C, H, W)."""
+    """Return (N, C, H, W); raise ShapeError if ``images`` has no such shape."""
     if getattr(images, "ndim", None) != 4:
         found = f"shape {images.shape}" if hasattr(images, "shape") else type(images).__name__
         raise ShapeError(f"expected an array of images (N, C, H, W), got {found}; for one image write image[None]")

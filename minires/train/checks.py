@@ -1,4 +1,4 @@
-"""Checks of single settings. A message names the setting in backticks, shows its value and says what is expected."""
+"""Check single settings. A message names the setting in backticks, shows its value and says what is expected."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from minires import kernels as kernel_sets
 from minires.device import canonical
 from minires.errors import SettingsError
 
-MOST_THREADS = 1024  # more than any machine here profits from, fewer than any refuses
+MOST_THREADS = 1024  # more than any machine needs, and few enough that every machine can start them
 _MOST = 2**31 - 1
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def plain(value: Any) -> Any:
-    """Return a number or text of NumPy, or another library, as Python's own; anything else as it is."""
+    """Convert a number or text of NumPy or another library to Python's type; return anything else unchanged."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if isinstance(value, bool | np.bool_):
@@ -38,7 +38,7 @@ def path(name: str, value: Any) -> str | None:
 
     Raises
     ------
-    SettingsError : if it is no path, or empty.
+    SettingsError : if it is not a path, or empty.
     """
     if value is None:
         return None
@@ -49,21 +49,21 @@ def path(name: str, value: Any) -> str | None:
 
 
 def one_of(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Raise SettingsError unless ``value`` is one of ``choices``; the text names the nearest, of dtypes none."""
+    """Raise SettingsError unless ``value`` is one of ``choices``; the text names the nearest one, except for dtypes."""
     if value not in choices:
         near = "" if name == "dtype" and _bare(str(value)) not in choices else did_you_mean(value, choices)
         raise SettingsError(f"`{name}` {value!r} is not one of {', '.join(choices)}{near}")
 
 
 def did_you_mean(value: Any, choices: Sequence[str]) -> str:
-    """Return "; did you mean 'x'?" for the choice nearest to ``value``, or "" where none is near."""
+    """Return "; did you mean 'x'?" for the choice nearest to ``value``, or "" if no choice is near."""
     typed, bare = _bare(str(value)), {_bare(choice): choice for choice in choices}
     near = difflib.get_close_matches(typed, bare, cutoff=0.75)
     if not near:
         return ""
 
     def likeness(name: str) -> tuple[float, int]:
-        """How similar a name is, then for how long it begins alike: for resnet21 resnet20 before resnet32."""
+        """Return the similarity and the length of the common prefix: for resnet21, resnet20 comes before resnet32."""
         begins = sum(typed.startswith(name[:length]) for length in range(1, len(name) + 1))
         return difflib.SequenceMatcher(None, name, typed).ratio(), begins
 
@@ -84,13 +84,13 @@ def integer(name: str, value: Any, least: int = 1, most: int = _MOST) -> None:
 
 
 def threads(value: int | None) -> None:
-    """Raise SettingsError unless ``value`` is None or a number of threads that a machine may grant."""
+    """Raise SettingsError unless ``value`` is None or a number of threads from 1 to ``MOST_THREADS``."""
     if value is not None:
         integer("threads", value, most=MOST_THREADS)
 
 
 def number(name: str, value: Any, positive: bool = False, below: float = math.inf) -> None:
-    """Raise SettingsError unless ``value`` is a number from 0, or above 0, to less than ``below``, in float32."""
+    """Raise SettingsError unless 0 ≤ ``value`` < ``below``, or 0 < ``value`` if ``positive``, and float32 holds it."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not 0 <= value < below or (positive and value == 0):
         least = "greater than 0" if positive else "at least 0"
@@ -111,7 +111,7 @@ def kernels(name: str, device: str) -> None:
 
 
 def kernels_suit(name: str, device: str) -> bool:
-    """Whether a kernel set computes on a device; the reference does on each."""
+    """Return whether a kernel set computes on a device; the reference computes on every device."""
     return name == "reference" or (name == "fast") == (canonical(device) == "cpu")
 
 

@@ -1,4 +1,4 @@
-"""What ``minires train``, ``evaluate``, ``predict`` and ``profile`` do with the options that were typed."""
+"""Run ``minires train``, ``evaluate``, ``predict`` and ``profile`` with the options of the command line."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from minires.train.report import how_to_go_on
 from minires.train.settings import Settings
 from minires.train.state import split_of
 
-_SIGPIPE = 13  # the module signal lacks it on Windows
+_SIGPIPE = 13  # missing from the module signal on Windows
 
 
 def train(options: argparse.Namespace) -> None:
-    """Train a network, or go on with a run, and print what came of it."""
+    """Train a network, or resume a run, and print the result."""
     given = {name: value for name, value in vars(options).items() if name not in ("command", "resume")}
     if options.resume is None:
         settings, resume = Settings(**given), None
@@ -42,7 +42,7 @@ def train(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    """Print a network's accuracy and loss on test images, and those that the run recorded."""
+    """Print a network's accuracy and loss on test images, beside those that the run recorded."""
     found = evaluation.evaluate(
         options.checkpoint,
         options.data,
@@ -72,7 +72,7 @@ def predict(options: argparse.Namespace) -> None:
 
 
 def profile(options: argparse.Namespace, shape: tuple[int, ...]) -> None:
-    """Print where the time of a network goes, on images of ``shape`` (C, H, W)."""
+    """Print which kernels take the time of a network, on images of ``shape`` (C, H, W)."""
     checks.integer("batch_size", options.batch_size)
     checks.integer("steps", options.steps)
     checks.threads(options.threads)

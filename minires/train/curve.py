@@ -28,7 +28,7 @@ def draw(history: Sequence[dict[str, Any]], best: dict[str, Any], path: Path, ru
 
     Returns
     -------
-    Whether the file was drawn; without matplotlib nothing is done.
+    True if the file was drawn; False if matplotlib is missing.
     """
     try:
         from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""The directory of a run: what is in it, who may write there, and where its networks are."""
+"""The directory of a run: claim it, list its contents, find its networks."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ LOCK = ".lock"
 
 
 @contextlib.contextmanager
-def claimed(directory: Path) -> Iterator[bool]:
-    """Keep a directory for one run, this one, inside the ``with`` block; make it where it is missing.
+def locked_directory(directory: Path) -> Iterator[bool]:
+    """Reserve a directory for this run inside the ``with`` block; create it if it is missing.
 
-    A directory that was made here, and in which nothing was saved, is removed again. A run that is killed leaves
-    nothing that stops the next one. Reading needs no claim: each file is whole at any time.
+    If this created the directory and nothing was saved in it, it is removed again. A run that is killed does not
+    block the next one. Reading needs no claim: files are replaced as a whole, never half written.
 
     Yields
     ------
-    Whether the claim keeps others away. On a few network file systems, which have no locks, it does not.
+    Whether the claim excludes other runs. It does not on the few network file systems without locks.
 
     Raises
     ------
-    SettingsError : if another run has it, or if nothing can be written there.
+    SettingsError : if another run uses the directory, or if it is not writeable.
     """
     made = [path for path in (directory, *directory.parents) if not path.exists()]
     with contextlib.ExitStack() as stack:
@@ -50,20 +50,20 @@ def claimed(directory: Path) -> Iterator[bool]:
 
 
 def _remove_empty(made: list[Path]) -> None:
-    with contextlib.suppress(OSError):  # one that holds something, and so do those above it
+    with contextlib.suppress(OSError):  # not empty; then its parents are not empty either
         for path in made:
             path.rmdir()
 
 
 def contents(directory: Path) -> set[str]:
-    """Return the names in a directory, apart from those that a killed run may have left; empty if it is missing."""
+    """Return the names in a directory without the remains of a killed run; empty if there is no directory."""
     if not directory.exists():
         return set()
-    return {path.name for path in directory.iterdir()} - {path.name for path in halves(directory)} - {LOCK}
+    return {path.name for path in directory.iterdir()} - {path.name for path in partial_files(directory)} - {LOCK}
 
 
-def halves(directory: Path) -> list[Path]:
-    """Return the half files of a run that was killed while it wrote them."""
+def partial_files(directory: Path) -> list[Path]:
+    """Return the incomplete files that a killed run left."""
     return [file for name in (LAST, BEST, METRICS, CURVE, TEST) for file in leftovers(directory / name)]
 
 
@@ -85,11 +85,11 @@ def last_of(resume: AnyPath) -> Path:
 
 
 def _as_path(run: AnyPath) -> Path:
-    """Return the path that names a run.
+    """Return the argument that names a run as a path.
 
     Raises
     ------
-    TypeError : if it is none.
+    TypeError : if it is not a path.
     """
     try:
         return Path(os.fsdecode(run))
@@ -98,11 +98,11 @@ def _as_path(run: AnyPath) -> Path:
 
 
 def network_of(run: AnyPath) -> Path:
-    """Return the file of a run's network: the best one of a directory, else the file itself.
+    """Return the file of a run's network: the best network of a directory, or the given file itself.
 
     Raises
     ------
-    CheckpointError : if there is none.
+    CheckpointError : if it is missing.
     """
     path = _as_path(run)
     if not path.is_dir():
@@ -122,7 +122,7 @@ def network_of(run: AnyPath) -> Path:
 
 
 def _has_made_an_epoch(last: Path) -> bool:
-    """Return whether a run finished its first epoch before it saved ``last``; False if that is no run's checkpoint."""
+    """Return whether the run that saved ``last`` had finished its first epoch; False for a foreign file."""
     try:
         return bool(json.loads(load_metadata(last)["position"])["history"])
     except (CheckpointError, KeyError, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""A network's accuracy and loss on test images."""
+"""Measure a network's accuracy and loss on test images."""
 
 from __future__ import annotations
 
@@ -26,23 +26,24 @@ from minires.train import checks, report, sources
 from minires.train.directory import BEST, TEST
 from minires.train.finite import blame
 from minires.train.interrupt import DeferredInterrupt
+from minires.train.loading import load_network
 from minires.train.progress import progress_bar
 from minires.train.settings import Settings
-from minires.train.state import Metrics, Run, load_network, to_json
+from minires.train.state import Metrics, Run, to_json
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a network does on a test set.
+    """The loss and accuracy of a network on a test set.
 
     Attributes
     ----------
-    loss : the mean cross-entropy, without label smoothing; NaN if that of a batch is not finite
+    loss : the mean cross-entropy, without label smoothing; NaN if the loss of a batch is not finite
     accuracy : the share of images whose class has the largest logit
-    images : how many there were
-    recorded : the metrics with which the checkpoint was saved, None if in the middle of an epoch
-    split : what the images are: "test", or "val" where a folder has no test images
-    not_finite : where the first loss that was not finite came from, in words; "" if all were finite
+    images : the number of images
+    recorded : the metrics saved in the checkpoint; None if it was saved in the middle of an epoch
+    split : "test", or "val" if a folder has no test images
+    not_finite : a sentence that says where the first loss that is not finite came from; "" if all are finite
     """
 
     loss: float
@@ -67,9 +68,9 @@ def evaluate(
     Parameters
     ----------
     checkpoint : best.safetensors or last.safetensors of a run, or its directory, which stands for the best
-    data, root : another data set with the same classes, or where the run's own are now; by default the run's own
-    batch_size : by default the run's, which gives the recorded loss to the last digit; with another one, the
-        sums are rounded in another order
+    data, root : another data set with the same classes, or a new directory of the run's data; by default the run's
+    batch_size : by default the run's, which gives the recorded loss to the last digit. Another batch size rounds
+        the sums in another order
     device : where to compute
     quiet : show no progress
     kernels : "reference", "fast" or "cuda"; by default the run's, if the device has them
@@ -77,7 +78,7 @@ def evaluate(
     Raises
     ------
     CheckpointError : if it is not the checkpoint of a training run.
-    SettingsError, DataError, DeviceError : if the data or the device are not there.
+    SettingsError, DataError, DeviceError : if the data or the device are missing.
     """
     model, trained, description, recorded = load_network(checkpoint, device)
     if kernels is None and trained.kernels is not None and checks.kernels_suit(trained.kernels, device):
@@ -100,12 +101,12 @@ def evaluate(
     loader = DataLoader(images, settings.batch_size, normalize=description.normalize, device=settings.device)
     with single_threaded_blas(), settings.using_kernels(), np.errstate(over="ignore", invalid="ignore"):
         found = measure(model, loader, settings, split)
-    assert found is not None  # nobody can interrupt it
+    assert found is not None  # nothing interrupts it
     return dataclasses.replace(found, recorded=recorded, split=split)
 
 
 def check_root(settings: Settings) -> None:
-    """Raise DataError if the directory of a run's data has gone, with what to do."""
+    """Raise DataError if the directory of a run's data is missing; the text says what to do."""
     if settings.root is not None and not Path(settings.root).exists():
         raise DataError(
             f"there is no directory {settings.root}, where the run's data should be; say where they are by `root`"
@@ -113,11 +114,11 @@ def check_root(settings: Settings) -> None:
 
 
 def test_best(run: Run, loader: DataLoader) -> Evaluation:
-    """Measure the best network of a finished run on images that nothing was chosen by, and write test.json."""
+    """Measure the best network of a finished run on images that did not choose it, and write test.json."""
     directory = run.settings.directory
     model, _, _, best = load_network(directory / BEST, run.settings.device)
     found = measure(model, loader, run.settings, "test of the best")
-    assert found is not None  # nobody can interrupt it
+    assert found is not None  # nothing interrupts it
     assert best is not None  # the best network is saved at the end of an epoch
     figures = {"epoch": best["epoch"], "test_loss": found.loss, "test_accuracy": found.accuracy, "images": found.images}
     write_whole(directory / TEST, (to_json(figures) + "\n").encode())
@@ -132,7 +133,7 @@ def test_best(run: Run, loader: DataLoader) -> Evaluation:
 def measure(
     model: Module, loader: DataLoader, settings: Settings, title: str, interrupt: DeferredInterrupt | None = None
 ) -> Evaluation | None:
-    """Pass over test images once, in evaluation mode; None when interrupted."""
+    """Return loss and accuracy of one pass over test images, in evaluation mode; None if interrupted."""
     model.eval()
     loss, hits, not_finite = 0.0, 0, ""
     bar = progress_bar(settings, len(loader), title)
@@ -153,6 +154,6 @@ def measure(
 
 
 def right_answers(logits: Tensor, labels: Tensor) -> int:
-    """How many rows have their largest logit at their label."""
+    """Count the rows whose largest logit is that of the label."""
     with on_device_of(logits.array):
         return int((logits.array.argmax(axis=1) == labels.array).sum())

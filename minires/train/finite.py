@@ -1,4 +1,4 @@
-"""Where numbers stopped being finite: the first layer to blame."""
+"""Stop a run whose loss is not finite, and name the first layer that caused it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from minires.nn import Module
 
 
 def check_finite(loss: float, model: Module, images: Tensor, where: str, lr: float) -> None:
-    """Stop a training run whose loss is not finite.
+    """Raise TrainingError if the loss is not finite.
 
     Parameters
     ----------
     loss : of ``model(images)``
-    where, lr : the epoch and batch, and the setting of the learning rate, for the message
+    where, lr : for the message: the epoch and batch, and the setting of the learning rate
 
     Raises
     ------
@@ -35,10 +35,10 @@ def check_finite(loss: float, model: Module, images: Tensor, where: str, lr: flo
 
 
 def blame(model: Module, images: Tensor) -> str:
-    """Return what is not finite first: the images, a layer (by its path in ``model``), or only the loss.
+    """Return a sentence that names what is not finite first: the images, a layer (by its path), or only the loss.
 
-    The batch goes through the network once more, in the same mode, with a hook on every layer. In training mode this
-    moves the running statistics a second time, but then the run is over.
+    This runs the batch through the network once more, in the same mode, with a hook on every layer. In training mode
+    that updates the running statistics a second time, which does no harm: the run is over.
     """
     if not _finite(images):
         return "the images of the batch are not finite"

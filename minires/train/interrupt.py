@@ -1,4 +1,4 @@
-"""Signals that stop a run, once a step is done."""
+"""Stop a run on a signal, after the current step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from types import FrameType
 from typing import Any
 
-_SENT = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))  # not by a keyboard
+_SENT = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))  # not from the keyboard
 _SAME = 1.0  # seconds
 
 
@@ -20,7 +20,7 @@ class Interrupted(KeyboardInterrupt):
 
     Attributes
     ----------
-    signal : its number
+    signal : the number of the signal
     """
 
     def __init__(self, text: str = "", number: int = signal.SIGINT) -> None:
@@ -31,19 +31,19 @@ class Interrupted(KeyboardInterrupt):
 class DeferredInterrupt:
     """Inside the ``with`` block the first Ctrl-C, SIGTERM or SIGHUP only sets ``requested``; a second stops at once.
 
-    A step changes weights, momentum and running statistics one after the other. Whoever stops in between has
-    a network that no uninterrupted run ever had, so the loop asks ``requested`` between steps.
+    A step changes weights, momentum and running statistics one after the other. A run that stops in between saves
+    a network that no uninterrupted run has, so the loop asks ``requested`` between steps.
 
-    SIGTERM and SIGHUP often come in pairs (``timeout`` sends one to the process and one to its group, a closing
-    terminal and its shell one each), so what follows within a second of the first is taken for the same.
+    SIGTERM and SIGHUP often come in pairs: ``timeout`` signals the process and its group, and a closing terminal and
+    its shell send one each. So a second one within a second counts as the first.
 
-    Python lets only the main thread handle signals, and delivers them to that one alone: in another thread
-    this does nothing. Nor does it for a signal that is ignored, as under nohup or in the background of a script:
-    whoever asked for that is obeyed; nor for SIGTERM or SIGHUP where a program handles it in its own way.
+    This changes nothing in three cases: in a thread other than the main one, since Python handles signals only there;
+    for an ignored signal, as under nohup or in the background of a script; and for SIGTERM or SIGHUP if the
+    program has its own handler.
 
     Attributes
     ----------
-    signal : the number of the first signal; None as long as there was none
+    signal : the number of the first signal; None before it
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class DeferredInterrupt:
 
     @property
     def requested(self) -> bool:
-        """Whether to stop."""
+        """True after the first signal."""
         return self.signal is not None
 
     def __enter__(self) -> DeferredInterrupt:
@@ -61,7 +61,7 @@ class DeferredInterrupt:
             for number in (signal.SIGINT, *_SENT):
                 handler = signal.getsignal(number)
                 own = number in _SENT and handler != signal.SIG_DFL
-                if not own and handler not in (signal.SIG_IGN, None):  # None: handled by other than Python
+                if not own and handler not in (signal.SIG_IGN, None):  # None: the handler is not Python's
                     self._previous[number] = signal.signal(number, self._remember)
         return self
 
@@ -72,8 +72,8 @@ class DeferredInterrupt:
         if self.signal is None:
             self.signal, self._first = number, time.monotonic()
             if sys.stderr is not None and sys.stderr.isatty():
-                with contextlib.suppress(OSError):  # the terminal may have just gone
-                    # os.write, since the signal may have come in the middle of a print
+                with contextlib.suppress(OSError):  # the terminal may be closed
+                    # os.write, since the signal may interrupt a print
                     os.write(2, b"\nfinishing this step, then saving; Ctrl-C again stops at once\n")
         elif not (number in _SENT and self.signal in _SENT and time.monotonic() - self._first < _SAME):
             self._restore()

@@ -1,4 +1,4 @@
-"""The training loop: epochs of steps, each of which can be the last for today."""
+"""The training loop: epochs of steps. A run can stop after any step, and be resumed there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from minires.data import DataLoader, Dataset
 from minires.device import synchronize
 from minires.errors import install_command
 from minires.train import curve, report, sources, start
-from minires.train.directory import BEST, CURVE, LAST, LOCK, METRICS, TEST, claimed, halves, last_of
+from minires.train.directory import BEST, CURVE, LAST, METRICS, TEST, last_of, partial_files
 from minires.train.evaluation import Evaluation, check_root, measure, right_answers, test_best
 from minires.train.finite import check_finite
 from minires.train.interrupt import DeferredInterrupt, Interrupted
@@ -33,16 +33,15 @@ from minires.train.state import Metrics, Run, to_json
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished run came to.
+    """The result of a finished run.
 
     Attributes
     ----------
     directory : holds best.safetensors, last.safetensors, metrics.jsonl and, with matplotlib, curve.png
-    history : the metrics of each epoch, as the lines of metrics.jsonl
-    best : those of the epoch with the highest accuracy on the images held out (among those with a finite loss there,
-        if there are any), whose network is best.safetensors
-    test : of a folder with val/ and test/: the best network on the test images, which played no part in choosing it;
-        else None
+    history : the metrics of each epoch, as in the lines of metrics.jsonl
+    best : the metrics of the epoch with the highest accuracy on the images held out; its network is best.safetensors.
+        An epoch with a finite loss on these images comes before any other
+    test : for a folder with val/ and test/, the measures of the best network on the test images; else None
     """
 
     directory: Path
@@ -52,50 +51,47 @@ class Result:
 
 
 def train(settings: Settings, resume: StrPath | bool = False) -> Result:
-    """Train a network, and keep what comes of it in ``settings.directory``.
+    """Train a network, and save its checkpoints and metrics in ``settings.directory``.
 
-    After each epoch a line of metrics is added to metrics.jsonl: epoch (from 1), train_loss, train_accuracy (over
-    the epoch, in training mode), test_loss (null if it is not finite), test_accuracy, lr (of the last step), seconds
-    (of the training steps) and images_per_second. last.safetensors is all it takes to resume, best.safetensors the
-    network with the highest test accuracy.
+    Each epoch adds a line to metrics.jsonl: epoch (from 1), train_loss, train_accuracy (over the epoch, in training
+    mode), test_loss (null if it is not finite), test_accuracy, lr (of the last step), seconds (of the training steps)
+    and images_per_second. last.safetensors holds everything that resuming needs. best.safetensors holds the network
+    with the highest test accuracy.
 
-    Of a folder with val/ the network is chosen by those images, and metrics are val_loss and val_accuracy. If it has
-    test/ too, the best network sees these images once, after the last epoch: test.json holds what it did.
+    If a folder has val/, these images choose the best network, and the metrics are val_loss and val_accuracy. If it
+    has test/ too, the best network is measured on these images once, after the last epoch; test.json holds the result.
 
     Parameters
     ----------
-    settings : what to do
-    resume : go on from a run's directory or its last.safetensors; True for ``settings.directory``. The weights
-        and metrics (apart from times) are those of an uninterrupted run, bit for bit, with the same device and kernels.
-        With more epochs than before, the rest follows the schedule of a run of that many
+    settings : the network, the data and the training
+    resume : a run's directory or its last.safetensors to resume from; True for ``settings.directory``. The weights
+        and metrics (except times) are those of an uninterrupted run, bit for bit, with the same device and kernels.
+        With more epochs than before, the remaining ones follow the schedule of a run with the new number of epochs
 
     Raises
     ------
-    SettingsError : if the directory is in use, or holds something and the run is not resumed (a run that was stopped
+    SettingsError : if the directory is in use; if it is not empty and the run is not resumed (a run that was stopped
         before the last training step of its first epoch is replaced); when resuming, if a setting contradicts the
         run's.
-    DataError, DeviceError : if the data or the device are not there.
+    DataError, DeviceError : if the data or the device are missing.
     CheckpointError : if there is nothing to resume.
     TrainingError : if the training loss is no longer finite; the last checkpoint stays as it was. (A test loss that is
-        not finite is recorded, and the run goes on.)
+        not finite is recorded, and the run continues.)
     Interrupted : after Ctrl-C, SIGTERM or SIGHUP, when the step is finished and the position saved.
 
-    The default generator and the number of threads are afterwards as before. Nothing is written until
-    settings, data, device and network were found to be in order.
+    The default generator and the number of threads are restored afterwards. Nothing is written before settings, data,
+    device and network have been checked.
     """
     directory = settings.directory
     file = last_of(directory if resume is True else resume) if resume else None
-    if not (directory / LOCK).exists():  # that it is in use is to be told first
-        start.check_free(directory, file)
-    # What overflows is found by the loss, and told with the layer's name: NumPy's own warnings say less.
+    # The loss shows an overflow, and the error names the layer; NumPy's warnings say less.
     with (
-        claimed(directory) as locks,
+        start.claimed(settings, file) as locks,
         _on_loan(settings),
         settings.using_kernels(),
         single_threaded_blas(),
         np.errstate(over="ignore", invalid="ignore"),
     ):
-        start.say_replaced(settings, start.check_free(directory, file))
         if file is not None:
             check_root(settings)
         parts = start.data(settings)
@@ -103,7 +99,7 @@ def train(settings: Settings, resume: StrPath | bool = False) -> Result:
         run = Run.begin(settings, Description.of(images))
         saved = settings if file is None else start.resume(run, file, choosing)
         loader = sources.training_loader(settings, images)
-        for partial in halves(directory):
+        for partial in partial_files(directory):
             partial.unlink(missing_ok=True)
         if file is not None and file.parent.resolve() != directory.resolve() and (file.parent / BEST).exists():
             shutil.copyfile(file.parent / BEST, directory / BEST)
@@ -121,7 +117,7 @@ def train(settings: Settings, resume: StrPath | bool = False) -> Result:
 
 @contextlib.contextmanager
 def _on_loan(settings: Settings) -> Iterator[None]:
-    """Give the default generator and the number of threads back as they were."""
+    """Restore the default generator and the number of threads after the ``with`` block."""
     state, count = random.get_state(), threads.get_num_threads()
     threads.set_num_threads(settings.threads or count)
     try:
@@ -137,7 +133,7 @@ def _held_out_loader(run: Run, images: Dataset) -> DataLoader:
 
 
 def _epochs(run: Run, loader: DataLoader, test_loader: DataLoader, split: str) -> None:
-    """Train to the end of the last epoch, or to the first signal to stop; ``split`` is that of the test loader."""
+    """Train to the end of the last epoch, or to the first signal; ``split`` names the images of ``test_loader``."""
     position, settings = run.position, run.settings
     schedule = sources.schedule(settings, run.optimizer, len(loader))
     with DeferredInterrupt() as interrupt:
@@ -155,7 +151,7 @@ def _epochs(run: Run, loader: DataLoader, test_loader: DataLoader, split: str) -
                     found = replace(found, split=split)
                     _close_epoch(run, found, schedule.rate(settings.lr, (position.epoch + 1) * len(loader) - 1))
             _draw_curve(run)
-        except KeyboardInterrupt as error:  # a second signal, at any point: this network is not to be saved
+        except KeyboardInterrupt as error:  # a second signal, perhaps in the middle of a step: do not save this network
             number = signal.SIGINT if interrupt.signal is None else interrupt.signal
             text = "stopped at once, before anything was saved; begin again"
             if (settings.directory / LAST).exists():
@@ -167,7 +163,7 @@ def _epochs(run: Run, loader: DataLoader, test_loader: DataLoader, split: str) -
 
 
 def _close_epoch(run: Run, found: Evaluation, lr: float) -> None:
-    """Save and tell what an epoch came to, whose last step was made with ``lr``."""
+    """Save and print the metrics of an epoch; ``lr`` is the learning rate of its last step."""
     position, directory = run.position, run.settings.directory
     metrics: Metrics = {
         "epoch": position.epoch + 1,
@@ -181,7 +177,7 @@ def _close_epoch(run: Run, found: Evaluation, lr: float) -> None:
     }
     position.next_epoch(metrics)
     if position.best is metrics:
-        (directory / TEST).unlink(missing_ok=True)  # it is about another network
+        (directory / TEST).unlink(missing_ok=True)  # it measured another network
         run.save_best(directory, metrics)
     run.save_last(directory)
     _record(run)
@@ -191,7 +187,7 @@ def _close_epoch(run: Run, found: Evaluation, lr: float) -> None:
 
 
 def _train_pass(run: Run, loader: DataLoader, schedule: optim.Schedule, interrupt: DeferredInterrupt) -> None:
-    """The steps that an epoch still lacks; ``run.position`` goes along."""
+    """Train the remaining steps of an epoch, and advance ``run.position``."""
     settings, position, model = run.settings, run.position, run.model.train()
     title = f"epoch {position.epoch + 1}/{settings.epochs}"
     bar = progress_bar(settings, len(loader), title, position.batch)
@@ -207,8 +203,8 @@ def _train_pass(run: Run, loader: DataLoader, schedule: optim.Schedule, interrup
             logits = model(x).to("float32")
             loss = F.cross_entropy(logits, y, label_smoothing=settings.label_smoothing)
             value = float(loss.item())
-            place = f"epoch {position.epoch + 1}, batch {position.batch + 1} of {len(loader)}"
-            check_finite(value, model, x, place, settings.lr)
+            where = f"epoch {position.epoch + 1}, batch {position.batch + 1} of {len(loader)}"
+            check_finite(value, model, x, where, settings.lr)
             _step(run, loss)
             position.batch += 1
             position.loss += value * len(y)
@@ -222,7 +218,7 @@ def _train_pass(run: Run, loader: DataLoader, schedule: optim.Schedule, interrup
 
 
 def _step(run: Run, loss: Tensor) -> None:
-    """Move the weights, unless the loss is scaled and a gradient infinite or NaN: then the next scale is smaller."""
+    """Update the weights. With a scaled loss, skip the update and lower the scale if a gradient is not finite."""
     run.optimizer.zero_grad()
     if run.scaler is None:
         loss.backward()
@@ -234,7 +230,7 @@ def _step(run: Run, loss: Tensor) -> None:
 
 
 def _record(run: Run) -> None:
-    """Write metrics.jsonl anew from the history, the one place where the metrics are kept."""
+    """Rewrite metrics.jsonl from the history, which holds all metrics."""
     lines = "".join(to_json(metrics) + "\n" for metrics in run.position.history)
     write_whole(run.settings.directory / METRICS, lines.encode())
 

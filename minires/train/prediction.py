@@ -1,4 +1,4 @@
-"""What a trained network sees in image files."""
+"""Predict the classes of images with a trained network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from minires.data import read_image
 from minires.errors import DataError
 from minires.functional.creation import tensor
 from minires.train import checks
-from minires.train.state import load_network
+from minires.train.loading import load_network
 
 Image: TypeAlias = AnyPath | npt.NDArray[np.uint8]
 
@@ -29,28 +29,29 @@ def predict(
 ) -> list[list[tuple[str, float]]]:
     """Return the most probable classes of each image, computed in the run's dtype.
 
-    An image file (reading one needs Pillow, the extra ``image``) is turned as its EXIF data says, made grey if
-    the network knows grey images only, scaled until it just covers the size that the network learnt, cut to it around
-    its centre, and normalised as in training. (Fashion-MNIST shows light clothes on black; an image of dark ones on
-    white is another matter to it.)
+    Reading image files needs Pillow, the extra ``image``. An image is rotated as its EXIF data says, and made grey if
+    the network learnt grey images. It is scaled until it just covers the size that the network learnt, and its centre
+    is cut out. Then it is normalised as in training. (Fashion-MNIST shows light clothes on black, so its networks
+    do badly on dark clothes on white.)
 
     Parameters
     ----------
-    run : a run's directory, which stands for its best network, or its best.safetensors or last.safetensors
-    images : the path of one file, or an array, uint8 (C, H, W) or (N, C, H, W), of the size that was learnt; or
-        several of them
+    run : a run's directory, for its best network, or its best.safetensors or last.safetensors
+    images : the path of one file, or a uint8 array (C, H, W) or (N, C, H, W) of the size that the network learnt; or
+        several of these
     device : where to compute
-    top : how many classes to name
+    top : the number of classes to return
     kernels : "reference", "fast" or "cuda"; by default those of the device
 
     Returns
     -------
-    For each image, also if it is the only one, pairs of a class and its probability, the largest first.
+    A list with an entry for each image, even for a single one: pairs of a class and its probability, the most
+    probable first.
 
     Raises
     ------
     CheckpointError : if it is not the checkpoint of a training run.
-    DataError : if an image cannot be read or is not as above, or Pillow is not installed.
+    DataError : if an image cannot be read or is not as above, or if Pillow is missing.
     SettingsError : if ``top`` or ``kernels`` is not as above.
     DeviceError : if the device is not available.
     """
@@ -62,7 +63,7 @@ def predict(
     several: Iterable[Any] = [images]
     if isinstance(images, Iterable) and not isinstance(images, str | bytes | os.PathLike | np.ndarray):
         several = images
-    # All of them first: an error comes before any answer.
+    # Read all images first, so that an error comes before any computation.
     pixels = [image for each in several for image in _pixels(each, description.shape)]
     answers = []
     with no_grad(), kernel_sets.using(kernels) if kernels else contextlib.nullcontext():

@@ -1,7 +1,7 @@
-"""Where the time of a training step, or of inference, goes: kernel by kernel, with the plan of each convolution.
+"""Measure the time of a training step, or of inference, kernel by kernel, with the plan of each convolution.
 
-The step runs with a kernel set that looks at the clock before and after each kernel and is the chosen one otherwise.
-What a step takes beyond its kernels is the engine: the graph, the modules, allocation, Python.
+The step runs with a kernel set that times each call of the chosen set's kernels. The rest of the step's time is the
+engine: the graph, the modules, allocation, Python.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Call:
 
     Attributes
     ----------
-    kernel : its name
-    shapes : of its arrays, as text
-    owner : the path of the parameter among its arrays, or ""
-    plan : the way that a convolution took; "" for the reference, which has one
-    multiplications : of a convolution, by the definition, for all results that were asked for; 0 of other kernels
-    seconds : how long it took
+    kernel : the kernel's name
+    shapes : the shapes of its arrays, as text
+    owner : the path of the first parameter among its arrays, or ""
+    plan : the algorithm of a convolution; "" for the reference, which has only one
+    multiplications : of a convolution by its definition, for all requested results; 0 for other kernels
+    seconds : the time of the call
     """
 
     kernel: str
@@ -57,8 +57,8 @@ class Row:
 
     Attributes
     ----------
-    owners : the parameters that were among the arrays, in the order of the calls
-    calls : in a step
+    owners : the paths of the parameters among the arrays, in the order of the calls
+    calls : the number of calls in a step
     """
 
     kernel: str
@@ -72,14 +72,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Profile:
-    """What `profile` found. ``str()`` of it is a table, the dearest row first.
+    """The result of `profile`. ``str()`` shows it as a table, the slowest row first.
 
     Attributes
     ----------
-    title : network, shape of the images, what was measured, threads
+    title : network, shape of the images, phase, kernels, threads
     rows : one for each kernel and shape
-    seconds : of a step, the median
-    kernel_seconds : of it in kernels
+    seconds : the median time of a step
+    kernel_seconds : the time that this step spent in kernels
     """
 
     title: str
@@ -89,7 +89,7 @@ class Profile:
 
     @property
     def engine_share(self) -> float:
-        """The part of a step that is spent outside kernels."""
+        """The share of a step's time that is spent outside kernels."""
         return 1 - self.kernel_seconds / self.seconds
 
     def __str__(self) -> str:
@@ -114,19 +114,19 @@ class Profile:
 def profile(
     model: Module, input_shape: Sequence[int], *, phase: str = "training", steps: int = 7, kernels: str = "fast"
 ) -> Profile:
-    """Measure where the time of ``model`` goes, on random images and labels.
+    """Return the time that ``model`` takes in each kernel, on random images and labels.
 
     Parameters
     ----------
     model : a network of (N, C, H, W) -> (N, classes); a training step changes its weights
     input_shape : (N, C, H, W)
-    phase : "training", a step of SGD with momentum; or "inference", a forward pass in evaluation mode
-    steps : how many are measured, after one that is not
+    phase : "training" for a step of SGD with momentum; "inference" for a forward pass in evaluation mode
+    steps : the number of measured steps; one more runs before them
     kernels : "fast" or "reference"
 
     Raises
     ------
-    ValueError : for another phase or other kernels, or no steps.
+    ValueError : if ``phase`` or ``kernels`` is not as above, or if ``steps`` is less than 1.
     """
     if phase not in ("training", "inference"):
         raise ValueError(f"phase must be 'training' or 'inference', got {phase!r}")
@@ -188,15 +188,15 @@ def _batch(model: Module, input_shape: Sequence[int]) -> tuple[Any, Any]:
 
 
 class _Recorder(KernelSet):
-    """The fast or the reference's kernels, each call of which is timed."""
+    """The fast or the reference kernels, with each call timed."""
 
     def __init__(self, model: Module, kernels: str) -> None:
         super().__init__(kernels)
         self.calls: list[Call] = []
-        self._owners = {_place(p.array): path for path, p in model.named_parameters()}
+        self._owners = {_address(p.array): path for path, p in model.named_parameters()}
 
     def wrapped(self, kernel: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, timed."""
+        """Return the function with its calls timed."""
 
         def timed(*arguments: Any, **options: Any) -> Any:
             start = time.perf_counter()
@@ -210,7 +210,7 @@ class _Recorder(KernelSet):
     def _call(self, kernel: str, arguments: tuple[Any, ...], seconds: float) -> Call:
         arrays = [a for a in arguments if is_array(a) and a.ndim > 1] or [a for a in arguments if is_array(a)]
         shapes = ", ".join("×".join(map(str, a.shape)) for a in arrays)
-        owner = next((self._owners[_place(a)] for a in arguments if is_array(a) and _place(a) in self._owners), "")
+        owner = next((self._owners[_address(a)] for a in arguments if is_array(a) and _address(a) in self._owners), "")
         chosen, work = "", 0
         if kernel in _CONVOLUTIONS:
             found, results = _plan_of(kernel, arguments)
@@ -220,7 +220,7 @@ class _Recorder(KernelSet):
 
 
 def _plan_of(kernel: str, arguments: tuple[Any, ...]) -> tuple[Plan, int]:
-    """The plan of a convolution or of its gradients, and how many of these were asked for."""
+    """Return the plan of a convolution or of its gradients, and the number of requested results."""
     if kernel != "conv2d_grads":
         x, w, geometry = arguments[0], arguments[1], arguments[-1]
         return plan(geometry, x.shape, w.shape, x.dtype), 1
@@ -228,8 +228,8 @@ def _plan_of(kernel: str, arguments: tuple[Any, ...]) -> tuple[Plan, int]:
     return plan(geometry, x.shape, w.shape, x.dtype), sum(wants[0]) if wants else 2
 
 
-def _place(array: Array) -> int:
-    """Where an array lies in memory: views of it lie there, too."""
+def _address(array: Array) -> int:
+    """Return the memory address of an array, which a view of the whole array shares."""
     return int(array.__array_interface__["data"][0])
 
 

@@ -1,4 +1,4 @@
-"""A progress bar where somebody watches."""
+"""Show a progress bar in a terminal."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from minires.train.settings import Settings
 
 
 def progress_bar(settings: Settings, total: int, title: str, done: int = 0) -> Any:
-    """Return a bar of ``total`` steps; a silent one if the run is quiet, or stderr is closed or no terminal."""
-    silent = True if settings.quiet or sys.stderr is None else None  # None: silent where it is no terminal
+    """Return a progress bar of ``total`` steps; it is silent if the run is quiet or stderr is not a terminal."""
+    silent = True if settings.quiet or sys.stderr is None else None  # None: tqdm asks whether stderr is a terminal
     return tqdm(total=total, initial=done, desc=title, leave=False, disable=silent)

@@ -1,4 +1,4 @@
-"""What a run prints: what it is, how each epoch went, and how to read the figures."""
+"""The text that a run prints: its settings, the metrics of each epoch, and how to read them."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from minires.train.curve import CAPTION
 from minires.train.settings import Settings
 from minires.train.state import Metrics, Run, split_of
 
-_FAR = 2.0  # times the training loss
-_MOMENTUM = 0.1  # of the networks' batch norms
-_UNSETTLED = 0.05  # share of the initial running statistics
+_FAR = 2.0  # a loss above this multiple is far above
+_MOMENTUM = 0.1  # the default of batch norm
+_UNSETTLED = 0.05  # a larger share of the initial running statistics is too large
 
 
 def say(settings: Settings, text: str) -> None:
-    """Print a line above the progress bar, unless the run is quiet or there is nowhere to print."""
+    """Print a line above the progress bar, unless the run is quiet or stdout is closed."""
     if not settings.quiet and sys.stdout is not None:
         tqdm.write(text)
 
 
 def begin(run: Run, parts: Mapping[str, Dataset], steps: int, locks: bool) -> None:
-    """Print what a run is about to do.
+    """Print the network, data, steps, kernels and directory of a run before it trains.
 
     Parameters
     ----------
-    run : at its beginning, or resumed
+    run : a new or a resumed run
     parts : the data sets by name, with the training images as "train"
-    steps : of an epoch
-    locks : whether other runs are kept away from the directory
+    steps : the number of steps in an epoch
+    locks : whether a lock excludes other runs from the directory
     """
     settings, position = run.settings, run.position
     parameters = [p.array for p in run.model.parameters()]
@@ -62,11 +62,11 @@ def begin(run: Run, parts: Mapping[str, Dataset], steps: int, locks: bool) -> No
 
 
 def changes(now: Settings, saved: Settings, before: float, after: float) -> list[str]:
-    """Return what a resumed run does in another way than until now, line by line.
+    """Return, line by line, what a resumed run does differently from now on.
 
     Parameters
     ----------
-    now, saved : the settings with which it goes on, and those with which it was saved
+    now, saved : the new settings of the run, and those with which it was saved
     before, after : the learning rate of the last step and of the next
     """
     lines = []
@@ -87,7 +87,7 @@ def changes(now: Settings, saved: Settings, before: float, after: float) -> list
 
 
 def stopped(run: Run, steps: int, how: str) -> str:
-    """Return how far a run came that was stopped, and how to go on."""
+    """Return how far a stopped run came, and how to resume it."""
     return f"{how} after {_done(run, steps)}, all saved; {how_to_go_on(run.settings.directory)}"
 
 
@@ -111,13 +111,13 @@ def epoch_line(metrics: Metrics) -> str:
 
 
 def gap(last: Metrics, steps: int, classes: int) -> str:
-    """Return how to read a test (or validation) loss that is far above the training loss; "" if it is not.
+    """Explain a test (or validation) loss that is far above the training loss; return "" if it is not.
 
     Parameters
     ----------
     last : the metrics of the last epoch
-    steps : of the whole run, after which (1 − momentum) ** steps of the initial running statistics are left
-    classes : how many there are; guessing has the loss log(classes)
+    steps : the steps of the whole run; the share (1 − momentum) ** steps of the initial running statistics remains
+    classes : the number of classes; guessing has the loss log(classes)
     """
     split = split_of(last)
     train, test = last["train_loss"], last[f"{split}_loss"]

@@ -1,4 +1,4 @@
-"""What a training run is told: one frozen record, kept as JSON in each of its checkpoints."""
+"""The settings of a training run: a frozen dataclass, saved as JSON in each checkpoint of the run."""
 
 from __future__ import annotations
 
@@ -21,41 +21,41 @@ DATA = ("fashion-mnist-mini", "fashion-mnist", "cifar10", "cifar100", "folder")
 SCHEDULES = ("constant", "multistep", "cosine", "one-cycle")
 AUGMENTS = ("none", "flip", "crop-flip")
 DTYPES = ("float32", "float16")
-# What a resumed run may change: where things are and what computes, but not what is computed; and more epochs.
+# A resumed run may change these: where files are and what computes, but not what is computed.
 FREE = ("root", "device", "kernels", "out", "threads", "quiet")
 _IMAGENET = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet200")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that decides what a training run computes, with the values that ``make train`` uses.
+    """All settings of a training run. The defaults are those of ``make train``.
 
     Parameters
     ----------
     model : the name of a network in `minires.models`
     data : "fashion-mnist-mini" (embedded), "fashion-mnist" (IDX files), "cifar10", "cifar100" (binary version),
         or "folder": images in ``root``/train/<class>/ and ``root``/test/<class>/ (or val/)
-    root : the directory of the data, kept as an absolute path; none for the embedded images
-    size : H = W to which the images of a folder are brought; None for 224, or 32 for a CIFAR network
-    epochs, batch_size : passes over the training images, and images in a step; those left over, fewer than a step's,
-        wait for the next epoch's shuffling
+    root : the directory of the data, stored as an absolute path; None for the embedded images
+    size : H = W of the images of a folder, which are scaled to it; None for 224, or 32 for a CIFAR network
+    epochs, batch_size : passes over the training images, and images in a step. Each epoch leaves out the images that
+        do not fill a step; the next one shuffles all of them again
     lr : the largest learning rate of the schedule
-    schedule : "constant"; "multistep": a tenth from each of the ``milestones`` on; "cosine": down to 0;
-        "one-cycle": up from lr / 25, then down to nearly 0. The last two change it at every step
-    milestones : epochs done before each drop; None for a half and three quarters of all, as He et al. 2015
-    momentum, nesterov, weight_decay : of SGD; the decay is on all parameters
-    label_smoothing : of the training loss; the test loss has none
+    schedule : "constant"; "multistep": divide by 10 at each of the ``milestones``; "cosine": down to 0;
+        "one-cycle": up from lr / 25, then down to nearly 0. The last two change the rate at every step
+    milestones : epochs done before each drop; None for 1/2 and 3/4 of all epochs, as in He et al. 2015
+    momentum, nesterov, weight_decay : options of SGD; the decay applies to all parameters
+    label_smoothing : of the training loss; the test loss has no smoothing
     augment : "none", "flip" (left to right, every other image), or "crop-flip" (also a random crop, padding 4)
-    seed : of initial weights, order, augmentation and dropout
+    seed : for initial weights, order, augmentation and dropout
     device : "cpu", "cuda" or "cuda:<index>"
-    dtype : "float32", or "float16": of weights, activations and gradients. The loss, which is scaled then, is in
-        float32, and so are the optimizer's masters. For CUDA; on the CPU float16 is correct and slow
-    kernels : "reference", the text-book form; "fast", for the CPU; "cuda", for a GPU. None: that of the device
+    dtype : "float32" or "float16", of weights, activations and gradients. With float16 the loss is scaled; the loss
+        and the optimizer's master weights stay in float32. float16 is for CUDA: on the CPU it is correct but slow
+    kernels : "reference", the text-book form; "fast", for the CPU; "cuda", for a GPU. None for the device's own
     out : the directory of the run; None for ``runs/<data>-<model>-seed<seed>``
-    threads : on which the kernels run; None for all CPUs. It changes no result
+    threads : the number of threads of the kernels; None for all CPUs. The results do not depend on it
     quiet : print nothing
 
-    Numbers may be NumPy's, and paths any ``os.PathLike``.
+    NumPy numbers and any ``os.PathLike`` are accepted.
 
     Raises
     ------
@@ -149,7 +149,7 @@ class Settings:
 
     @property
     def directory(self) -> Path:
-        """Where the run is kept."""
+        """The directory of the run."""
         return Path(self.out or f"runs/{self.data}-{self.model}-seed{self.seed}")
 
     @property
@@ -158,20 +158,20 @@ class Settings:
         return self.size or natural_size(self.model)
 
     def using_kernels(self) -> AbstractContextManager[None]:
-        """``with settings.using_kernels():`` the kernels that were asked for compute."""
+        """Return a context manager that selects the kernel set of these settings."""
         return nullcontext() if self.kernels is None else kernels.using(self.kernels)
 
     def to_json(self) -> str:
-        """The settings as one line of JSON."""
+        """Return the settings as one line of JSON."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Settings:
-        """The settings that `to_json` wrote.
+        """Return the settings that `to_json` wrote.
 
         Raises
         ------
-        CheckpointError : if it wrote no such text.
+        CheckpointError : if the text is not from `to_json`.
         """
         try:
             return cls(**json.loads(text))
@@ -179,11 +179,11 @@ class Settings:
             raise CheckpointError(f"the settings in this checkpoint are not minires' own ({error}): {text}") from error
 
     def check_continues(self, saved: Settings) -> None:
-        """Make sure that a run with ``saved`` settings can go on with these. It may have more epochs.
+        """Check that a run with ``saved`` settings can be resumed with these. More epochs are allowed.
 
         Raises
         ------
-        SettingsError : if some differ that decide what is computed; the text shows all of them side by side.
+        SettingsError : if a setting differs that changes what is computed; the text shows all of them side by side.
         """
         names = [field.name for field in dataclasses.fields(self) if field.name not in FREE]
         if self.epochs > saved.epochs:
@@ -198,7 +198,7 @@ class Settings:
 
 
 def model_names() -> list[str]:
-    """The networks in `minires.models` that can be built by name."""
+    """Return the names of the networks in `minires.models`."""
     return [
         name
         for name in models.__all__
@@ -208,5 +208,5 @@ def model_names() -> list[str]:
 
 
 def natural_size(model: str) -> int:
-    """H = W of the images that a network was designed for: 224 (ImageNet) or 32 (CIFAR)."""
+    """Return H = W of the images that a network was designed for: 224 (ImageNet) or 32 (CIFAR)."""
     return 224 if model in _IMAGENET else 32

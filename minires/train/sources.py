@@ -1,4 +1,4 @@
-"""What the names in the settings stand for: data, loaders, network, optimizer, schedule."""
+"""Build what the settings name: data, loaders, network, optimizer, schedule."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from minires.train.settings import Settings
 
 @dataclass(frozen=True)
 class Description:
-    """What a checkpoint has to know of the images that its network learnt.
+    """The training images as a checkpoint describes them.
 
     Attributes
     ----------
-    classes : their names, label by label
+    classes : the names of the classes, label by label
     shape : C, H and W of an image
-    mean, std : of each channel, by which images are normalised
-    images : how many there are for training
+    mean, std : of each channel, for the normalisation
+    images : the number of training images
     """
 
     classes: tuple[str, ...]
@@ -48,20 +48,20 @@ class Description:
 
     @classmethod
     def of(cls, dataset: Dataset) -> Description:
-        """The description of a training set."""
+        """Return the description of a training set."""
         return cls(dataset.classes, dataset.images.shape[1:], dataset.mean, dataset.std, len(dataset))
 
     def to_json(self) -> str:
-        """The description as one line of JSON."""
+        """Return the description as one line of JSON."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Description:
-        """The description that `to_json` wrote.
+        """Return the description that `to_json` wrote.
 
         Raises
         ------
-        CheckpointError : if it wrote no such text.
+        CheckpointError : if the text is not from `to_json`.
         """
         try:
             lists: dict[str, Any] = json.loads(text)
@@ -71,7 +71,7 @@ class Description:
             raise CheckpointError(f"the data's description in this checkpoint is damaged ({error}): {text}") from error
 
     def check_same(self, now: Description) -> None:
-        """Make sure that the data are those that a run began with.
+        """Check that the data ``now`` are those that the run began with.
 
         Raises
         ------
@@ -84,7 +84,7 @@ class Description:
 
     @property
     def normalize(self) -> Normalize:
-        """The normalisation of an image on its way into the network."""
+        """The normalisation of the network's input images."""
         return Normalize(self.mean, self.std)
 
 
@@ -93,9 +93,9 @@ def dataset(settings: Settings, split: str, classes: Sequence[str] | None = None
 
     Parameters
     ----------
-    settings : names the data, where they are, and for a folder their size
-    split : "train", "test", or of a folder that has them "val"
-    classes : of a folder, label by label; None: its directories, which must be two or more
+    settings : name the data, their directory and, for a folder, the size of the images
+    split : "train", "test" or, for a folder that has it, "val"
+    classes : the classes of a folder, label by label; None for its directories, of which there must be at least two
 
     Raises
     ------
@@ -114,7 +114,7 @@ def dataset(settings: Settings, split: str, classes: Sequence[str] | None = None
 
 
 def held_out(settings: Settings) -> layout.HeldOut:
-    """Return the splits that are not trained with: "test", and of a folder that has one "val".
+    """Return the splits that are not used for training: "test" and, for a folder that has it, "val".
 
     Raises
     ------
@@ -124,7 +124,9 @@ def held_out(settings: Settings) -> layout.HeldOut:
 
 
 def splits(settings: Settings) -> tuple[str, ...]:
-    """Return the splits of a run: "train", then the one that chooses the best network, then one for the last word.
+    """Return the splits of a run in this order: "train"; the split that chooses the best network; the test split.
+
+    Without val/ there are two splits: the test images choose the best network.
 
     Raises
     ------
@@ -136,12 +138,12 @@ def splits(settings: Settings) -> tuple[str, ...]:
 
 
 def in_words(settings: Settings, parts: Mapping[str, Dataset]) -> list[str]:
-    """Return what a user should know about the data of a run before it begins, line by line.
+    """Return, line by line, what a user should know about the data before a run begins.
 
     Parameters
     ----------
-    settings : of the run
-    parts : the images of each split, those of "train" among them
+    settings : the settings of the run
+    parts : the images of each split, including "train"
     """
     lines = [f"{split}: {images.summary()}" for split, images in parts.items() if isinstance(images, ImageFolder)]
     if note := held_out(settings).note:
@@ -156,11 +158,11 @@ def in_words(settings: Settings, parts: Mapping[str, Dataset]) -> list[str]:
 
 
 def training_loader(settings: Settings, images: Dataset) -> DataLoader:
-    """Batches to train with, shuffled and augmented.
+    """Return a loader of training batches, shuffled and augmented.
 
-    The images that do not fill a batch are left out, others in each epoch: a batch of a few would have rough
-    statistics, pull the running ones with it, and move the weights as far as a full one. (A set smaller than a
-    batch is one batch.)
+    Each epoch leaves out the images that do not fill a batch, different ones each time. A small batch would have
+    noisy statistics, spoil the running statistics, and change the weights as much as a full batch. (A set smaller
+    than a batch is one batch.)
     """
     augments: dict[str, list[Augmentation]] = {
         "none": [],
@@ -181,7 +183,9 @@ def training_loader(settings: Settings, images: Dataset) -> DataLoader:
 
 
 def network(settings: Settings, description: Description) -> Module:
-    """The network on the device and in the dtype of the settings, its initial weights drawn from the default generator.
+    """Return a new network on the device and in the dtype of the settings.
+
+    The initial weights are drawn from the default generator.
 
     Raises
     ------
@@ -193,7 +197,7 @@ def network(settings: Settings, description: Description) -> Module:
 
 
 def optimizer(settings: Settings, model: Module) -> optim.Optimizer:
-    """Stochastic gradient descent for all parameters of ``model``."""
+    """Return SGD for all parameters of ``model``."""
     return optim.SGD(
         model.parameters(),
         settings.lr,
@@ -204,12 +208,12 @@ def optimizer(settings: Settings, model: Module) -> optim.Optimizer:
 
 
 def scaler(settings: Settings) -> optim.LossScaler | None:
-    """What scales the loss in float16; in float32 no gradient is too small, and it is None."""
+    """Return a loss scaler for float16; None for float32, whose gradients need no scaling."""
     return optim.LossScaler() if settings.dtype == "float16" else None
 
 
 def schedule(settings: Settings, sgd: optim.Optimizer, steps: int) -> optim.Schedule:
-    """The learning rate as a function of the step, for epochs of ``steps`` steps."""
+    """Return the schedule of the learning rate for epochs of ``steps`` steps."""
     total = settings.epochs * steps
     if settings.schedule == "cosine":
         return optim.CosineAnnealingLR(sgd, total)

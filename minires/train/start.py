@@ -1,7 +1,9 @@
-"""Where a run begins, or goes on: a free directory, its data, its last checkpoint."""
+"""Begin or resume a run: claim its directory, read its data, restore its last checkpoint."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,37 +11,57 @@ from typing import Any
 from minires.data import Dataset
 from minires.errors import CheckpointError, DataError, SettingsError
 from minires.train import report, sources
-from minires.train.directory import BEST, LAST, METRICS, TEST, contents
+from minires.train.directory import BEST, LAST, METRICS, TEST, contents, locked_directory
 from minires.train.settings import Settings
 from minires.train.state import Position, Run, read_origin, split_of
 
 
-def check_free(directory: Path, resumed: Path | None) -> Position | None:
-    """Make sure that a run may begin in a directory, or go on in its own or an empty one.
+@contextlib.contextmanager
+def claimed(settings: Settings, resumed: Path | None) -> Iterator[bool]:
+    """Reserve the directory of a run inside the ``with`` block, and check that the run may use it.
 
-    Returns
-    -------
-    The position of the run that a new one replaces: one that has not trained for an epoch.
+    A run may use an empty directory, and a resumed run its own. A new run also replaces a run that was stopped in
+    its first epoch, and prints that. The lock comes before the check, so no other run can change the contents.
+
+    Parameters
+    ----------
+    settings : the settings of the run
+    resumed : the checkpoint to resume from; None for a new run
+
+    Yields
+    ------
+    Whether the claim excludes other runs, as for `locked_directory`.
+
+    Raises
+    ------
+    SettingsError : if another run uses the directory, if it is not writeable, or if the run may not use it.
     """
-    if resumed is not None and resumed.parent.resolve() == directory.resolve():
-        return None
+    directory = settings.directory
     if directory.exists() and not directory.is_dir():
         raise SettingsError(f"{directory} is a file; choose a directory (`out`)")
+    with locked_directory(directory) as locks:
+        if resumed is None or resumed.parent.resolve() != directory.resolve():
+            _check_free(settings, resumed is None)
+        yield locks
+
+
+def _check_free(settings: Settings, new: bool) -> None:
+    """Raise SettingsError if the directory holds anything but a run that a ``new`` run may replace."""
+    directory = settings.directory
     there = contents(directory)
-    if there and resumed is None and there <= {LAST, METRICS} and LAST in there:
+    if not there:
+        return
+    if new and there <= {LAST, METRICS} and LAST in there:
         position = _in_first_epoch(directory / LAST)
         if position is not None:
-            return position
-    if there:
-        begun = (
-            f"; resume the run in it (`resume` {directory}), or" if LAST in there else " and holds no run to resume;"
-        )
-        raise SettingsError(f"{directory} exists and is not empty{begun} choose another directory (`out`)")
-    return None
+            report.say(settings, f"replacing a run that was stopped in its first epoch, after {position.batch} batches")
+            return
+    begun = f"; resume the run in it (`resume` {directory}), or" if LAST in there else " and holds no run to resume;"
+    raise SettingsError(f"{directory} exists and is not empty{begun} choose another directory (`out`)")
 
 
 def _in_first_epoch(file: Path) -> Position | None:
-    """The position of a run that has not made the steps of one epoch; None if it has, or if the file is no run's."""
+    """Return the position of a run that is still in its first epoch; None for a later one or a foreign file."""
     try:
         settings, description, metadata = read_origin(file)
         position = Position.from_json(metadata["position"])
@@ -49,27 +71,26 @@ def _in_first_epoch(file: Path) -> Position | None:
     return position if position.epoch == 0 and position.batch < steps else None
 
 
-def say_replaced(settings: Settings, position: Position | None) -> None:
-    """Print which run a new one replaces."""
-    if position is not None:
-        report.say(settings, f"replacing a run that was stopped in its first epoch, after {position.batch} batches")
-
-
 def data(settings: Settings) -> dict[str, Dataset]:
-    """Return the images of each split: "train", the one that chooses the best network, one for the last word if any."""
+    """Return the images of each split of a run, in the order of `sources.splits`."""
     train, *held_out = sources.splits(settings)
     images = sources.dataset(settings, train)
     return {train: images, **{split: sources.dataset(settings, split, images.classes) for split in held_out}}
 
 
 def resume(run: Run, file: Path, choosing: str) -> Settings:
-    """Go on where a checkpoint was written; the settings with which it was.
+    """Restore a run from a checkpoint, and return the settings that the checkpoint was saved with.
+
+    Parameters
+    ----------
+    run : the run to restore
+    file : its checkpoint
+    choosing : the split that chooses the best network
 
     Raises
     ------
-    SettingsError, DataError : if the settings, the data, or the split that chooses the best network are not those of
-        the run.
-    CheckpointError : if the best network of the run so far is damaged.
+    SettingsError, DataError : if the settings, the data or ``choosing`` differ from those of the saved run.
+    CheckpointError : if the best network that the run has saved is damaged.
     """
     saved, description, metadata = read_origin(file)
     if (file.parent / BEST).exists():
@@ -89,9 +110,9 @@ def resume(run: Run, file: Path, choosing: str) -> Settings:
 
 
 def replace_missing_best(run: Run) -> None:
-    """Choose the best network of a resumed run from the epochs that follow if that of the best epoch is missing.
+    """If the best network of a resumed run is missing, choose it from the epochs that follow.
 
-    A run that was stopped at the end of an epoch still has the network of this epoch, which takes part.
+    A run that stopped at the end of an epoch still has the network of that epoch, so this epoch counts as well.
     """
     position, directory = run.position, run.settings.directory
     if not position.history or (directory / BEST).exists():
@@ -99,13 +120,13 @@ def replace_missing_best(run: Run) -> None:
     position.best_from = position.epoch if position.batch else position.epoch - 1
     first = position.best_from + 1
     report.say(run.settings, f"{directory / BEST} is missing: the best network is chosen from epoch {first} on")
-    (directory / TEST).unlink(missing_ok=True)  # it is about another network
+    (directory / TEST).unlink(missing_ok=True)  # it measured another network
     if not position.batch:
         run.save_best(directory, position.history[-1])
 
 
 def say_changes(run: Run, saved: Settings, steps: int) -> None:
-    """Tell what a resumed run does in another way than until now."""
+    """Print what a resumed run does differently from now on."""
     next_step = run.position.epoch * steps + run.position.batch
     if next_step == run.settings.epochs * steps:
         return
@@ -116,10 +137,10 @@ def say_changes(run: Run, saved: Settings, steps: int) -> None:
 
 
 def _rate(run: Run, settings: Settings, steps: int, step: int) -> float:
-    """The learning rate of a step by the schedule of some settings."""
+    """Return the learning rate that the schedule of ``settings`` gives to a step."""
     return sources.schedule(settings, sources.optimizer(settings, run.model), steps).rate(settings.lr, step)
 
 
 def resumed_settings(file: Path, **changes: Any) -> Settings:
-    """The settings of the run that wrote ``file``, with ``changes``; by default it stays in the file's directory."""
+    """Return the settings of the run that wrote ``file``, with ``changes``; ``out`` is the file's directory."""
     return replace(read_origin(file)[0], **{"out": str(file.parent), "quiet": False, **changes})

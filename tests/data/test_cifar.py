@@ -11,7 +11,7 @@ TRAIN10 = [f"data_batch_{i}.bin" for i in range(1, 6)]
 
 
 def record(labels, image):
-    """One record, byte by byte: the labels, then the red, green and blue plane row by row."""
+    """Return the bytes of one record: the labels, then the red, green and blue plane row by row."""
     content = list(labels)
     for channel in range(3):
         for row in range(32):
@@ -21,7 +21,7 @@ def record(labels, image):
 
 
 def write(directory, names, count, labels_below, seed=0):
-    """Small files of the real format; returns all images and label bytes in file order."""
+    """Write small files in the real format; return all images and label bytes in file order."""
     rng = np.random.default_rng(seed)
     directory.mkdir(parents=True, exist_ok=True)
     images = rng.integers(0, 256, (len(names) * count, 3, 32, 32), np.uint8)

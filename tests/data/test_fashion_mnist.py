@@ -15,7 +15,7 @@ def idx_bytes(array):
 
 
 def write(root, seed=0, per_class=3, shape=(28, 28), zipped=False):
-    """A small Fashion-MNIST in the real format; returns {prefix: (images, labels)}."""
+    """Write a small Fashion-MNIST in the real format; return {prefix: (images, labels)}."""
     rng, arrays = np.random.default_rng(seed), {}
     root.mkdir(parents=True, exist_ok=True)
     for prefix in ("train", "t10k"):

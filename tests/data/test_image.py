@@ -45,7 +45,7 @@ def test_grey_and_colour_are_converted_into_each_other(tmp_path):
 def test_grey_values_of_16_bits_are_scaled_to_8(tmp_path, suffix):
     values = np.array([[0, 128, 129, 255, 256], [32639, 32768, 65406, 65407, 65535]], np.uint16)
     save(tmp_path / f"deep{suffix}", values)
-    expected = [[0, 0, 1, 1, 1], [127, 128, 254, 255, 255]]  # v / 257, rounded; halves do not occur
+    expected = [[0, 0, 1, 1, 1], [127, 128, 254, 255, 255]]  # v / 257, rounded; there are no ties
     assert expected == np.round(values / 257).astype(int).tolist()
     assert read_image(tmp_path / f"deep{suffix}", (2, 5), channels=1)[0].tolist() == expected
     assert read_image(tmp_path / f"deep{suffix}", (2, 5)).tolist() == [expected] * 3
@@ -80,7 +80,7 @@ def test_an_image_is_turned_as_its_exif_data_say(tmp_path):
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_orientation_of_every_format_brings_the_image_upright(tmp_path, name, orientation):
     upright = np.full((24, 16, 3), 255, np.uint8)
-    upright[:8, :8] = 0  # the upper left corner tells all eight apart, with the sides' lengths
+    upright[:8, :8] = 0  # the upper left corner and the side lengths tell all eight apart
     stored = {
         1: upright,
         2: upright[:, ::-1],
@@ -105,7 +105,7 @@ def test_a_file_of_every_ending_that_is_listed_can_be_read(tmp_path, suffix):
 
 
 def tags_that_cannot_be_written_back():
-    """Orientation 6, and a resolution unit that is text where a number is expected."""
+    """Return EXIF data with orientation 6, and with text as the resolution unit instead of a number."""
     tags = struct.pack("<IHHHIHHHHI", 8, 2, 0x112, 3, 1, 6, 0, 0x128, 2, 2) + b"2\0\0\0" + bytes(4)
     return b"Exif\0\0II*\0" + tags
 
@@ -162,19 +162,19 @@ def test_a_damaged_file_is_read_or_an_error_that_names_it(tmp_path, monkeypatch,
 
 
 def square(mode):
-    """A black square of which only the middle is visible."""
+    """Return a black square with transparent borders."""
     pixels = np.zeros((8, 8, len(mode)), np.uint8)
     pixels[2:6, 2:6, -1] = 255
     return Image.fromarray(pixels, mode)
 
 
 def on_nothing(kind):
-    """The square, transparent in one of the ways that a PNG file knows, and options to save it with."""
+    """Return the square with one of PNG's kinds of transparency, and options to save it with."""
     if kind in ("LA", "RGBA"):
         return square(kind), {}
     if kind == "a palette of colours and alphas":
         return square("RGBA").quantize(4), {}
-    grey = np.full((8, 8), 77, np.uint8)  # what stands for nothing
+    grey = np.full((8, 8), 77, np.uint8)  # the value that means transparent
     grey[2:6, 2:6] = 0
     if kind == "one grey value":
         return Image.fromarray(grey), {"transparency": 77}

@@ -7,7 +7,7 @@ from minires.errors import DataError
 
 
 def made(root, *names):
-    """A folder with one image each of these names, or an empty directory where a name ends in a slash."""
+    """Make an image for each name, or an empty directory for a name that ends in a slash."""
     for name in names:
         if name.endswith("/"):
             (root / name).mkdir(parents=True)

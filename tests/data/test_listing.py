@@ -94,7 +94,7 @@ def test_what_cannot_be_used_is_left_out_with_a_reason(root, monkeypatch):
             raise PermissionError(13, "Permission denied", str(path))
         return real(path)
 
-    # Not by chmod: the administrator, who runs tests in a container, may read everything.
+    # chmod has no effect for root, who runs the tests in a container.
     monkeypatch.setattr(listing.os, "scandir", scandir)
     monkeypatch.setattr(listing.os, "access", lambda path, mode: path.name != "secret.png")
     assert reasons(root) == {

@@ -15,7 +15,7 @@ AUGMENT = (RandomCrop(2), HorizontalFlip())
 
 
 def small_dataset(count=COUNT):
-    """Images that carry their index in their first pixel of the first channel, at every size."""
+    """Return images whose first pixel of the first channel is their index."""
     images = np.random.default_rng(0).integers(1, 256, (count, 2, 4, 5), np.uint8)
     images[:, 0, 0, 0] = np.arange(count)
     return Dataset(images, np.arange(count) % 3, ["a", "b", "c"])
@@ -34,7 +34,7 @@ def same(first, second):
 
 
 def order_of(loader, epoch=0):
-    """The indices of the images of a pass, read from their first pixel."""
+    """Return the indices of the images of a pass, read from their first pixel."""
     plain = DataLoader(
         loader.dataset,
         loader.batch_size,

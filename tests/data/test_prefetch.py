@@ -40,7 +40,7 @@ def test_never_more_than_depth_items_are_made_ahead(depth, taken):
     for _ in range(taken):
         next(iterator)
         assert len(made) <= taken + depth
-    assert full.wait(10)  # and so many are made without being asked for
+    assert full.wait(10)  # the thread computes so many in advance
     iterator.close()
     assert len(made) == taken + depth
 

@@ -1,4 +1,4 @@
-"""A DataLoader of arrays, and of data sets that are the user's own."""
+"""Test a DataLoader of arrays and of the user's own data sets."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ LABELS = np.arange(10)
 
 
 class Squares:
-    """Samples (array of i, i squared), and a list of who was asked for."""
+    """Samples (array of i, i squared), and a list of the requested indices."""
 
     def __init__(self, count=10):
         self.count, self.asked = count, []

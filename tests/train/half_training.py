@@ -1,4 +1,4 @@
-"""ResNet-20 in half precision beside the same in float64."""
+"""Train ResNet-20 in float16 and in float64."""
 
 import numpy as np
 
@@ -12,9 +12,9 @@ PLACES = 40
 
 
 def training(dtype, device="cpu", *, steps=3, init_scale=2.0**10, moved_by=None):
-    """The losses of some steps on a batch of 8×8 images, the network, the optimizer and the scaler after them.
+    """Train some steps on a batch of 8×8 images; return the losses, the network, the optimizer and the scaler.
 
-    With ``moved_by``, a generator, each weight and pixel is moved by half an ulp of float16, up or down.
+    If ``moved_by`` is a generator, it moves each weight and pixel by half an ulp of float16, up or down.
     """
     model, rng = models.resnet20(seed=0), np.random.default_rng(0)
     x, labels = rng.standard_normal((2, 3, 8, 8)), rng.integers(0, 10, 2)
@@ -42,9 +42,9 @@ def moved(values, rng):
 
 
 def half_is_close(losses):
-    """Assert that the losses are float32's, within what roundings to float16 do.
+    """Assert that the losses agree with those of float32 up to the effect of rounding to float16.
 
-    What they do where a network starts is computed, in float64; they happen at as many places as there are layers.
+    The effect of rounding weights and images is computed in float64. Every layer rounds once more.
     """
     exact = training(np.float64)[0]
     one_place = max(
@@ -52,6 +52,6 @@ def half_is_close(losses):
         key=np.linalg.norm,
     )
     tolerance = PLACES**0.5 * one_place
-    assert (tolerance < 0.5 * exact[0]).all()  # so that it tells training from none
+    assert (tolerance < 0.5 * exact[0]).all()  # small enough to tell training from no training
     single = training(np.float32)[0]
     assert (abs(losses - single) <= tolerance).all(), (losses, single, tolerance)

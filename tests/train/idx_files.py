@@ -1,4 +1,4 @@
-"""Small data sets in the files of Fashion-MNIST."""
+"""Write small data sets in the file format of Fashion-MNIST."""
 
 import struct
 

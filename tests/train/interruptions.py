@@ -1,4 +1,4 @@
-"""Ctrl-C, or anything else, in the middle of a run."""
+"""Call Ctrl-C, or any function, in the middle of a run."""
 
 import signal
 
@@ -10,7 +10,7 @@ def interrupt():
 
 
 def call_at(monkeypatch, number, action):
-    """Do something in the middle of the step or test batch with this number, from 1."""
+    """Call a function in the middle of the step or test batch with this number, from 1."""
     calls, real = [], functional.cross_entropy
 
     def cross_entropy(*arguments, **options):

@@ -1,28 +1,28 @@
 import pytest
 
 from minires.errors import CheckpointError, SettingsError
-from minires.train.directory import claimed, contents, halves, last_of, network_of
+from minires.train.directory import contents, last_of, locked_directory, network_of, partial_files
 
 
 def test_a_directory_is_made_and_removed_again_if_nothing_was_saved(tmp_path):
-    with claimed(tmp_path / "a" / "b"):
+    with locked_directory(tmp_path / "a" / "b"):
         assert contents(tmp_path / "a" / "b") == set()
     assert not any(tmp_path.iterdir())
 
 
 def test_what_was_saved_and_what_was_there_stays(tmp_path):
-    with claimed(tmp_path / "run"):
+    with locked_directory(tmp_path / "run"):
         (tmp_path / "run" / "last.safetensors").touch()
     assert contents(tmp_path / "run") == {"last.safetensors"}
     (tmp_path / "empty").mkdir()
-    with claimed(tmp_path / "empty"):
+    with locked_directory(tmp_path / "empty"):
         pass
     assert [path.name for path in sorted(tmp_path.rglob("*"))] == ["empty", "run", "last.safetensors"]
 
 
 def test_a_claim_ends_with_an_error_too(tmp_path):
     def fail():
-        with claimed(tmp_path / "run"):
+        with locked_directory(tmp_path / "run"):
             raise ZeroDivisionError
 
     for _ in range(2):
@@ -33,14 +33,14 @@ def test_a_claim_ends_with_an_error_too(tmp_path):
 
 def test_a_second_claim_and_a_directory_that_cannot_be_made_are_errors_that_say_what_to_do(tmp_path):
     with (
-        claimed(tmp_path / "run"),
+        locked_directory(tmp_path / "run"),
         pytest.raises(SettingsError, match=r"run is in use: process \d+ on .* wait for its end, or choose another"),
-        claimed(tmp_path / "run"),
+        locked_directory(tmp_path / "run"),
     ):
         pass
     (tmp_path / "file").touch()
     message = r"cannot write in .*run: Not a directory; choose another directory \(`out`\)"
-    with pytest.raises(SettingsError, match=message), claimed(tmp_path / "file" / "run"):
+    with pytest.raises(SettingsError, match=message), locked_directory(tmp_path / "file" / "run"):
         pass
 
 
@@ -48,7 +48,7 @@ def test_what_a_killed_run_left_counts_for_nothing(tmp_path):
     for name in (".lock", ".last.safetensors.0123abcd.partial", ".test.json.0123abcd.partial"):
         (tmp_path / name).touch()
     assert contents(tmp_path) == set()
-    assert len(halves(tmp_path)) == 2
+    assert len(partial_files(tmp_path)) == 2
     assert contents(tmp_path / "nowhere") == set()
 
 

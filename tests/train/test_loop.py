@@ -68,7 +68,7 @@ def test_a_run_interrupted_anywhere_goes_on_bit_for_bit(whole, settings, outcome
         ) as told:
             train(settings)
     assert f"go on with: minires train --resume {settings.directory}" in str(told.value)
-    mr.manual_seed(12345)  # what happened in between plays no part
+    mr.manual_seed(12345)  # the generator's state in between has no effect
     random.next_draws("nn.dropout")
     result = train(settings, resume=True)
     assert outcome(settings.directory) == outcome(whole[0].directory)
@@ -321,7 +321,7 @@ def test_a_quiet_run_says_nothing_and_another_tells_each_epoch(settings, capfd, 
     out, err = capfd.readouterr()
     kinds = [line[:9].strip() for line in out.splitlines()]
     assert kinds == ["model", "data", "steps", "kernels", "run", "epoch 1/2", "epoch 2/2"]
-    assert err == ""  # no progress bar where nobody watches
+    assert err == ""  # no progress bar if stderr is not a terminal
 
 
 def test_without_matplotlib_a_line_says_how_to_get_the_curve(settings, capfd, monkeypatch):

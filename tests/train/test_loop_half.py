@@ -1,4 +1,4 @@
-"""Runs in float16, whose loss is scaled."""
+"""Test runs in float16, which scale the loss."""
 
 import functools
 import json
@@ -21,7 +21,7 @@ TWO_OF_THREE = {"init_scale": 2.0**10, "growth_factor": 2.0**20, "backoff_factor
 
 @pytest.fixture(scope="module")
 def half(recipe, tmp_path_factory):
-    """An uninterrupted run in float16, its settings, and the scale of each step."""
+    """Return the settings of an uninterrupted run in float16, its result, and the scale of each step."""
     settings = replace(recipe, dtype="float16", out=tmp_path_factory.mktemp("half") / "run")
     with pytest.MonkeyPatch.context() as patch:
         scales = scaling(patch)
@@ -34,7 +34,7 @@ def settings(half, tmp_path):
 
 
 def scaling(patch):
-    """Have a new run scale its loss as above; the list to which each step adds its scale."""
+    """Make a new run scale its loss as above; return the list to which each step appends its scale."""
     scales, real = [], optim.LossScaler.scale
 
     def scale(scaler, loss):
@@ -64,7 +64,7 @@ def test_checkpoints_hold_weights_in_float16_and_masters_and_statistics_in_float
         assert value.dtype == last[f"model.{name}"].dtype == wanted, name
 
 
-@pytest.mark.long  # emulated halves are slow
+@pytest.mark.long  # emulated float16 is slow
 def test_the_network_learns(settings):
     result = train(replace(settings, epochs=8, augment="none"))
     assert result.history[-1]["train_loss"] < result.history[0]["train_loss"]

@@ -1,4 +1,4 @@
-"""Runs on a folder that has val/, test/, or both."""
+"""Test runs on a folder with val/, test/ or both."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ EPOCH = 2 + 1  # batches: to train, then to choose by
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
-    """Two classes of 4 training, 3 validation and 2 test images."""
+    """Return a folder of two classes, with 4 training, 3 validation and 2 test images each."""
     root, rng = tmp_path_factory.mktemp("folder"), np.random.default_rng(0)
     for split, count in (("train", 4), ("val", 3), ("test", 2)):
         for shade, name in enumerate(("cat", "dog")):
@@ -41,7 +41,7 @@ def settings(recipe, tmp_path):
 
 @pytest.fixture(scope="module")
 def whole(recipe, tmp_path_factory):
-    """A run of two epochs with val/ and test/, and its settings."""
+    """Return the settings of a run of two epochs with val/ and test/, and its result."""
     settings = replace(recipe, out=tmp_path_factory.mktemp("whole"))
     return settings, train(settings)
 

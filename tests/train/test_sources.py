@@ -56,7 +56,7 @@ def test_every_schedule_has_a_rate_for_every_step_of_a_short_run(schedule, steps
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three classes to train with, two of them with images to test."""
+    """Return a folder with three classes in train/, and two of them in val/."""
     for part, names in (("train", "cat dog owl"), ("val", "cat owl")):
         for shade, name in enumerate(names.split()):
             (tmp_path / part / name).mkdir(parents=True)

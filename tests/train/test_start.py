@@ -1,4 +1,4 @@
-"""Where a run may begin, and with what it may go on."""
+"""Test where a run may begin, and how it may be resumed."""
 
 import os
 from dataclasses import replace
@@ -11,7 +11,7 @@ import minires as mr
 from minires.errors import CheckpointError, DataError, SettingsError
 from minires.optim import SGD, OneCycleLR
 from minires.train import Interrupted, evaluate, train
-from minires.train.directory import claimed
+from minires.train.directory import locked_directory
 
 BATCHES = 3 + 2  # of an epoch: to train, then to test
 
@@ -56,7 +56,7 @@ def test_a_run_beside_something_else_is_not_replaced(settings, monkeypatch, extr
 def test_a_directory_in_use_is_refused_and_can_still_be_read(whole, outcome):
     settings, result = whole
     before = outcome(settings.directory)
-    with claimed(settings.directory):
+    with locked_directory(settings.directory):
         for resume in (True, False):
             with pytest.raises(SettingsError, match=rf"run is in use: process {os.getpid()} on .* trains there"):
                 train(settings, resume=resume)
@@ -117,7 +117,7 @@ def test_a_run_without_its_best_network_goes_on_and_chooses_from_the_epochs_that
     assert f"{best} is missing: the best network is chosen from epoch 2 on" in capfd.readouterr().out
     assert result.best == result.history[1]
     assert evaluate(settings.directory).recorded == result.history[1]
-    more = train(replace(settings, epochs=3), resume=True)  # an epoch without a network stays out
+    more = train(replace(settings, epochs=3), resume=True)  # an epoch whose network is lost does not count
     assert more.best in more.history[1:]
     assert evaluate(settings.directory).recorded == more.best
 
