@@ -77,7 +77,7 @@ def _can_fold(norm: BatchNorm2d, conv: Conv2d, x: Tensor) -> bool:
 
     Shapes, dtypes or devices that do not agree return False: the layers then run alone and raise their own errors.
     """
-    if recording() or not norm.uses_running_stats:
+    if recording() or not norm.uses_running_stats or conv.weight is None:
         return False
     if x.dtype == np.float16:  # too narrow for some scales and shifts
         return False

@@ -137,6 +137,7 @@ def test_in_evaluation_a_convolution_takes_its_batch_norm_along():
         (lambda conv, norm: setattr(norm, "eps", -1.0), ValueError, "eps must be .* not negative, got -1.0"),
         (lambda conv, norm: setattr(norm, "eps", None), ValueError, "eps must be .* not negative, got None"),
         (lambda conv, norm: setattr(conv, "bias", nn.Parameter(np.ones(3, "f"))), ShapeError, r"bias of shape \(3,\)"),
+        (lambda conv, norm: setattr(conv, "weight", None), TypeError, "the weight of Conv2d is None"),
         (lambda conv, norm: setattr(conv, "padding", "same"), ShapeError, "padding must be an integer .* got 'same'"),
         (lambda conv, norm: setattr(conv, "stride", 0), ShapeError, "stride must be at least 1"),
     ],
