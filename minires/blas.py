@@ -127,9 +127,9 @@ _guard = _Guard()
 def single_threaded_blas() -> _Guard:
     """Return a context manager, and decorator, inside which BLAS uses one thread.
 
-    Blocks may nest, and overlap between threads. The number of BLAS threads belongs to the whole process. It is set
-    when the first block begins and restored when the last one ends. `threads.parallel` and the kernels open a block
-    each; a loop around many kernels may open one more, so that the number is not switched at every call.
+    Blocks may nest, and overlap between threads. The number of BLAS threads is set when the first block begins and
+    restored when the last one ends; `_Guard` says which blocks count. `threads.parallel` and the kernels open a block
+    each. A loop around many kernels may open one more, so that the number is not switched at every call.
     """
     return _guard
 

@@ -171,7 +171,7 @@ def number_dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def copied(array: Array, dtype: Any = None, like: Array | None = None) -> Array:
-    """Return a copy of ``array``, which ``array.copy()`` would return in C order.
+    """Return a copy of ``array`` in its own memory order; ``array.copy()`` would be in C order.
 
     Parameters
     ----------

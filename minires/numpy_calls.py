@@ -1,4 +1,4 @@
-"""The error of a NumPy function that was called with a tensor: it says what to write instead."""
+"""Say what to write instead of a NumPy function that was called with a tensor."""
 
 from __future__ import annotations
 

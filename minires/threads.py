@@ -210,7 +210,7 @@ def _one_step(function: Callable[[Job], object], jobs: list[Job]) -> Steps[None]
 def parallel_steps(steps: Steps[Result]) -> Result:
     """Run several steps of jobs one after the other, but wake the threads only once.
 
-    To wake a thread takes as long as ten thousand additions or more. So a kernel of several steps is written as one
+    Waking a thread takes as long as ten thousand additions or more. So a kernel of several steps is written as one
     generator. One thread runs the code between two steps, when all jobs of the first step have ended:
 
         def mean_and_centred():

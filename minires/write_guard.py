@@ -1,4 +1,4 @@
-"""Who may write into an array: read-only marks, and blocks that lift them.
+"""Mark arrays read-only, and make them writable inside a block.
 
 A tensor's array is read-only, so a write that goes around the tensor raises. NumPy arrays have a flag for this. CuPy
 has no such flag, so there such a write stays unnoticed.
