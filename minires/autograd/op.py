@@ -160,7 +160,7 @@ class Op:
             if x is not None and not isinstance(x, Tensor):
                 kind = type(x).__name__
                 raise TypeError(f"input {index} of {cls.__name__} is a {kind}, not a Tensor: use mr.tensor(…)")
-        given = [None if x is None else x.array for x in inputs]  # new views, which tell inputs of one memory apart
+        given = [None if x is None else x.array for x in inputs]  # new views: `_keep` tells inputs apart
         op = cls()
         records = recording()
         op.needs_grad = tuple([records and x is not None and x._node is not None for x in inputs])

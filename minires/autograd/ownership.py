@@ -1,4 +1,4 @@
-"""Who may write into the memory of a gradient, and when.
+"""Decide when a backward pass may write into the memory of a gradient.
 
 A backward pass can save memory and time in three ways. It adds a gradient to another one in place, it lets an
 operation overwrite the gradient that it received, and it puts a gradient into ``.grad`` without a copy. Each of these
@@ -49,7 +49,7 @@ def added(first: Arrived, second: Arrived) -> Arrived:
 
 
 def for_caller(arrived: Arrived, like: Array | None = None) -> Tensor:
-    """Return a gradient that the caller may write into, itself or a clone, in the memory order of ``like`` if given."""
+    """Return the gradient if it is owned and in the memory order of ``like``, if given; otherwise a clone in that order."""
     gradient, owned = arrived
     if owned and (like is None or gradient._array.strides == like.strides):
         return gradient

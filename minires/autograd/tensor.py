@@ -48,7 +48,7 @@ class Node:
         return f"shape {self.shape}, {self.dtype} on {self.device}"
 
     def zeros(self) -> Tensor:
-        """Return the gradient of a node at which none arrived."""
+        """Return a gradient of zeros, for a node at which no gradient arrived."""
         return Tensor(new_zeros(self.shape, self.dtype, self.device))
 
 
