@@ -66,7 +66,7 @@ class Where(KernelOp):
 def _combined(apply: Callable[..., Any], a: Any, b: Any) -> Tensor:
     """Apply an operation to two operands, at least one of them a tensor.
 
-    A float16 tensor meets a number that float16 does not hold in float32, and the result is rounded to float16.
+    Where float16 does not hold a number exactly, this computes in float32 and rounds the result to float16.
     """
     a, b = (value[()] if isinstance(value, np.ndarray) and not value.ndim else value for value in (a, b))
     like, other = (a, b) if isinstance(a, Tensor) else (b, a)
@@ -179,7 +179,7 @@ def _comparison(kernel: str) -> Any:
 
 
 def _can_be_compared(value: Any) -> bool:
-    """Return whether to compare the value with a tensor's elements; not None, a string, or some other object."""
+    """Return whether the value can be compared with a tensor's elements; False for None, strings and other objects."""
     if isinstance(value, str | bytes):
         return False
     return isinstance(value, Tensor | numbers.Number | np.bool_ | Sequence) or is_array(value)

@@ -72,7 +72,7 @@ def from_dlpack(array: Any, requires_grad: bool = False) -> Tensor:
     Raises
     ------
     TypeError : if the array does not support DLPack.
-    DeviceError : if the array is on some other device than a CPU or a CUDA device.
+    DeviceError : if the array is neither on a CPU nor on a CUDA device.
     DtypeError : if the array does not hold numbers, or ``requires_grad`` is True for integers.
     """
     return tensor(devices.from_dlpack(array), requires_grad)

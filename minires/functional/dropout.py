@@ -35,7 +35,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: np.random.Gen
     ----------
     x : float tensor of any shape
     p : the probability of 0 for each element, 0 … 1
-    training : whether to change anything
+    training : whether to drop elements; False returns x
     rng : draws the mask, on the CPU for every device; by default the stream "dropout" of `minires.random`, so that
         the same seed drops the same elements on every device
 

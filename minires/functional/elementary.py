@@ -40,7 +40,7 @@ def absolute(a: Tensor) -> Tensor:
 
 
 def clip(a: Tensor, min: float | None = None, max: float | None = None) -> Tensor:
-    """Return a moved into [min, max]; None leaves that side open. The gradient is 1 inside, limits included.
+    """Return a limited to [min, max]; None leaves that side open. The gradient is 1 inside, limits included.
 
     Raises
     ------

@@ -79,7 +79,7 @@ class PiecewiseLinear(Elementwise):
     slopes: tuple[Callable[..., Array], ...]
 
     def branches(self) -> tuple[Any, ...]:
-        """Return the slopes: a point lies on another side of a kink if they differ there."""
+        """Return the slopes. If they differ at two points, there is a kink in between."""
         inputs = [x.array for x in self.saved]
         return tuple(slope(self.kernels, *inputs, **self.options) for slope in self.slopes)
 

@@ -41,7 +41,7 @@ def updated(x: Tensor, name: str, other: Any) -> Tensor:
     Parameters
     ----------
     x : a leaf is overwritten; if x was computed, or ``other`` has a history, the result is a new tensor
-    name : of the operation, "add" for ``+=``
+    name : the name of the operation, "add" for ``+=``
     other : a tensor or a number
 
     Raises
@@ -62,7 +62,7 @@ def update(x: Tensor, name: str, other: Any, alpha: float = 1) -> Tensor:
     Parameters
     ----------
     x : a leaf
-    name : of the operation, "add" for ``add_``
+    name : the name of the operation, "add" for ``add_``
     other : a tensor or a number
     alpha : a factor that multiplies ``other`` first
 

@@ -87,7 +87,7 @@ class Var(_Reduction):
 
 
 class Extremum(_Reduction):
-    """y = the largest or smallest element over all axes or along one axis, there with its index."""
+    """y = the largest or smallest element: over all axes, or along one axis, then with its index."""
 
     def forward(self, a: Array, *, kernel: str, dim: int | None, keepdim: bool) -> Any:
         """Compute (value, index), or only the value if ``dim`` is None."""

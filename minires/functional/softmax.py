@@ -133,7 +133,7 @@ def cross_entropy(
     ----------
     logits : (N, K) float tensor
     labels : (N,) int64 tensor with values in 0 … K − 1, or ``ignore_index`` for rows that do not count
-    reduction : "mean" over the rows that count (NaN if none does), "sum", or "none"
+    reduction : "mean" over the rows that count (NaN if no row counts), "sum", or "none"
     label_smoothing : the part of the target that all classes share evenly, 0 … 1
     ignore_index : the label of rows that do not count
 
