@@ -72,7 +72,7 @@ def check_weight_grad(gy: Array, x: Array, geometry: Geometry) -> tuple[int, int
 
 
 def check_per_channel(name: str, values: Array | None, y: Array) -> None:
-    """Raise ShapeError or DtypeError unless the values, if given, are one for each channel of y (N, K, P, Q)."""
+    """Raise ShapeError or DtypeError unless ``values`` is None or has one element for each channel of y."""
     if values is None:
         return
     if values.shape != y.shape[1:2]:
@@ -118,7 +118,7 @@ def check_batch_norm(x: Array, *per_channel: Array, statistics: Sequence[Array] 
 
     Raises
     ------
-    ShapeError, DtypeError : if a shape or dtype is another one.
+    ShapeError, DtypeError : if a shape or dtype is wrong.
     """
     if x.ndim != 4:
         raise ShapeError(f"batch norm expects an input of shape (N, C, H, W), got {x.shape}")
@@ -137,7 +137,7 @@ def check_batch_norm_grads(gy: Array, x: Array, gamma: Array, mean: Array, inv_s
 
     Raises
     ------
-    ShapeError, DtypeError : as `check_batch_norm` does, and if gy has not the shape and dtype of x.
+    ShapeError, DtypeError : as `check_batch_norm` does, and if gy does not have the shape and dtype of x.
     """
     M = check_batch_norm(x, gamma, statistics=(mean, inv_std))
     check_gradient(gy, x, "input")
@@ -223,7 +223,7 @@ def check_linear(x: Array, weight: Array) -> None:
 
 
 def check_linear_grads(gy: Array, x: Array, weight: Array) -> None:
-    """Raise ShapeError or DtypeError unless gy has the shape and dtype of such a product."""
+    """Raise ShapeError or DtypeError unless gy has the shape and dtype of the product x · weightᵀ."""
     check_linear(x, weight)
     shape = (*x.shape[:-1], len(weight))
     if gy.shape != shape:
@@ -244,7 +244,7 @@ def check_dropout(x: Array, mask: Array) -> None:
 
 
 def check_labels(logits: Array, labels: Array, label_smoothing: float, reduction: str) -> None:
-    """Check the arguments of cross-entropy, but for the values of the labels.
+    """Check the arguments of cross-entropy, except for the values of the labels.
 
     Raises
     ------
@@ -298,7 +298,7 @@ def check_step(ps: Sequence[Array], *others: Sequence[Array]) -> None:
     Raises
     ------
     ShapeError : if a list has another length, or an array another shape than its parameter.
-    DtypeError : if the arrays have not all one dtype.
+    DtypeError : if the dtypes differ.
     """
     if any(len(beside) != len(ps) for beside in others):
         counts = " and ".join(str(len(beside)) for beside in others)

@@ -151,7 +151,7 @@ def _input_grad(gy: Array, filters: Array, geometry: Geometry, gx: Array) -> Non
 
 
 def _filters(w: Array, G: int) -> Array:
-    """(G·K, C, R, S) -> (G, R·S·C, K)."""
+    """Return filters (G·K, C, R, S) as (G, R·S·C, K)."""
     taps = rsck(w)
     R, S, C, K = taps.shape
     if G == 1:

@@ -16,7 +16,7 @@ def cnhw(x: Array) -> Array:
 
 
 def nchw_view(x: Array) -> Array:
-    """(C, N, H, W) -> (N, C, H, W), a view."""
+    """View (C, N, H, W) as (N, C, H, W)."""
     return x.transpose(1, 0, 2, 3)
 
 
@@ -26,7 +26,7 @@ def rsck(w: Array) -> Array:
 
 
 def kcrs_view(w: Array) -> Array:
-    """(R, S, C, K) -> (K, C, R, S), a view."""
+    """View (R, S, C, K) as (K, C, R, S)."""
     return w.transpose(3, 2, 0, 1)
 
 

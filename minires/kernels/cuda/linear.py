@@ -29,7 +29,7 @@ def linear_grads(
 
 
 def _rows(x: Array) -> Array:
-    """(…, C) -> (N, C)."""
+    """Return (…, C) as (N, C)."""
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 

@@ -1,4 +1,4 @@
-"""How kernels are compiled and started: those of one element a thread, and those of whole blocks of threads.
+"""Compile and start kernels: those with one element for each thread, and those of whole blocks of threads.
 
 In their code, T is the dtype of the arrays. Wide is the dtype of arithmetic and sums: float for float16, otherwise T.
 """

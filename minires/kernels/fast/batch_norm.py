@@ -10,8 +10,8 @@ The per-channel constants are combined first:
     backward   gx = gz · scale + x · slope + level,
                slope = −scale · inv_std · ggamma / M,  level = −scale · gbeta / M − slope · mean     (2)
 
-Where the mean is large beside the standard deviation, x is taken around a centre. channels.py computes the centre and
-the sums.
+Where the mean is large beside the standard deviation, a centre is first subtracted from x and mean. channels.py
+computes the centre and the sums.
 
 Results are equal to the reference's within rounding. Images lie in memory as (H, W, N, C).
 """
@@ -142,7 +142,7 @@ def _grads(
 ) -> Steps[tuple[Array, Array, Array, Array | None]]:
     """Return gx, ggamma, gbeta and gshortcut by (2); gz = gy if y is None, otherwise 0 where y ≤ 0.
 
-    gx lies in the memory of gz, unless the caller wants gz as the shortcut's gradient.
+    gx lies in the memory of gz, unless gz is the shortcut's gradient, or is gy and ``overwrite`` is False.
     """
     M, dtype = x.shape[0] * x.shape[2] * x.shape[3], gy.dtype
     image = ChannelRows(x)
@@ -178,5 +178,5 @@ def _grads(
 
 
 def _centre(mean: Array, inv_std: Array) -> Array | None:
-    """Return the mean if a channel's mean is large beside its standard deviation, otherwise None."""
+    """Return ``mean`` if any channel's mean is large beside its standard deviation, otherwise None."""
     return mean if bool(((mean * inv_std) ** 2 > FAR).any()) else None

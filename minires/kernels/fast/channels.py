@@ -39,11 +39,11 @@ class ChannelRows:
         self.sum_fold = _fold(self.fold, self.N * self.C, _SUM_ROW)  # pixels in a row of the matrix that is summed
 
     def matrix(self, x: Array) -> Array:
-        """(N, C, H, W) -> (H·W / fold, fold·N·C)."""
+        """Return x (N, C, H, W) as (H·W / fold, fold·N·C)."""
         return hwnc(x).reshape(self.H * self.W // self.fold, self.fold * self.N * self.C)
 
     def image(self, matrix: Array) -> Array:
-        """(H·W / fold, fold·N·C) -> (N, C, H, W), a view."""
+        """View (H·W / fold, fold·N·C) as (N, C, H, W)."""
         return nchw_view(matrix.reshape(self.H, self.W, self.N, self.C))
 
     def new(self) -> Array:
@@ -51,7 +51,7 @@ class ChannelRows:
         return new_array(self.x.shape, self.x.dtype)
 
     def rows(self, *per_channel: Array) -> Array:
-        """Repeat each array (C,) along a row of the matrix: returns one array (len(per_channel), fold·N·C)."""
+        """Return (len(per_channel), fold·N·C): each array (C,), repeated along a row of the matrix."""
         return repeated(np.array(per_channel, self.x.dtype), self.fold * self.N)
 
     def sums(self, of_block: Callable[[slice], tuple[Array, Array]]) -> Steps[tuple[Array, Array]]:
@@ -101,6 +101,6 @@ class ChannelRows:
 
 @functools.lru_cache(maxsize=4096)
 def _fold(pixels: int, elements: int, row: int) -> int:
-    """Return how many pixels of ``elements`` each make a row of ``row`` elements or hardly more; divides ``pixels``."""
+    """Return how many pixels of ``elements`` each fit in about ``row`` elements; the result divides ``pixels``."""
     most = -(-row // max(1, elements))
     return max((k for k in range(1, min(pixels, most) + 1) if pixels % k == 0), default=1)

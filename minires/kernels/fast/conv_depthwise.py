@@ -107,5 +107,5 @@ def _blocks(image: Array) -> list[slice]:
 
 
 def _rows(x: Array) -> Array:
-    """A C-order (H, W, N, C) -> (H, W, N·C)."""
+    """Return a C-order (H, W, N, C) as (H, W, N·C)."""
     return x.reshape(x.shape[0], x.shape[1], x.shape[2] * x.shape[3])

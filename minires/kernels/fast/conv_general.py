@@ -192,6 +192,6 @@ class _Gather:
 
 
 def _grouped(image: Array, G: int) -> Array:
-    """A C-order (H, W, N, G·C) -> (G, H·W·N, C), a view."""
+    """View a C-order (H, W, N, G·C) as (G, H·W·N, C)."""
     pixels, channels = image.shape[0] * image.shape[1] * image.shape[2], image.shape[3]
     return image.reshape(pixels, G, channels // G).transpose(1, 0, 2)

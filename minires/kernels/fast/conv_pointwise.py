@@ -144,5 +144,5 @@ def _column_pieces(n: int) -> list[slice]:
 
 
 def _by_pixel(x: Array) -> Array:
-    """(H, W, N, C) -> (H·W·N, C)."""
+    """Return (H, W, N, C) as (H·W·N, C)."""
     return x.reshape(x.shape[0] * x.shape[1] * x.shape[2], x.shape[3])

@@ -9,7 +9,7 @@ cook_toom.py,
     y = A M Aᵀ        (4×4 outputs for each tile)                                 (4)
 
 The gradient with respect to the input is the same with gy in place of x, with the filter reversed and its channels
-exchanged. It has then transformed gy, and the gradient with respect to the filter needs only this transform:
+exchanged. This transforms gy, and the gradient with respect to the filter needs only this transform:
 
     gw = Gᵀ [Σ (Aᵀ x A)ᵀ · V] G,    the sum over tiles and images.                (5)
 
@@ -209,7 +209,7 @@ class _Pass:
         add_product(self.products[lane, part], partner, source, first)  # (5)
 
     def _by_pixel(self, V: Array) -> Array:
-        """(6, 6, tiles, N·C) -> (36, tiles·N, C)."""
+        """Return (6, 6, tiles, N·C) as (36, tiles·N, C)."""
         return V.reshape(_n * _n, V.shape[2] * self.batch, V.shape[3] // self.batch)
 
 

@@ -25,22 +25,22 @@ _COPY_BLOCK = 1 << 18  # elements that one job copies
 
 
 def hwnc_view(x: Array) -> Array:
-    """(N, C, H, W) -> (H, W, N, C), a view."""
+    """View (N, C, H, W) as (H, W, N, C)."""
     return x.transpose(2, 3, 0, 1)
 
 
 def nchw_view(x: Array) -> Array:
-    """(H, W, N, C) -> (N, C, H, W), a view."""
+    """View (H, W, N, C) as (N, C, H, W)."""
     return x.transpose(2, 3, 0, 1)
 
 
 def rsck_view(w: Array) -> Array:
-    """(K, C, R, S) -> (R, S, C, K), a view."""
+    """View (K, C, R, S) as (R, S, C, K)."""
     return w.transpose(2, 3, 1, 0)
 
 
 def kcrs_view(w: Array) -> Array:
-    """(R, S, C, K) -> (K, C, R, S), a view."""
+    """View (R, S, C, K) as (K, C, R, S)."""
     return w.transpose(3, 2, 0, 1)
 
 
@@ -71,7 +71,7 @@ def new_activations(shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[A
 
 
 def repeated(per_channel: Array, N: int) -> Array:
-    """Repeat (…, C) N times along the row of a pixel: returns (…, N·C), which begins with a cache line."""
+    """Return (…, N·C): ``per_channel`` (…, C), repeated N times along the row of a pixel, aligned to a cache line."""
     *others, C = per_channel.shape
     row = new_array((*others, N, C), per_channel.dtype)
     row[...] = per_channel[..., None, :]
@@ -87,7 +87,7 @@ def blocks(n: int, size: int) -> list[slice]:
 
 
 def even(count: int) -> int:
-    """Return ``count``, or one more, so that two threads that share the jobs end together."""
+    """Return ``count``, plus one if it is odd and above 1: two threads that share the jobs then end together."""
     return count + count % 2 if count > 1 else count
 
 

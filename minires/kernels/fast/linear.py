@@ -61,7 +61,7 @@ def _multiply(a: Array, b: Array, out: Array) -> None:
 
 
 def _rows(x: Array) -> Array:
-    """(…, C) -> (rows, C)."""
+    """Return (…, C) as (rows, C)."""
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 

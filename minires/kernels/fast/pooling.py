@@ -169,7 +169,7 @@ def _maxima(source: Array, taps: AxisTaps, out: Array) -> None:
 
 
 def _first_winners(source: Array, maxima: Array, taps: AxisTaps, indices: Iterable[Any], out: Array) -> None:
-    """Set ``out`` to the index of the first tap whose element is the maximum; one of them is."""
+    """Set ``out`` to the index of the first tap whose element is the maximum; at least one is."""
     undecided = scratch("pool undecided", out.shape, np.bool_)
     undecided.fill(True)
     out.fill(0)
@@ -228,7 +228,7 @@ def _from_windows(
 def _from_many_windows(
     pixels: Array, rows: slice, taps: Sequence[TapSlices], gy: Array, winners: Array, geometry: Geometry
 ) -> None:
-    """Set the same rows, with sums in float64."""
+    """Do what `_from_windows` does, with sums in float64."""
 
     def add(total: Array, tap: TapSlices) -> None:
         found = tap.within(rows)
@@ -242,6 +242,6 @@ def _from_many_windows(
 
 
 def _rows(x: Array) -> Array:
-    """(N, C, H, W) -> (H, W, N·C)."""
+    """Return (N, C, H, W) as (H, W, N·C)."""
     N, C, H, W = x.shape
     return hwnc(x).reshape(H, W, N * C)

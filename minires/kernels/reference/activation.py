@@ -55,13 +55,13 @@ def relu_grad(gy: Array, y: Array) -> Array:
 def sigmoid(x: Array) -> Array:
     """Return 1 / (1 + exp(−x)), element by element.
 
-    Written in z = exp(−|x|), which cannot overflow and keeps every digit where the result is nearly 0:
+    It is written in terms of z = exp(−|x|), which cannot overflow and keeps every digit where the result is nearly 0:
 
         y = 1 / (1 + z) for x ≥ 0,    z / (1 + z) for x < 0                       (1)
 
     Parameters
     ----------
-    x : float or complex array of any shape; of complex values, the real part decides
+    x : float or complex array of any shape; the sign of the real part selects the formula for complex values
 
     Returns
     -------

@@ -224,10 +224,10 @@ def batch_norm_inference_grads(
 
 
 def _total(a: Array) -> Array:
-    """(N, C, H, W) -> (C,): the sum over the pixels of each channel."""
+    """Return the sum over the pixels of each channel: (N, C, H, W) -> (C,)."""
     return reduction.sum(a, AXES)
 
 
 def _spread(per_channel: Array) -> Array:
-    """(C,) -> (1, C, 1, 1)."""
+    """Return (C,) as (1, C, 1, 1), which broadcasts with images."""
     return per_channel.reshape(1, -1, 1, 1)

@@ -40,7 +40,7 @@ def batch_norm_act(
 
     Raises
     ------
-    ShapeError, DtypeError : as `batch_norm` does, and if the shortcut has not the shape and dtype of x.
+    ShapeError, DtypeError : as `batch_norm` does, and if the shortcut does not have the shape and dtype of x.
 
     Identity that tests it: with shortcut None and relu False it is `batch_norm`.
     Source: He et al. 2015, arXiv:1512.03385, figure 2; derivation in docs/derivations/residual_add.md.
@@ -67,7 +67,8 @@ def batch_norm_act_inference(
 
     Raises
     ------
-    ShapeError, DtypeError : as `batch_norm_inference` does, and if the shortcut has not the shape and dtype of x.
+    ShapeError, DtypeError : as `batch_norm_inference` does, and if the shortcut does not have the shape and dtype
+        of x.
 
     Identity that tests it: with shortcut None and relu False it is `batch_norm_inference`.
     """

@@ -169,19 +169,19 @@ def conv2d_grads(
     ------
     ShapeError, DtypeError : as the two kernels do.
     """
-    geometry.check_conv(x.shape, w.shape)  # which neither of the two sees
+    geometry.check_conv(x.shape, w.shape)  # neither kernel gets both x and w
     gx = conv2d_input_grad(gy, w, geometry, (x.shape[2], x.shape[3])) if wants[0] else None
     gw = conv2d_weight_grad(gy, x, geometry) if wants[1] else None
     return gx, gw
 
 
 def _split_groups(x: Array, G: int) -> Array:
-    """(N, G·C, H, W) -> (N, G, C, H, W)."""
+    """Return (N, G·C, H, W) as (N, G, C, H, W)."""
     return x.reshape(x.shape[0], G, x.shape[1] // G, *x.shape[2:])
 
 
 def _filters(w: Array, G: int) -> Array:
-    """(G·K, C, R, S) -> (G, K, C, R, S)."""
+    """Return (G·K, C, R, S) as (G, K, C, R, S)."""
     return w.reshape(G, w.shape[0] // G, *w.shape[1:])
 
 
@@ -192,5 +192,5 @@ def _mix(matrix: Array, x: Array) -> Array:
 
 
 def _pixels_last(x: Array) -> Array:
-    """(N, G, C, H, W) -> (G, C, N·H·W)."""
+    """Return (N, G, C, H, W) as (G, C, N·H·W)."""
     return x.transpose(1, 2, 0, 3, 4).reshape(x.shape[1], x.shape[2], -1)

@@ -29,7 +29,7 @@ def dropout(x: Array, mask: Array, p: float) -> Array:
     Raises
     ------
     ShapeError : if the shapes differ.
-    DtypeError : if the mask is not of booleans, or x of integers.
+    DtypeError : if the mask is not boolean, or x holds integers.
 
     Identity that tests it: ⟨gy, dropout(x)⟩ = ⟨dropout(gy), x⟩.
     Source: Srivastava et al. 2014, in the inverted form, which changes nothing at inference.

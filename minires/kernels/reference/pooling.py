@@ -37,7 +37,7 @@ def max_pool2d(x: Array, geometry: Geometry) -> Array:
 
     Raises
     ------
-    ShapeError : if the window does not fit, or its padding is not smaller than itself.
+    ShapeError : if the window does not fit, or the padding is not smaller than the window.
 
     Identity that tests it: each output is an element of its window, and no element is larger.
     Source: derivation in docs/derivations/pooling.md.
@@ -63,7 +63,7 @@ def max_pool2d_winners(x: Array, geometry: Geometry) -> tuple[Array, Array]:
 
     Raises
     ------
-    ShapeError : if the window does not fit, or its padding is not smaller than itself.
+    ShapeError : if the window does not fit, or the padding is not smaller than the window.
 
     Identity that tests it: max_pool2d_gather(x, winners) = y.
     """
@@ -161,7 +161,7 @@ def avg_pool2d(x: Array, geometry: Geometry) -> Array:
 
     Raises
     ------
-    ShapeError : if the window does not fit, or its padding is not smaller than itself.
+    ShapeError : if the window does not fit, or the padding is not smaller than the window.
     DtypeError : for integers.
 
     Identity that tests it: ⟨gy, avg_pool2d(x)⟩ = ⟨avg_pool2d_grad(gy), x⟩.
@@ -230,7 +230,7 @@ def adaptive_avg_pool2d(x: Array, grid: Size) -> Array:
 
     Raises
     ------
-    ShapeError : if x has not four axes or has no pixels, or the grid is not two positive integers.
+    ShapeError : if x does not have four axes or has no pixels, or the grid is not two positive integers.
     DtypeError : for integers.
 
     Identities that test it: grid (1, 1) is the mean over all pixels, grid (H, W) is x, and where (P, Q)
@@ -260,7 +260,7 @@ def adaptive_avg_pool2d_grad(gy: Array, size: Size) -> Array:
 
     Raises
     ------
-    ShapeError : if gy has not four axes, or there are no pixels.
+    ShapeError : if gy does not have four axes, or there are no pixels.
     DtypeError : for integers.
 
     Identity that tests it: the adjoint of `adaptive_avg_pool2d`; Σ gx = Σ gy.

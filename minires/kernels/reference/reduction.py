@@ -36,7 +36,7 @@ def sum(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
     Returns
     -------
-    y : array in the dtype of a; int64 for integers and for booleans, of which it is the count
+    y : array in the dtype of a; int64 for integers, and for booleans, which it counts
 
     Raises
     ------
@@ -71,7 +71,7 @@ def var(a: Array, axis: Axis = None, keepdims: bool = False, correction: float =
 
         y = Σ (a − mean)² / max(M − correction, 0),    M elements                 (1)
 
-    This is the square itself, also of complex numbers, of which ``numpy.var`` takes the modulus.
+    Complex distances are squared as they are, while ``numpy.var`` squares their absolute values.
 
     Parameters, Returns
     -------------------

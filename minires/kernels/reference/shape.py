@@ -288,7 +288,7 @@ def _pieces(sizes: Sequence[int], axis: int) -> list[tuple[slice, ...]]:
 
 
 def _with_ellipsis(index: Any) -> tuple[Any, ...]:
-    """Return ``index`` as a tuple with an Ellipsis, by which a single element is an array without axes."""
+    """Return ``index`` as a tuple with an Ellipsis, so that a single element is an array without axes."""
     index = index if isinstance(index, tuple) else (index,)
     return index if any(item is Ellipsis for item in index) else (*index, Ellipsis)
 

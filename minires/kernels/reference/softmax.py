@@ -141,7 +141,7 @@ def cross_entropy_grad(
 
     Raises
     ------
-    as `cross_entropy`; ShapeError and DtypeError also if gy has not the shape and dtype of the loss.
+    as `cross_entropy`; ShapeError and DtypeError also if gy does not have the shape and dtype of the loss.
 
     Identity that tests it: each row adds up to 0, since a constant added to a row of logits changes nothing.
     Source: derivation in docs/derivations/cross_entropy.md.
