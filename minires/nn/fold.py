@@ -117,7 +117,7 @@ def _example(model: Module, first: Conv2d) -> Tensor:
 
 
 def _fold(conv: Conv2d, norm: BatchNorm2d) -> None:
-    """Replace the convolution's parameters. Computed in float64, so that float32 weights are rounded once."""
+    """Replace the convolution's parameters. They are computed in float64, so float32 weights are rounded once."""
     w, b = conv.weight.array, conv.bias
     scale, shift = norm.scale_and_shift()  # (1)
     with on_device_of(w):

@@ -1,5 +1,4 @@
-"""Load a state, arrays by path from a file or another library, into a module: all of it, or an error that lists
-every problem."""
+"""Load a state, which is arrays by path, into a module: all of it, or raise an error that lists every problem."""
 
 from __future__ import annotations
 
