@@ -23,11 +23,11 @@ _LEAST, _MOST = float(np.finfo(np.float32).tiny), 1 / float(np.finfo(np.float32)
 
 @dataclass
 class _Progress:
-    """What happened to an optimizer since the last update: its gradients were unscaled, and it may have stepped.
+    """What an optimizer has done since the last update of the scale: unscaled its gradients, and perhaps stepped.
 
     Attributes
     ----------
-    finite : for each device, an array that says whether all gradients there are finite; nobody has waited for it yet
+    finite : for each device, an array that says whether all gradients there are finite; a GPU may still compute it
     stepped : whether the optimizer has stepped
     """
 

@@ -167,7 +167,7 @@ class Optimizer:
             for index, _, parameter, gradient, group in given:
                 state = self.state.setdefault(index, {})
                 kind = id(group), parameter.device, parameter.dtype, gradient.dtype, self.stage(state)
-                p = stack.enter_context(parameter.writable())  # of all before any is changed: memory may be read-only
+                p = stack.enter_context(parameter.writable())  # first open all: a memory may be read-only
                 alike.setdefault(kind, []).append((p, gradient.array, group, state))
             for members in alike.values():
                 ps, gs, groups, states = (list(column) for column in zip(*members, strict=True))
@@ -236,7 +236,7 @@ class Optimizer:
         self.state = state
 
     def _every(self) -> Iterator[tuple[str, Tensor, dict[str, Any]]]:
-        """Yield the parameters in order: where each is, in words, the parameter, and its group."""
+        """Yield a name for messages, the parameter and its group, for each parameter in order."""
         for number, group in enumerate(self.param_groups):
             for index, parameter in enumerate(group["params"]):
                 yield _where(index, number), parameter, group
