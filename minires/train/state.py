@@ -49,7 +49,7 @@ def metrics_from(saved: Mapping[str, Any]) -> Metrics:
 
 @dataclass
 class Position:
-    """How far a run is: the epochs done, the batches done of the next epoch, and their sums.
+    """The position of a run: the epochs done, the batches done of the next epoch, and their sums.
 
     Attributes
     ----------
