@@ -35,7 +35,7 @@ there before. Subnormal float64 numbers are flushed in kernels that also compute
 run in lockstep; code that relies on lockstep without ``__syncwarp`` fails here, as it may on a GPU.
 
 **What does not run**: code that CuPy ships as binaries, not as source: `sort`, `argsort` and `unique` (Thrust),
-`cupy.random` (cuRAND), `cupy.fft`, and all of `cupy.linalg` but products.
+`cupy.random` (cuRAND), `cupy.fft`, and all of `cupy.linalg` except products.
 
 It depends on CuPy's private tables, so it works with one version (`CUPY_VERSION`), on Linux on x86-64, and needs gcc
 and g++: ``pip install 'minires-net[cupy-on-cpu]'`` installs that version. Use a separate process, because CuPy then

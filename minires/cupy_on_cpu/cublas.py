@@ -75,7 +75,7 @@ class Products:
         self, handle: int, ta: int, tb: int, m: int, n: int, k: int, alpha: int, a: int, type_a: int, lda: int, b: int,
         type_b: int, ldb: int, beta: int, c: int, type_c: int, ldc: int, *how: int,
     ) -> None:  # fmt: skip
-        """cublasGemmEx."""
+        """Multiply two matrices, as cublasGemmEx does."""
         self._need_wide(how)
         self._note("cublasGemmEx", handle, m, n, 1)
         factors = _factor(alpha, type_c), _factor(beta, type_c)
@@ -86,7 +86,7 @@ class Products:
         step_a: int, b: int, type_b: int, ldb: int, step_b: int, beta: int, c: int, type_c: int, ldc: int, step_c: int,
         count: int, *how: int,
     ) -> None:  # fmt: skip
-        """cublasGemmStridedBatchedEx."""
+        """Multiply stacks of matrices, as cublasGemmStridedBatchedEx does."""
         self._need_wide(how)
         self._note("cublasGemmStridedBatchedEx", handle, m, n, count)
         factors = _factor(alpha, type_c), _factor(beta, type_c)

@@ -79,7 +79,7 @@ class _Started(ctypes.Structure):
 
 
 class Execution:
-    """Runs kernels from their source.
+    """Run kernels from their source.
 
     Parameters
     ----------

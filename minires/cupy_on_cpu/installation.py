@@ -38,7 +38,7 @@ def install(
 
     Parameters
     ----------
-    execute : whether kernels run; without, they are only recorded, and arrays hold NaN
+    execute : whether kernels run; if not, they are only recorded, and arrays hold NaN
     check : whether CuPy allocates each array separately, between red zones that are checked after each launch
     races : whether small kernels run in parts and in several orders, to find threads that write to one byte, or read
         what others write, without a barrier between; `NullDevice.watching_races` does this for a while

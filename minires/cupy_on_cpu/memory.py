@@ -84,7 +84,7 @@ class Memory:
 
     @property
     def table(self) -> npt.NDArray[np.uintp]:
-        """Addresses, sizes and devices of all allocations, (n, 3), sorted by address."""
+        """The addresses, sizes and devices of all allocations, (n, 3), sorted by address."""
         while self._listed_at != self._changes:
             self._listed_at = self._changes
             rows = [(address, piece.size, piece.device) for address, piece in sorted(self.live.copy().items())]

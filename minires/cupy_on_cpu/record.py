@@ -1,4 +1,4 @@
-"""What a program asks of the device: launches, copies, allocations and waits, written down."""
+"""Record what a program asks of the device: launches, copies, allocations and waits."""
 
 from __future__ import annotations
 
