@@ -93,7 +93,7 @@ def check_complex_step(
 
 
 class _Neighbour(NamedTuple):
-    """A point so near that an error stays the same, but so far that every rounding comes out anew."""
+    """A point nearby: an error of the gradient is the same there, but every rounding is another one."""
 
     arrays: list[Array]
     gy: Array
@@ -156,8 +156,8 @@ class _ComplexStep:
     def _left_out(self, argument: int) -> Array:
         """Return the mask of elements whose gradient is not finite; raise GradientError if it should be finite.
 
-        It need not be where the outputs that the element moves are not finite, or infinitely steep: then the slope
-        grows as the step shrinks.
+        It need not be finite where the outputs that the element moves are not finite or are infinitely steep. An
+        output is infinitely steep if its slope grows as the step shrinks.
         """
         g, x = self.gradients[argument], self.pair.arrays[argument]
         if g is None:
@@ -240,7 +240,7 @@ class _ComplexStep:
         h = 2.0**-20
         plus, minus = (self.pair.evaluate(self.pair.moved(argument, t * d)) for t in (h, -h))
         plain = exact_dot(self.gy[self.used], (plus - minus)[self.used]) / (2 * h)
-        blur = EPS * exact_sum(np.abs(self.gy * self.base)[self.used]) / h  # a plain difference tells no more
+        blur = EPS * exact_sum(np.abs(self.gy * self.base)[self.used]) / h  # how far a plain difference may be off
         gap, nearer = abs(compared.claimed - compared.numerical), abs(plain - compared.claimed)
         if gap > 8 * blur and nearer < abs(plain - compared.numerical) / 8:
             raise Inconclusive(

@@ -121,7 +121,7 @@ def is_made_here(test: Any) -> bool:
 
 
 def explain(test: Any, error: BaseException | None) -> None:
-    """Add why points were set aside to Hypothesis' error for too many of them."""
+    """Add the reasons why points were set aside to Hypothesis' error for too few points."""
     if isinstance(error, FailedHealthCheck | Unsatisfiable):
         for text in filter(None, getattr(test, "_minires_set_aside", {}).values()):
             error.add_note(f"A point was set aside: {text}")

@@ -51,7 +51,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 
 
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """Add why points were set aside to Hypothesis' error for too many of them."""
+    """Add the reasons why points were set aside to Hypothesis' error for too few points."""
     makers = sys.modules.get("minires.testing.property_test")
     if makers and call.excinfo:
         makers.explain(getattr(item, "function", None), call.excinfo.value)

@@ -91,5 +91,5 @@ def _composite(draw: Callable[[st.DrawFn], Case]) -> Any:
 
 
 def is_power_of_two(number: float) -> bool:
-    """Whether dividing by ``number`` makes no rounding error."""
+    """Return whether division by ``number`` is exact."""
     return bool(np.frexp(number)[0] == 0.5)

@@ -19,7 +19,7 @@ from minires.testing.layouts import lay_out
 
 
 class LaidOut(Op):
-    """Returns the same values in another memory order; lays out the gradient as well."""
+    """Return the same values in another memory order, and lay out the gradient as well."""
 
     def forward(self, x: Array, *, order: str) -> Any:
         """Return x in another memory order."""

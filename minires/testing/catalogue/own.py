@@ -14,7 +14,7 @@ from minires.testing.catalogue.own_layer import Layer
 from minires.testing.catalogue.own_module import found_in, place_of
 
 SUFFIXES = ("_vjp", "_grad", "_backward", "_bwd")
-_FORWARD = ("_forward", "_fwd")  # what a function may end in beside one of these
+_FORWARD = ("_forward", "_fwd")  # f_forward and f_vjp belong together, as f and f_vjp do
 OF_ARRAYS = (
     "a function of arrays needs its gradient beside it, under its own name and _vjp, _grad, _backward or _bwd, or as a "
     "tuple (forward, vjp)"
@@ -119,7 +119,7 @@ def _beside(target: str, holder: Any, name: str) -> Callable[..., Any] | None:
 
 
 def _takes_a_cache(target: str, signature: inspect.Signature, vjp: Callable[..., Any]) -> bool:
-    """Whether the gradient takes (gy, cache).
+    """Return whether the gradient takes (gy, cache).
 
     Raises
     ------

@@ -48,6 +48,6 @@ class Layer:
                     attributes[name] = value
 
     def input_labels(self, count: int) -> list[str]:
-        """What inputs and parameters are called."""
+        """Return what messages call the inputs and parameters."""
         inputs = labels_of(self.module.forward, count - len(self.paths))
         return [*inputs, *(f"`{path}`" for path in self.paths)]

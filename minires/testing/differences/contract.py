@@ -218,7 +218,7 @@ class Contract:
         """Return what rounding allows for a difference between sums of gradients."""
         x, size = self.pair.arrays[argument], max(1.0, abs(scale))
         reach = max(largest(g[argument]) for g in terms_of)
-        rounding = EPS * reach + size * TINY  # TINY: what underflows on the way
+        rounding = EPS * reach + size * TINY  # TINY for each value that underflows
         inaccuracy = 8 * size * self.accuracy * reach
         steepest = np.inf if difference < reach / 8 else _STEEPEST  # a rest that is mostly right may be tiny
         slope = inner_slope(self.base, x, steepest)

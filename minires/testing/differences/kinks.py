@@ -2,7 +2,7 @@
 
 Most kinks show along a line, where the left and right slopes differ. Some do not. The median of three equal numbers
 and the middle eigenvalue of a multiple of the identity are smooth along every line through the point, but have no
-derivative there. Beside the point, the slope along one and the same direction changes from place to place.
+derivative there. Beside the point, the slope along one direction changes from point to point.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from minires.testing.differences.ladder import FINEST, Derivatives
 from minires.testing.differences.noise import EPS
 
 _BESIDE, _FARTHER = 2.0**-32, 2.0**-20  # nearer than the finest step; and where to see whether slopes just curve
-_DRAWS = 8  # places at which slopes are compared
+_DRAWS = 8  # points at which slopes are compared
 _PART = 2.0**-10  # of a slope: less is rounding
 _NEAR = 2.0**-22  # a kink is looked for at this step
 _ROOM = 2.0**-18  # a direction should stay in the function's domain up to this step
@@ -27,10 +27,10 @@ _PATIENCE = 512  # parts of a direction that are tried
 
 
 def hidden_kinks(probe: Probe, d: Array, slopes: Derivatives) -> Array:
-    """Return the mask of outputs whose slope along ``d`` changes from place to place right beside the point.
+    """Return the mask of outputs whose slope along ``d`` changes between points right beside the point.
 
-    The slope of a smooth function changes the less, the nearer the places are. For the maximum of equal numbers, and
-    a direction in which they move equally, the slope does not change at all.
+    Between nearer points, the slope of a smooth function changes less. For the maximum of equal numbers, and a
+    direction in which they move equally, the slope does not change at all.
     """
     noise = np.maximum(slopes.noise, EPS * np.abs(probe.contract.base)) / (_BESIDE / 8)
     near = _slopes_beside(probe, d, _BESIDE)
@@ -42,7 +42,7 @@ def hidden_kinks(probe: Probe, d: Array, slopes: Derivatives) -> Array:
 
 
 def _slopes_beside(probe: Probe, d: Array, distance: float) -> Array:
-    """Return slopes along ``d`` at places where each element moved by at most ``distance`` times its step in ``d``."""
+    """Return slopes along ``d`` at points where each element moved by at most ``distance`` times its step in ``d``."""
     found, h = [], distance / 8
     for _ in range(_DRAWS):
         offset = np.where(d != 0, distance * signed(d.shape, probe.rng) * power_of_two(d), 0.0)  # exact, as d is
@@ -54,9 +54,9 @@ def _slopes_beside(probe: Probe, d: Array, distance: float) -> Array:
 def find_kinks(probe: Probe, d: Array) -> Array | None:
     """Return the mask of elements that are on a kink; None if there are too many.
 
-    At a kink f(h) + f(−h) − 2 f(0) is of the size of h, elsewhere of h². Halves of the direction that show a kink
-    are halved again. If that takes too long, all elements that are zero or equal to another are taken, provided that
-    the others show no kink.
+    At a kink f(h) + f(−h) − 2 f(0) is of the size of h, elsewhere of h². The direction is cut in two, and each
+    part that shows a kink is cut again. If that takes too long, all elements that are zero or equal to another are
+    taken, provided that the others show no kink.
     """
     base = probe.contract.base
 

@@ -217,7 +217,7 @@ class _Output(NamedTuple):
         return float(np.max(np.abs(outside - inside)))
 
     def has_stairs(self, plateau: float, step: float) -> bool:
-        """Return whether, behind the end of the plateau, there are similar steps in many places."""
+        """Return whether, behind the end of the plateau, there are similar steps at many points."""
         starts = [4.0**flight * plateau for flight in range(1, _FLIGHTS + 1)]
         found = sum(step / 4 <= self._behind(start).first_step(0.0, start) <= 4 * step for start in starts)
         return found >= _FOUND

@@ -252,8 +252,8 @@ class _Verdict:
     def _leave_out_infinite(self) -> None:
         """Leave out elements whose gradient is not finite, or raise GradientError if it should be finite.
 
-        It need not be where the function is not finite or infinitely steep. Where an output is not finite, the others
-        are asked about these elements.
+        It need not be finite where the function is not finite or infinitely steep. Where an output is not finite, the
+        other outputs decide whether it should be.
         """
         g = self.contract.gradients[self.probe.argument]
         if g is None or np.isfinite(g).all():

@@ -133,12 +133,12 @@ def _quoted(name: str, value: Any, written: dict[str, Any]) -> list[str]:
 
 
 def _is_same(a: Any, b: Any) -> bool:
-    """Whether two values are one, or have equal literals."""
+    """Return whether two values are the same object, or have equal literals."""
     return a is b or (type(a) in LITERALS and type(b) in LITERALS and literal(a) == literal(b))
 
 
 def _is_importable(module: str) -> bool:
-    """Whether a fresh interpreter, started anywhere, imports this very module."""
+    """Return whether a fresh interpreter, started anywhere, imports the same module."""
     root = module.partition(".")[0]
     if root in sys.stdlib_module_names:
         return True

@@ -63,7 +63,7 @@ def one_line(value: Any) -> str:
 
 
 def compiles(text: str) -> bool:
-    """Whether a text is Python source."""
+    """Return whether a text is Python source."""
     try:
         with warnings.catch_warnings():  # of invalid escapes, say, in the user's code
             warnings.simplefilter("ignore")

@@ -70,7 +70,7 @@ def _definition(value: Any) -> Any:
 
 
 def _fits(node: Any, value: Any, first: int) -> bool:
-    """Whether a node defines something of this name and with these arguments, from this line on."""
+    """Return whether a node defines something with this name and these arguments, from this line on."""
     if not isinstance(node, ast.ClassDef if isinstance(value, type) else ast.FunctionDef | ast.Lambda):
         return False
     if min(part.lineno for part in [*getattr(node, "decorator_list", []), node]) != first:
@@ -83,7 +83,7 @@ def _fits(node: Any, value: Any, first: int) -> bool:
 
 
 def _is_up_to_date(code: types.CodeType, text: str) -> bool:
-    """Whether the text of a file compiles to this code; pytest adds to functions with assert statements."""
+    """Return whether the text of a file compiles to this code; pytest adds to functions with assert statements."""
     return "@pytest_ar" in code.co_names or code in _compiled(text, code.co_flags & _FUTURE)
 
 

@@ -105,15 +105,15 @@ class Carrier(np.ndarray):
             np.add.at(target, _plain_index(index), part)
 
     def flatten(self, order: Any = "C") -> Any:
-        """As NumPy's."""
+        """Return a flat copy, as NumPy's method does."""
         return self.ravel(order).copy()
 
     def copy(self, order: Any = "C") -> Any:
-        """As NumPy's."""
+        """Return a copy, as NumPy's method does."""
         return self.holding(self.parts.each(lambda array: array.copy(order)))
 
     def view(self, *arguments: Any, **keywords: Any) -> Any:
-        """As NumPy's; without arguments, a view of all parts."""
+        """Return a view of all parts; with arguments, what NumPy's method returns."""
         if arguments or keywords:
             return super().view(*arguments, **keywords)
         return self._each(lambda part: part.view())
@@ -126,7 +126,7 @@ class Carrier(np.ndarray):
 
     @property
     def T(self) -> Any:
-        """As NumPy's."""
+        """The array with its axes reversed."""
         return self.transpose()
 
     @property
@@ -135,7 +135,7 @@ class Carrier(np.ndarray):
         return self
 
     def fill(self, value: Any) -> None:
-        """As NumPy's."""
+        """Set every element to ``value``."""
         self[...] = value
 
 

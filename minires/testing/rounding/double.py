@@ -33,7 +33,7 @@ class Rounded(Carrier):
     """
 
     def astype(self, dtype: Any, order: Any = "K", casting: Any = "unsafe", subok: Any = True, copy: Any = True) -> Any:
-        """As NumPy's, between booleans, integers without an error, and float64.
+        """Cast between booleans, integers without an error, and float64, as NumPy's method does.
 
         Raises
         ------
@@ -52,58 +52,58 @@ class Rounded(Carrier):
         return self.holding(result) if out is None else _target(out).written(result)
 
     def sum(self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False) -> Any:
-        """As NumPy's, in float64."""
+        """Return the sum over axes, in float64."""
         if dtype is not None and np.dtype(dtype) != np.float64:
             raise TypeError(f"a sum in {np.dtype(dtype)} is not modelled: the double's sums are in float64")
         return self._reduced(reductions.add_up(self.parts, axis, keepdims), out)
 
     def mean(self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False) -> Any:
-        """As NumPy's, in float64."""
+        """Return the mean over axes, in float64."""
         total = self.sum(axis, dtype, None, keepdims)
         return np.divide(total, self.size // max(total.size, 1), out=out)
 
     def max(self, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
-        """As NumPy's."""
+        """Return the largest element over axes."""
         return self._reduced(reductions.extreme(self.parts, axis, keepdims, True), out)
 
     def min(self, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
-        """As NumPy's."""
+        """Return the smallest element over axes."""
         return self._reduced(reductions.extreme(self.parts, axis, keepdims, False), out)
 
     def argmax(self, axis: Any = None, out: Any = None, *, keepdims: Any = False) -> Any:
-        """As NumPy's."""
+        """Return the index of the largest element."""
         return self._reduced(reductions.index_of_extreme(self.parts, axis, keepdims, True), out)
 
     def argmin(self, axis: Any = None, out: Any = None, *, keepdims: Any = False) -> Any:
-        """As NumPy's."""
+        """Return the index of the smallest element."""
         return self._reduced(reductions.index_of_extreme(self.parts, axis, keepdims, False), out)
 
     def any(self, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
-        """As NumPy's."""
+        """Return whether any element over axes is true."""
         return self._truth().max(axis, out, keepdims)
 
     def all(self, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
-        """As NumPy's."""
+        """Return whether all elements over axes are true."""
         return self._truth().min(axis, out, keepdims)
 
     def _truth(self) -> Any:
         return self if self.dtype.kind == "b" else self != 0
 
     def clip(self, min: Any = None, max: Any = None, out: Any = None) -> Any:
-        """As NumPy's."""
+        """Return each element limited to [min, max]."""
         low = self if min is None else np.maximum(self, min)
         return np.minimum(low, np.inf if max is None else max, out=out)
 
     def dot(self, other: Any, out: Any = None) -> Any:
-        """As NumPy's, for up to two axes."""
+        """Return the product of arrays with up to two axes, as NumPy's method does."""
         return functions.dot(self, other, out)
 
     def item(self, *arguments: Any) -> Any:
-        """As NumPy's; TypeError if rounding may change the number."""
+        """Return an element as a Python number; raise TypeError if rounding may change it."""
         return certain(self).item(*arguments)
 
     def tolist(self) -> Any:
-        """As NumPy's; TypeError if rounding may change a number."""
+        """Return the elements as nested lists; raise TypeError if rounding may change one."""
         return certain(self).tolist()
 
     def __bool__(self) -> bool:

@@ -1,7 +1,7 @@
 """The rules for elementwise functions: the error of a result from the errors of its operands.
 
 Every rule answers two questions. How far can f(x̂) be from f(x), if each x̂ is within its error of x? How many
-roundings does computing f add? A comparison answers another one: does every x̂ compare as x does? If not, the boolean
+roundings does computing f add? A comparison answers one question: does every x̂ compare as x does? If not, the boolean
 has the error 1 ("true or false"), and whatever is multiplied with it or chosen by it gets the union of both.
 
 Some functions are not correctly rounded. Their roundings are the largest that is documented:
@@ -232,7 +232,7 @@ def _open(a: Array, ea: Array, b: Array, eb: Array) -> Array:
 
 
 def _is_power(x: Array) -> Array:
-    """Whether multiplying by x is exact: 0, or ± a power of two."""
+    """Return whether multiplying by x is exact: 0, or ± a power of two."""
     fraction, _ = np.frexp(np.asarray(x, np.float64))
     exact: Array = (np.abs(fraction) == 0.5) | (fraction == 0)
     return exact

@@ -1,4 +1,4 @@
-"""What rounding may do to a number: the standard model, and the four numbers that `Rounded` keeps for each element.
+"""The standard model of rounding, and the four numbers that `Rounded` keeps for each element.
 
 In a precision with unit round-off u (2⁻²⁴ for float32), an operation on floats gives
 

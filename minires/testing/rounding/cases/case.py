@@ -39,7 +39,7 @@ Cases = Callable[[st.DrawFn], KernelCase]
 
 
 class DrawnArrays:
-    """Draws float32 arrays of one seed; each has another stream and a drawn memory order."""
+    """Draw float32 arrays of one seed; each has another stream and a drawn memory order."""
 
     def __init__(self, draw: st.DrawFn) -> None:
         self.draw, self.seed, self.made = draw, draw(strategies.seeds()), 0
