@@ -135,7 +135,7 @@ def single_threaded_blas() -> _Guard:
 
 
 def limit_this_thread() -> None:
-    """Limit BLAS in a thread that runs only kernels, where BLAS has a number of threads per thread."""
+    """Limit BLAS in this thread for good, where each thread sets its own number; for threads that run only kernels."""
     _guard.limit_this_thread()
 
 

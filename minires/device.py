@@ -171,7 +171,7 @@ def number_dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def copied(array: Array, dtype: Any = None, like: Array | None = None) -> Array:
-    """Return a copy of ``array`` in its own memory order; ``array.copy()`` would be in C order.
+    """Return a copy of ``array`` in the same memory order; ``array.copy()`` would be in C order.
 
     Parameters
     ----------
@@ -258,7 +258,7 @@ def wide_dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def sum_dtype(dtype: Any) -> np.dtype[Any]:
-    """Return the dtype for the last part of long sums: float64 for float16 and float32, otherwise ``dtype``."""
+    """Return the dtype for the last part of long sums: floats become float64, complex numbers complex128."""
     found = np.dtype(dtype)
     return np.promote_types(found, np.float64) if found.kind in "fc" else found
 

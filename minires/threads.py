@@ -189,7 +189,7 @@ def parallel(function: Callable[[Job], object], jobs: Iterable[Job]) -> None:
     """Call ``function(job)`` for every job, in any order, on the pool's threads; return when all have ended.
 
     The caller's thread runs jobs too, so a call ends even if no worker is free. Several threads may call at the same
-    time. A call inside a job runs in that job's thread. BLAS uses one thread meanwhile.
+    time. A call inside one of several jobs runs in that job's thread. BLAS uses one thread meanwhile.
 
     Raises
     ------
