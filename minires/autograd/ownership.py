@@ -49,7 +49,10 @@ def added(first: Arrived, second: Arrived) -> Arrived:
 
 
 def for_caller(arrived: Arrived, like: Array | None = None) -> Tensor:
-    """Return the gradient if it is owned and in the memory order of ``like``, if given; otherwise a clone in that order."""
+    """Return a gradient that the caller may write into, in the memory order of ``like``, if given.
+
+    It is the gradient itself if that is owned and in this order, otherwise a clone.
+    """
     gradient, owned = arrived
     if owned and (like is None or gradient._array.strides == like.strides):
         return gradient
