@@ -2,8 +2,8 @@
 
 Each write goes into a leaf and is counted (`Tensor.writable`), so a backward pass that needs the old values raises.
 Writes are not recorded in the graph. Therefore a leaf that requires a gradient can only be written inside `no_grad`,
-and a value with a history cannot be written at all. In that case, and for a computed ``x``, ``x += y`` makes a new
-tensor. The other functions cannot return one, so they raise.
+and a value with a history cannot be written at all. Where y has a history or x was computed, ``x += y`` makes a new
+tensor. The other functions cannot return a new tensor, so they raise.
 """
 
 from __future__ import annotations
