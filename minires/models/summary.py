@@ -91,8 +91,8 @@ class Summary:
 def summarize(model: Module, input_shape: Sequence[int]) -> Summary:
     """Return the output shape, parameters, multiply-adds and activation bytes of each layer of ``model``.
 
-    The model runs once, in evaluation mode, on one black image; all counts are proportional to N. A layer is a module
-    without modules inside. A layer that is called twice has two rows. The model is not changed.
+    The model runs once, in evaluation mode, on one black image; multiply-adds and bytes are proportional to N. A layer
+    is a module without modules inside. A layer that is called twice has two rows. The model is not changed.
 
     Multiply-adds are exact for `Conv2d`, N · K · P · Q · (C / groups) · R · S, and for `Linear`. Nothing else is
     counted, as in published figures. Additions of biases and shortcuts, batch norm, ReLU and pooling add a few per

@@ -29,7 +29,7 @@ def check_parameter(parameter: Any, where: str) -> None:
 
 
 def check_parameter_gradient(gradient: Any, parameter: Tensor, where: str) -> None:
-    """Raise unless a step can use this gradient: after this check it cannot fail any more."""
+    """Raise unless a step can use this gradient; ``where`` names the parameter."""
     if not isinstance(gradient, Tensor):
         raise TypeError(f"the gradient of {where} is a {type(gradient).__name__}; set .grad to a tensor, or None")
     p, g = parameter.array, gradient.array

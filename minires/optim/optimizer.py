@@ -167,7 +167,7 @@ class Optimizer:
             for index, _, parameter, gradient, group in given:
                 state = self.state.setdefault(index, {})
                 kind = id(group), parameter.device, parameter.dtype, gradient.dtype, self.stage(state)
-                p = stack.enter_context(parameter.writable())  # first open all: a memory may be read-only
+                p = stack.enter_context(parameter.writable())  # open all before changing any: one may be read-only
                 alike.setdefault(kind, []).append((p, gradient.array, group, state))
             for members in alike.values():
                 ps, gs, groups, states = (list(column) for column in zip(*members, strict=True))
@@ -191,7 +191,7 @@ class Optimizer:
         chosen.narrow_(ps, masters)
 
     def stage(self, state: dict[str, Any]) -> Any:
-        """Return a key for a dictionary; one call updates only parameters whose keys are equal."""
+        """Return a hashable key; one call of `update` gets only parameters with equal keys."""
         return None
 
     def update(self, ps: list[Array], gs: list[Array], group: dict[str, Any], states: list[dict[str, Any]]) -> None:

@@ -126,7 +126,7 @@ class OneCycleLR(Schedule):
     total_steps : the number of steps in the cycle; by default ``epochs`` · ``steps_per_epoch``
     pct_start : the part of the cycle in which the rate rises, in [0, 1]
     div_factor, final_div_factor : max_lr / first rate, and first rate / last rate
-    cycle_momentum : False
+    cycle_momentum : must be False
 
     Raises
     ------

@@ -41,7 +41,7 @@ class SGD(Optimizer):
         super().__init__(params, {"lr": lr, **options})
 
     def check_options(self, group: Mapping[str, Any]) -> None:
-        """Check momentum and dampening too."""
+        """Check momentum, dampening and Nesterov momentum too."""
         super().check_options(group)
         check_not_negative("momentum", group["momentum"])
         check_number("dampening", group["dampening"], math.isfinite, "a finite number")

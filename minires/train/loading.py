@@ -28,7 +28,7 @@ def load(run: AnyPath, device: str = "cpu") -> Module:
 
     Raises
     ------
-    CheckpointError : if it is not a training run, or has not finished its first epoch.
+    CheckpointError : if it is not a training run, or the directory has no best network, as in the first epoch.
     DeviceError : if the device is not available.
     """
     return load_network(run, device)[0]
@@ -43,7 +43,7 @@ def describe(run: AnyPath) -> Description:
 
     Raises
     ------
-    CheckpointError : if it is not a training run, or has not finished its first epoch.
+    CheckpointError : if it is not a training run, or the directory has no best network, as in the first epoch.
     """
     return read_origin(network_of(run))[1]
 
