@@ -45,14 +45,15 @@ class Settings:
     milestones : epochs done before each drop; None for 1/2 and 3/4 of all epochs, as in He et al. 2015
     momentum, nesterov, weight_decay : options of SGD; the decay applies to all parameters
     label_smoothing : of the training loss; the test loss has no smoothing
-    augment : "none", "flip" (left to right, every other image), or "crop-flip" (also a random crop, padding 4)
+    augment : "none", "flip" (left to right, with probability ½), or "crop-flip" (also a random crop, padding 4)
     seed : for initial weights, order, augmentation and dropout
     device : "cpu", "cuda" or "cuda:<index>"
     dtype : "float32" or "float16", of weights, activations and gradients. With float16 the loss is scaled; the loss
         and the optimizer's master weights stay in float32. float16 is for CUDA: on the CPU it is correct but slow
     kernels : "reference", the text-book form; "fast", for the CPU; "cuda", for a GPU. None for the device's own
     out : the directory of the run; None for ``runs/<data>-<model>-seed<seed>``
-    threads : the number of threads of the kernels; None for all CPUs. The results do not depend on it
+    threads : the number of threads of the kernels; None keeps `minires.get_num_threads()`, by default all CPUs. The
+        results do not depend on it
     quiet : print nothing
 
     NumPy numbers and any ``os.PathLike`` are accepted.

@@ -49,7 +49,7 @@ def metrics_from(saved: Mapping[str, Any]) -> Metrics:
 
 @dataclass
 class Position:
-    """The position of a run: the epochs done, the batches done of the next epoch, and their sums.
+    """The position of a run: the epochs done, the batches done of the next epoch, and sums over these batches.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Position:
     loss, hits, images : sums over the batches of this epoch: Σ loss · images, right answers, images
     seconds : the time of these batches
     history : the metrics of the epochs done, one dictionary each
-    best_from : the number of first epochs that do not count for the best network, since their network is lost
+    best_from : the number of epochs at the start that do not count for the best network, since theirs is lost
     """
 
     epoch: int = 0
