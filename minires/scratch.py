@@ -42,8 +42,8 @@ _local = _Local()
 def scratch(key: str, shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Return an uninitialised C-order array of this thread, in the same memory for the same key and dtype.
 
-    The array is valid until the thread asks for the same key again, so only one function may use a key. The buffer
-    grows as needed, and stays until `release_scratch`.
+    The array is valid until the thread asks for the same key again, so functions share a key only if neither needs its
+    array while the other runs. The buffer grows as needed, and stays until `release_scratch`.
     """
     dtype, shape = np.dtype(dtype), tuple(shape)
     buffers = _local.arena.buffers

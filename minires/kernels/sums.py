@@ -11,8 +11,8 @@ from typing import Any
 
 from minires.device import Array, sum_dtype, xp_of
 
-TAPS = 9  # the taps that are added in the dtype of the arrays: a 3×3 window
-TERMS = 1 << 11  # the terms of a matrix product that one call of BLAS adds
+TAPS = 9  # the most taps that are added in the dtype of the arrays: a 3×3 window
+TERMS = 1 << 11  # the most terms of a matrix product that one call of BLAS adds
 
 
 def sum_of_taps(zeros: Array, taps: Iterable[Any], add: Callable[[Array, Any], None]) -> Array:

@@ -17,7 +17,7 @@ def relu(x: Array) -> Array:
 
 
 def relu_grad(gy: Array, y: Array) -> Array:
-    """Return gy where y > 0, else 0, as `reference.activation.relu_grad`; equal to it in every bit."""
+    """Return 0 where y ≤ 0, else gy, as `reference.activation.relu_grad`; equal to it in every bit."""
     check_gradient(gy, y, "output")
     return elementwise(lambda b, a, out: relu_grad_into(a, b, out), y, gy)
 

@@ -31,7 +31,7 @@ path from an input to an output has at most n_ops roundings, so
     |error| ≤ γ(n_ops) · |A| · [(|G| · |w|) ⊙ (|B| · |d|)],    γ(n) = n·u / (1 − n·u),    (4)
 
 with absolute values taken element by element. `ShortConvolution.growth` is the largest ratio of the right-hand side
-(without γ) to the sum of |w|·|d|. The points 0, ±3/4, ±3/2, ∞ have half the error of the usual 0, ±1, ±2, ∞, and B and
+(without γ) to Σ|w| · max|d|. The points 0, ±3/4, ±3/2, ∞ have half the error of the usual 0, ±1, ±2, ∞, and B and
 A remain exact in binary.
 
 Source: Winograd 1980; Lavin & Gray 2015, arXiv:1509.09308; points: Barabasz et al. 2018, arXiv:1803.10986.

@@ -47,7 +47,7 @@ def result_shape(operation: str, *shapes: Shape) -> Shape:
 def in_order_of(x: Array, y: Array) -> Array:
     """Return y, a result of the shape of x, in the memory order of x: y itself, or a copy.
 
-    NumPy chooses another order where a formula combines arrays of different orders, CuPy nearly always.
+    NumPy chooses another order where a formula combines arrays of different orders; CuPy nearly always does.
     """
     ordered: Array = xp_of(x).empty_like(x, dtype=y.dtype)
     if type(y) is type(x) and y.strides == ordered.strides:

@@ -61,6 +61,7 @@ def log_softmax(x: Array, dim: int) -> Array:
     Raises
     ------
     ShapeError : if there is no such axis, or it is empty.
+    DtypeError : for integers.
 
     Identities that test it: Σ exp(y) = 1; a constant added to x changes nothing.
     """
