@@ -1,6 +1,6 @@
 """Checks of shapes and dtypes that kernels of several sets share: each raises an error that names what does not fit.
 
-Kernels are public, so each checks its arrays. Options such as the probability of dropout are checked by `minires.functional`.
+Kernels are public, so each checks its arrays. `minires.functional` checks options such as the probability of dropout.
 """
 
 from __future__ import annotations
