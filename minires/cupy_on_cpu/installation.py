@@ -50,7 +50,7 @@ def install(
     ------
     RuntimeError : if CuPy is already imported, or has another version, or the system is not Linux on x86-64.
     ImportError : if CuPy is not installed.
-    FileNotFoundError : if g++ is not installed.
+    FileNotFoundError : if gcc, nm or objdump is not installed. (The first kernel needs g++.)
     """
     global _installed
     if _installed is not None or "cupy" in sys.modules:
