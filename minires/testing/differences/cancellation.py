@@ -22,7 +22,7 @@ from minires.testing.differences.noise import EPS, largest, noise_of, sample_at
 
 _RATIO = 4.0
 _STEPS = tuple(2.0**k for k in range(-30, 3, 2))
-_WINDOW = 15  # steps that show smooth curves; the ones beyond show only which products stood still till there
+_WINDOW = 15  # steps that show smooth curves; later steps only show which products stood still up to there
 _SEEN, _UNSEEN = 2.0**8, 1.0  # units in the last place of gy; an error of float32 has 2²⁹ of them
 _STEEPEST = 2.0**26  # how much the slope inside a function may exceed |y| / |x|
 

@@ -197,18 +197,18 @@ class Probe:
         ):  # too small beside the outputs: measured against them
             scale = max(scale, reach)
         unit = min(self.unit, float(np.max(np.abs(d)))) * _norm(weights)
-        if max(claim.size, reach) <= 64 * EPS * unit:  # outputs that are zero, to the last digit of the inputs
+        if max(claim.size, reach) <= 64 * EPS * unit:  # the outputs are zero, up to the rounding of the inputs
             scale = max(scale, unit)
             if not self.contract.base.any():
-                rounding += 64 * EPS * unit  # as the gradient may be what is left of gy
+                rounding += 64 * EPS * unit  # the gradient may be what cancellation leaves of gy
         bound = bar + rounding
-        if self.leniency > 1 and numerical:  # a sum that cancels shows little of a factor, and this bound is not tiny
+        if self.leniency > 1 and numerical:  # in a sum that cancels, a wrong factor may hide below a lenient bound
             scale = min(scale, abs(numerical))
         resolution = bound / scale if scale else (0.0 if claim.value == numerical == 0 else math.inf)
         return Comparison(gy, claim.value, numerical, bar, rounding, max(resolution, _ROUNDING))
 
     def _rounding(self, d: Array, gy: Array, claim: _Claim, keep_ties: bool, wanted: float) -> float:
-        """Return how far ``claim`` may be off by rounding; looked at more closely if that is less than ``wanted``."""
+        """Return how far ``claim`` may be off by rounding; look more closely if that is less than ``wanted``."""
         fixed = (_ROUNDING + 2 * self.contract.accuracy) * claim.size + claim.terms * TINY
         if self.contract.nonrepeatability:
             fixed += self.contract.nonrepeatability * exact_sum(np.abs(d))
@@ -222,7 +222,7 @@ class Probe:
             seen = max(seen, max(map(change, range(_IN_DOUBT))))
         if fixed < wanted <= fixed + 4 * seen and 4 * seen > RESOLVED * claim.size:
             nearby = self._change_nearby(d, gy, keep_ties)
-            if seen > _JUMP * nearby:  # rounding is everywhere; a vjp that moves only at this point jumps here
+            if seen > _JUMP * nearby:  # rounding moves vjp at all points; if it moves only here, it jumps here
                 seen = nearby
         rounding = fixed + 4 * seen
         if not wanted <= rounding and _spread(gy) <= _LIKE:

@@ -220,9 +220,11 @@ class Contract:
         reach = max(largest(g[argument]) for g in terms_of)
         rounding = EPS * reach + size * TINY  # TINY for each value that underflows
         inaccuracy = 8 * size * self.accuracy * reach
-        steepest = np.inf if difference < reach / 8 else _STEEPEST  # a rest that is mostly right may be tiny
+        # Where the gradients mostly agree, the function may be steep inside however small |y| / |x| is.
+        steepest = np.inf if difference < reach / 8 else _STEEPEST
         slope = inner_slope(self.base, x, steepest)
-        if max(reach, largest(self.base)) <= 64 * EPS * float(usual_size(x)):  # zeros, but for what is left of gy
+        # Outputs and gradients are zero here, apart from what cancellation leaves of gy.
+        if max(reach, largest(self.base)) <= 64 * EPS * float(usual_size(x)):
             slope = 1.0
         cancelled = 64 * EPS * max(abs(scale), min(3.0, 3 * abs(scale))) * slope
         terms = 64 + np.sqrt(x.size + self.base.size)

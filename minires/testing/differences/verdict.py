@@ -122,7 +122,7 @@ class _Verdict:
             return
         confirmed = self._confirm(kind)
         if self._has_kinks(d, slopes, wrong, kind):
-            self._try(kind)  # without them
+            self._try(kind)  # again, without the outputs on kinks
         elif not confirmed:  # other directions may still prove it wrong
             self.doubt = self._inconclusive(
                 DISAGREEMENT,
@@ -196,12 +196,12 @@ class _Verdict:
         self._distrust_stillness(slopes)
         if kind == "array" and self.has_ties:
             self._mark_kinks(hidden_kinks(self.probe, d, slopes) & slopes.sharp)
-        if kind != "tied":  # it moves past kinks that the other kinds meet
+        if kind != "tied":  # equal moves miss kinks that the other directions meet
             self.bent |= slopes.bent
             slopes.sharp &= ~self.bent
             slopes.cause[self.bent] = Cause.KINK
         slopes.sharp &= ~self.torn
-        whole = kind not in PARTIAL  # an output that a few elements do not move has not been seen
+        whole = kind not in PARTIAL  # an output that stands still when few elements move has not been seen
         if whole:
             # The same holds where some elements stay in place.
             self.unseen &= ~(slopes.sharp & ~slopes.still if (self.room == 0).any() else slopes.sharp)
