@@ -93,7 +93,7 @@ def check_complex_step(
 
 
 class _Neighbour(NamedTuple):
-    """A point nearby: an error of the gradient is the same there, but every rounding is another one."""
+    """A point nearby: an error of the gradient is the same there, but every rounding differs."""
 
     arrays: list[Array]
     gy: Array

@@ -99,7 +99,7 @@ def check_gradient(
 
 
 class _Branching:
-    """Base class: remembers the outputs of the last forward pass, and tells which choices its operations made."""
+    """The base of both pairs: keep the last outputs, and tell which choices the operations made."""
 
     _latest: Sequence[Any] = ()
 

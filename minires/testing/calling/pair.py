@@ -354,7 +354,7 @@ def _remedy_for_shape(g: Array, x: Array) -> str:
 
 
 def _same(a: Array, b: Array) -> bool:
-    """Return whether two arrays are equal; NaNs equal each other. They are rare, so ``==`` is tried first."""
+    """Return whether two arrays are equal, where NaN equals NaN. NaNs are rare, so ``==`` is tried first."""
     if a.shape != b.shape:
         return False
     return bool((a == b).all()) or (a.dtype.kind in "fc" and np.array_equal(a, b, equal_nan=True))

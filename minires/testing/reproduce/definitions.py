@@ -26,7 +26,7 @@ _TAKEN = ("arrays", "reproduce", "pair", "fixed", "of_tensors", "TensorPair", "S
 
 
 def definitions(**values: Any) -> list[str]:
-    """Return lines that define each name; ``np`` is NumPy already. Never raises."""
+    """Return lines that define each name; ``np`` is NumPy already. This never raises."""
     written = {"np": np, **{name: _TAKEN for name in _TAKEN if name not in values}}
     return [line for name, value in values.items() for line in _define(name, value, written)]
 

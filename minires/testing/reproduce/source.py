@@ -20,7 +20,7 @@ _FUTURE = __future__.annotations.compiler_flag
 def source_of(value: Any) -> str | None:
     """Return the source of a function (without decorators), a lambda or a class, without comments.
 
-    Returns None for anything else, and where the source is missing or ambiguous, or was edited since: then it would
+    Return None for anything else, and where the source is missing or ambiguous, or was edited since: then it would
     show other code than was checked.
     """
     if not isinstance(value, types.FunctionType | type):
