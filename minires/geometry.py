@@ -52,7 +52,7 @@ class Geometry:
     ----------
     kernel : (R, S), the taps of the window, each at least 1
     stride : input pixels between two adjacent outputs, each at least 1
-    padding : pixels added on each side, each at least 0; zeros for a convolution, ignored by pooling
+    padding : pixels added on each side, each at least 0; zeros for a convolution or a mean, ignored by max pooling
     dilation : input pixels between two adjacent taps, each at least 1
     groups : the number of independent parts into which the channels of a convolution are divided
 
@@ -163,7 +163,7 @@ class Geometry:
         Raises
         ------
         ShapeError : if x does not have four axes, its images have no pixels, the padding is as large as the window,
-            or the window is dilated.
+            the window is dilated or it does not fit into the padded image.
         """
         if len(x) != 4:
             raise ShapeError(f"pooling expects an input of shape (N, C, H, W), got {tuple(x)}")
@@ -194,7 +194,7 @@ def adaptive_windows(grid: Any, size: tuple[int, int]) -> list[Window]:
     """Return the windows of a P × Q grid over an H × W image, row by row.
 
     Window p covers the rows  ⌊p·H / P⌋ ≤ h < ⌈(p + 1)·H / P⌉.  The same holds for q, columns, Q and W. Where P does
-    not divide H, adjacent windows share a row.
+    not divide H, adjacent windows may share a row.
 
     Raises
     ------

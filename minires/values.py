@@ -1,8 +1,8 @@
 """A tensor without its graph: the values, the operators and the methods.
 
 This file is below the operations, but ``a + b`` has to call addition. So the operators and methods are declared here,
-with their types, and look up their function in one dictionary. functional/methods.py fills it. Nowhere else does a
-lower floor call a higher one.
+with their types, and look up their function in one dictionary. functional/methods.py fills it. This is the only
+place where a lower floor calls a higher one.
 """
 
 from __future__ import annotations

@@ -217,7 +217,7 @@ def adaptive_avg_pool2d(x: Array, grid: Size) -> Array:
 
         y[n, c, p, q] = mean of x[n, c, h, w] over  ⌊p·H / P⌋ ≤ h < ⌈(p + 1)·H / P⌉       (1)
 
-    and in the same way for w, with q, W and Q. Where P does not divide H, neighbouring windows share a row.
+    and in the same way for w, with q, W and Q. Where P does not divide H, adjacent windows may share a row.
 
     Parameters
     ----------
