@@ -6,6 +6,7 @@ HYPOTHESIS_PROFILE chooses the profile. ``--cuda gpu`` runs the tests with the m
 
 import importlib
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -31,6 +32,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if hasattr(signal, "SIGHUP"):  # nohup ignores it, and so would what the tests run
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if config.getoption("markexpr").strip("() ") == "gpu" and not config.getoption("--cuda"):
         config.option.cuda = "gpu"
     elif config.getoption("--cuda") == "gpu" and config.getoption("markexpr") in config.getini("addopts"):
