@@ -1,12 +1,14 @@
 """Wrong gradients and right but awkward ones, through `check_vjp` and PyTorch's `gradcheck`.
 
-    python benchmarks/bench_gradcheck.py [--seeds 100] [--torch-seeds 10] [--cases NAME …] [--json FILE] [--markdown]
+    python benchmarks/bench_gradcheck.py [--seeds 100] [--torch-seeds 10] [--cases NAME …] [--json FILE [--resume]]
+        [--markdown]
 
 The cases are those of tests/testing/gradient_cases. A wrong gradient that passes is missed; a right one that does
 not is a false alarm, and with `check_vjp` an Inconclusive is one, too, and no proof that a gradient is wrong.
 PyTorch sees each case as a torch.autograd.Function whose forward and backward call the same NumPy code, and
 checks it with its default tolerances, once with its default method, which builds whole Jacobian matrices, and
 once in its fast mode. Each seed draws the case's numbers and the checker's. Without PyTorch, minires runs alone.
+All takes about half an hour of one core. FILE is written after each case; with --resume its cases are kept.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import json
 import pathlib
 import statistics
 import sys
@@ -23,7 +26,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from harness import at_least, machine, write_to
+from harness import at_least, keep_in, machine, write_to
 
 from minires import testing
 
@@ -196,6 +199,7 @@ def main() -> None:
     parser.add_argument("--torch-seeds", type=at_least(1), default=10)
     parser.add_argument("--cases", nargs="+", metavar="NAME")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE")
+    parser.add_argument("--resume", action="store_true", help="keep the cases that FILE has, and run the others")
     parser.add_argument("--markdown", action="store_true", help="print the table for the docs")
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # PyTorch's, of inputs that it would rather not see
@@ -206,15 +210,22 @@ def main() -> None:
         torch.set_num_threads(1)
     seeds = {name: options.seeds if name == "minires" else options.torch_seeds for name in CHECKERS}
     results: dict[str, dict[str, Any]] = {}
+    if options.resume:
+        record = json.loads(options.json.read_text(encoding="utf-8"))
+        if record["seeds"] != seeds:
+            parser.error(f"{options.json} has other seeds: {record['seeds']}")
+        results = record["results"]
     print(f"{'':62}" + "".join(f"{name + ', ms':>24}" for name in CHECKERS))
     for kind, cases in kinds.items():
         for name, case in cases.items():
-            if options.cases and name not in options.cases:
+            if name in results or (options.cases and name not in options.cases):
                 continue
             found = run(case, kind == "wrong", seeds)
             results[name] = {"kind": kind, "checkers": found}
             columns = "".join(f"{shown(one):>14}{one['milliseconds'] or '':>10}" for one in found.values())
             print(f"{kind} {name:56}{columns}", flush=True)
+            if options.json:
+                keep_in(options.json, machine(threads=1), results, seeds=seeds, summary=summary(results))
     summed = summary(results)
     for name, row in summed.items():
         wrong, right = row["wrong"], row["right"]

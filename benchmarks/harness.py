@@ -81,12 +81,17 @@ def write(name: str, described: dict[str, Any], results: Any, **settings: Any) -
 
 
 def write_to(path: pathlib.Path, described: dict[str, Any], results: Any, **settings: Any) -> None:
-    """Write results to a file, with the time and what they depend on."""
+    """Write results to a file, with the time and what they depend on, and print its path."""
+    keep_in(path, described, results, **settings)
+    print(f"recorded in {path}")
+
+
+def keep_in(path: pathlib.Path, described: dict[str, Any], results: Any, **settings: Any) -> None:
+    """Write results to a file as `write_to` does, without printing."""
     date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     path.parent.mkdir(parents=True, exist_ok=True)
     record = {"date": date, **settings, "machine": described, "results": results}
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    print(f"recorded in {path}")
 
 
 def in_turns(functions: Sequence[Callable[[], object]], rounds: int, calls: int) -> list[list[float]]:
