@@ -94,6 +94,8 @@ class Memory:
     def devices_of(self, words: npt.NDArray[np.uintp]) -> set[int]:
         """Return the devices that own the memory at those of ``words`` that are addresses."""
         addresses, sizes, devices = self.table.T
+        if not addresses.size:
+            return set()
         index = np.searchsorted(addresses, words, side="right") - 1
         inside = (index >= 0) & (words - addresses[index] < sizes[index])
         return set(devices[index[inside]].tolist())

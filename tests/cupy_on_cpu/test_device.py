@@ -2,12 +2,14 @@
 
 import gc
 import threading
+from unittest import mock
 
 import cupy
 import numpy as np
 import pytest
 
 from minires.cupy_on_cpu import DeviceFault, carried, to_device
+from minires.cupy_on_cpu.memory import Memory
 from minires.testing.layouts import MEMORY_ORDERS, lay_out
 
 
@@ -60,6 +62,16 @@ def test_products_are_cublass_and_equal_numpys(device, dtype):
         "cublasGemmStridedBatchedEx",
         "cublasGemmEx",
     ]
+
+
+def test_a_product_of_no_terms_is_zero(device):
+    a = cupy.empty((5, 0), "f4")
+    assert np.array_equal((a @ a.T).get(), np.zeros((5, 5)))
+
+
+def test_memory_without_an_allocation_belongs_to_no_device():
+    memory = Memory(mock.MagicMock())  # for the library of C functions
+    assert memory.devices_of(np.array([1, 2], np.uintp)) == set()
 
 
 def test_threads_meet_at_barriers():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from minires.geometry import Geometry
-from minires.kernels import KernelSet, cuda
+from minires.kernels import KernelSet, cuda, reference
 from minires.kernels.cuda import columns
 from minires.testing.rounding import cases
 
@@ -45,6 +45,20 @@ def test_sums_of_several_blocks_have_no_race(device):
         cuda.batch_norm_grads(y, x, gamma, mean, inv_std)
     grids = {launch.kernel: launch.grid for launch in record.launches}
     assert grids["statistics"] == grids["gradient_sums"] == (2, 3, 1)
+
+
+@pytest.mark.parametrize("wants_shortcut", [True, False])
+def test_a_gradient_passes_where_the_output_is_nan_as_in_the_reference(wants_shortcut):
+    rng = np.random.default_rng(0)
+    gy, y, x = rng.standard_normal((3, 2, 3, 4, 4))
+    y[0, 1, 2, 2] = np.nan
+    gamma, mean, inv_std = rng.uniform(0.5, 2, (3, 3))
+    expected = reference.batch_norm_act_grads(gy, y, x, gamma, mean, inv_std, True, wants_shortcut)
+    arrays = map(cupy.asarray, (gy, y, x, gamma, mean, inv_std))
+    found = cuda.batch_norm_act_grads(*arrays, True, wants_shortcut)
+    for one, other in zip(found, expected, strict=True):
+        if other is not None:
+            np.testing.assert_allclose(one.get(), other, rtol=1e-12, atol=1e-12)
 
 
 def test_batch_norm_takes_more_channels_than_a_grid_has_rows(device, monkeypatch):

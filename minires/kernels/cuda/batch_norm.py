@@ -1,7 +1,7 @@
 """Batch normalisation with the shortcut and the ReLU that follow it, on a GPU: three launches each way.
 
     y  = relu(gamma · (x − mean) · inv_std + beta + shortcut)                     (1)
-    gx = gamma · inv_std · (gz − gbeta / M − x_hat · ggamma / M),  gz = gy where y > 0    (2)
+    gx = gamma · inv_std · (gz − gbeta / M − x_hat · ggamma / M),  gz = 0 where y ≤ 0, else gy    (2)
 
 An image lies in memory as (C, N·H·W). Sums over a channel take two steps, so that enough blocks have work for any
 number of channels: first `_parts` blocks of 256 threads for each channel, then one thread for each channel. All sums

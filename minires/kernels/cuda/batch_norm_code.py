@@ -50,7 +50,7 @@ extern "C" __global__ void gradient_sums(
     const Wide mean = means[blockIdx.x];
     double sum = 0, products = 0;
     for (long long i = channel + start + threadIdx.x; i < channel + stop; i += THREADS) {
-        const T gz = relu && !(y[i] > 0) ? T(0) : gy[i];
+        const T gz = relu && y[i] <= T(0) ? T(0) : gy[i];
         sum += gz;
         products += (double)gz * (x[i] - mean);
     }
@@ -94,7 +94,7 @@ def normalised(shortcut: bool, relu: bool) -> Any:
 @functools.cache
 def input_gradient(relu: bool, keeps_gz: bool) -> Any:
     """Return a kernel for (2) of batch_norm.py, and for gz if wanted."""
-    code = "T masked = y > T(0) ? gy : T(0);" if relu else "T masked = gy;"
+    code = "T masked = y <= T(0) ? T(0) : gy;" if relu else "T masked = gy;"
     code += "gx = gamma * inv_std * (masked - Wide(of_beta) - (x - mean) * inv_std * Wide(of_gamma));"
     code += "gz = masked;" * keeps_gz
     inputs = "T gy, T y, T x, T gamma, U mean, U inv_std, float64 of_beta, float64 of_gamma"
