@@ -165,30 +165,26 @@ def _run(steps: list[Step], start: Start, targets: set[Node] | None, retain: boo
     def arrive(node: Node, new: Arrived) -> None:
         arrived[node] = added(arrived[node], new) if node in arrived else new
 
-    def keeps(node: Node) -> bool:
-        return node.keeper is not None if targets is None else node in targets
+    def take(node: Node, shared: bool) -> Arrived:
+        complete = _after_hooks(node, arrived.pop(node))
+        wanted = node.keeper is not None if targets is None else node in targets
+        if wanted:
+            complete = kept[node] = Arrived(complete.gradient, complete.owned and not shared)
+        return complete
 
     for node, given in start:
         arrive(node, given)
     for op, needs_grad in steps:
-        reached: dict[Node, Arrived] = {}
-        for output in op.outputs:
-            if output is None or output not in arrived:
-                continue
-            complete = _after_hooks(output, arrived.pop(output))
-            if keeps(output):
-                complete = kept[output] = complete._replace(owned=False)  # the operation and the caller share it
-            reached[output] = complete
-        if reached and any(needs_grad):
+        # What is kept, the operation and the caller share: neither may write into it.
+        reached = [take(node, shared=True) if node in arrived else None for node in op.outputs]
+        if any(new is not None for new in reached) and any(needs_grad):
             op.needs_grad = needs_grad
             for node, result in _results(op, reached):
                 arrive(node, result)
             if not retain:
                 op.free()
     for leaf in list(arrived):
-        complete = _after_hooks(leaf, arrived.pop(leaf))
-        if keeps(leaf):
-            kept[leaf] = complete
+        take(leaf, shared=False)
     return kept
 
 
@@ -202,15 +198,13 @@ def _after_hooks(node: Node, arrived: Arrived) -> Arrived:
     return arrived
 
 
-def _results(op: Op, reached: dict[Node, Arrived]) -> list[tuple[Node, Arrived]]:
+def _results(op: Op, reached: list[Arrived | None]) -> list[tuple[Node, Arrived]]:
     """Run one backward, and return its results with the nodes that need them."""
-    gradients: list[Tensor | None] = []
-    for node in op.outputs:
-        if node is None:
-            gradients.append(None)
-        else:
-            gradients.append(reached[node].gradient if node in reached else node.zeros())
-    op.may_overwrite = all(arrived.owned for arrived in reached.values())
+    gradients = [
+        new.gradient if new is not None else None if node is None else node.zeros()
+        for node, new in zip(op.outputs, reached, strict=True)
+    ]
+    op.may_overwrite = all(new is None or new.owned for new in reached)
     name = f"{type(op).__name__}.backward"
     with unchanged(gradients, name):
         results = op.run_backward(*gradients)

@@ -214,9 +214,7 @@ def batch_norm_act(
         raise ShapeError(f"batch norm expects an input of shape (N, C, H, W), got {x.shape}")
     if x.dtype.kind not in "fc":
         raise DtypeError(f"batch norm needs a float tensor, got {x.dtype}: convert with .to(dtype)")
-    eps, momentum = real(eps, "eps"), real(momentum, "momentum")
-    if not eps >= 0:
-        raise ValueError(f"eps must not be negative, got {eps!r}")
+    eps, momentum = real(eps, "eps", least=0), real(momentum, "momentum")
     wide = wide_dtype(x.dtype)
     _check_per_channel("running_mean", running_mean, x, wide)
     _check_per_channel("running_var", running_var, x, wide)

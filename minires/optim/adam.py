@@ -10,7 +10,7 @@ import numpy as np
 from minires import kernels
 from minires.device import Array, full_like
 from minires.optim.optimizer import Optimizer, Params
-from minires.optim.options import check_not_negative, check_number
+from minires.options import check_not_negative, check_number
 
 
 class Adam(Optimizer):

@@ -15,7 +15,7 @@ from minires.autograd.tensor import Tensor
 from minires.device import Array, on_device_of, wide_dtype
 from minires.errors import CheckpointError, DtypeError
 from minires.optim.optimizer import Optimizer
-from minires.optim.options import check_integer, check_number
+from minires.options import check_integer, check_number
 
 # A scale and its inverse, which multiplies the gradients, must be normal numbers in float32.
 _LEAST, _MOST = float(np.finfo(np.float32).tiny), 1 / float(np.finfo(np.float32).tiny)

@@ -13,8 +13,8 @@ from minires.autograd.tensor import Tensor
 from minires.device import Array, copied, full_like, is_array, on_device_of
 from minires.errors import CheckpointError
 from minires.optim.checks import check_parameter, check_parameter_gradient
-from minires.optim.options import check_not_negative
 from minires.optim.state import checked_groups, checked_state
+from minires.options import check_not_negative
 from minires.write_guard import thawed
 
 # Parameters, or dictionaries of parameters (under "params") and options.

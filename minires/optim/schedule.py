@@ -15,7 +15,7 @@ import numpy as np
 
 from minires.errors import CheckpointError
 from minires.optim.optimizer import Optimizer
-from minires.optim.options import check_integer, check_not_negative
+from minires.options import check_integer, check_not_negative
 
 
 class Schedule:

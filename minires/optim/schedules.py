@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from numbers import Integral
 
 from minires.optim.optimizer import Optimizer
-from minires.optim.options import check_integer, check_not_negative, check_number, check_positive
 from minires.optim.schedule import Schedule
+from minires.options import check_integer, check_not_negative, check_number, check_positive
 
 
 class MultiStepLR(Schedule):

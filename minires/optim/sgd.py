@@ -9,7 +9,7 @@ from typing import Any
 from minires import kernels
 from minires.device import Array, full_like
 from minires.optim.optimizer import Optimizer, Params
-from minires.optim.options import check_not_negative, check_number
+from minires.options import check_not_negative, check_number
 
 
 class SGD(Optimizer):

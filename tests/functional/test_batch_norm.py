@@ -92,7 +92,7 @@ def test_relu_has_gradients_of_gradients():
 
 def test_options_and_operands_that_are_impossible_are_named():
     x = mr.tensor(np.ones((2, 1, 2, 2)))
-    with pytest.raises(ValueError, match="eps must not be negative, got -1"):
+    with pytest.raises(ValueError, match="eps must be a finite number that is not negative, got -1"):
         F.batch_norm(x, None, None, training=True, eps=-1)
     with pytest.raises(DtypeError, match="batch norm needs a float tensor, got int64"):
         F.batch_norm(x.to("int64"), None, None, training=True)
