@@ -183,15 +183,9 @@ def avg_pool2d_grad(gy: Array, geometry: Geometry, size: Size) -> Array:
 
         gx[n, c, h, w] = Σ gy[n, c, p, q] / (R · S) over the windows that hold (h, w)    (1)
 
-    Parameters
-    ----------
-    gy : (N, C, P, Q) array, the gradient with respect to the output
-    geometry : as in the forward pass
-    size : (H, W) of the input
-
-    Returns
-    -------
-    gx : (N, C, H, W), dtype of gy
+    Parameters, Returns
+    -------------------
+    as `max_pool2d_grad`, without winners
 
     Raises
     ------
@@ -249,14 +243,9 @@ def adaptive_avg_pool2d_grad(gy: Array, size: Size) -> Array:
 
         gx[n, c, h, w] = Σ gy[n, c, p, q] / (pixels in window p, q)  over the windows that hold (h, w)    (1)
 
-    Parameters
-    ----------
-    gy : (N, C, P, Q) array, the gradient with respect to the output
-    size : (H, W) of the input
-
-    Returns
-    -------
-    gx : (N, C, H, W), dtype and memory order of gy
+    Parameters, Returns
+    -------------------
+    as `max_pool2d_grad`, without winners and geometry
 
     Raises
     ------

@@ -119,16 +119,7 @@ def amax(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 def amin(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Return the smallest element over axes, NaN if one of them is NaN.
-
-    Parameters, Returns
-    -------------------
-    as `sum`, in the dtype of a
-
-    Raises
-    ------
-    ShapeError : if a has no such axis, or there are no elements.
-    """
+    """Return the smallest element over axes, NaN if one of them is NaN; see `amax`."""
     axes = _nonempty_axes("amin", a, axis)
     return _as_array(a.min(axis=axes, keepdims=keepdims), a, a.dtype)
 
@@ -149,16 +140,7 @@ def argmax(a: Array, axis: int | None = None, keepdims: bool = False) -> Array:
 
 
 def argmin(a: Array, axis: int | None = None, keepdims: bool = False) -> Array:
-    """Return the index of the first smallest element along an axis; the first NaN counts as smallest.
-
-    Returns
-    -------
-    index : int64 array; for axis None, the index in row-major order
-
-    Raises
-    ------
-    ShapeError : if a has no such axis, or there are no elements.
-    """
+    """Return the index of the first smallest element along an axis; the first NaN counts as smallest. See `argmax`."""
     _nonempty_axes("argmin", a, axis)
     return _as_array(xp_of(a).argmin(a, axis=axis, keepdims=keepdims), a, np.int64)
 
@@ -184,17 +166,7 @@ def amax_share(a: Array, axis: int | None = None) -> Array:
 
 
 def amin_share(a: Array, axis: int | None = None) -> Array:
-    """Return the derivative of `amin` with respect to each element; see `amax_share`.
-
-    Returns
-    -------
-    share : array like a; its sum over the axis is 1
-
-    Raises
-    ------
-    ShapeError : if a has no such axis, or there are no elements.
-    DtypeError : for integers and booleans.
-    """
+    """Return the derivative of `amin` with respect to each element; see `amax_share`."""
     check_float("amin_share", a)
     return _share(a, amin(a) if axis is None else argmin(a, axis, keepdims=True), axis)
 

@@ -49,19 +49,9 @@ def log_softmax(x: Array, dim: int) -> Array:
 
         y = (x − m) − log Σ exp(x − m),    m = max x                              (1)
 
-    Parameters
-    ----------
-    x : float or complex array; of complex values, m is the largest real part
-    dim : the axis that holds the classes
-
-    Returns
-    -------
-    y : shape, dtype and memory order of x
-
-    Raises
-    ------
-    ShapeError : if there is no such axis, or it is empty.
-    DtypeError : for integers.
+    Parameters, Returns, Raises
+    ---------------------------
+    as `softmax`
 
     Identities that test it: Σ exp(y) = 1; a constant added to x changes nothing.
     """
