@@ -239,8 +239,8 @@ class CrossEntropyLoss(Module):
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss: (N, K), (N,) -> a scalar, or (N,) with ``reduction="none"``."""
-        smoothing = real(self.label_smoothing, "label_smoothing")
-        return F.cross_entropy(input_of(self, logits), labels, self.reduction, smoothing, self.ignore_index)
+        options = self.reduction, self.label_smoothing, self.ignore_index
+        return F.cross_entropy(input_of(self, logits), labels, *options)
 
 
 class Dropout(Module):
