@@ -58,8 +58,7 @@ def check_weight_grad(gy: Array, x: Array, geometry: Geometry) -> tuple[int, int
 
     Raises
     ------
-    ShapeError : if the shapes do not agree with each other or with the geometry.
-    DtypeError : if gy and x differ in dtype.
+    ShapeError, DtypeError : as `check_input_grad` does.
     """
     if gy.ndim != 4 or x.ndim != 4:
         raise ShapeError(f"expected gy (N, K, P, Q) and x (N, C, H, W), got {gy.shape} and {x.shape}")

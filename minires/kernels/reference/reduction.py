@@ -51,14 +51,9 @@ def sum(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 def mean(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Return the mean over axes: `sum` divided by the number of elements; NaN without elements.
 
-    Parameters, Returns
-    -------------------
-    as `sum`, in the dtype of a
-
-    Raises
-    ------
-    ShapeError : if a has no such axis, or an axis is named twice.
-    DtypeError : for integers and booleans.
+    Parameters, Returns, Raises
+    ---------------------------
+    as `sum`, in the dtype of a; and DtypeError for integers and booleans
     """
     axes = _axes("mean", a, axis)
     check_float("mean", a)
@@ -73,15 +68,10 @@ def var(a: Array, axis: Axis = None, keepdims: bool = False, correction: float =
 
     Complex distances are squared as they are, while ``numpy.var`` squares their absolute values.
 
-    Parameters, Returns
-    -------------------
+    Parameters, Returns, Raises
+    ---------------------------
     as `mean`; correction : 1 for a sample of a larger population (PyTorch's default), 0 for the population;
     the result is NaN or infinite where M ≤ correction
-
-    Raises
-    ------
-    ShapeError : if a has no such axis, or an axis is named twice.
-    DtypeError : for integers and booleans.
 
     Identities that test it: var(a + c) = var(a), var(c · a) = c² · var(a), and with correction 0
     var(a) = mean(a²) − mean(a)².
