@@ -111,7 +111,7 @@ class Geometry:
                 if rows and cols:
                     yield Tap(r, s, rows[0], cols[0], rows[1], cols[1])
 
-    def number(self, tap: Any) -> int:
+    def tap_index(self, tap: Any) -> int:
         """Return the index of a tap in the window, counted row by row."""
         return int(tap.r * self.kernel[1] + tap.s)
 

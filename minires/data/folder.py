@@ -11,7 +11,7 @@ import numpy as np
 from minires.data.arguments import class_names, counted, first, path
 from minires.data.dataset import Dataset
 from minires.data.image import EXTENSIONS, image_size, read_image
-from minires.data.listing import LeftOut, composed, image_files, in_words, leads_nowhere, unusable, visible
+from minires.data.listing import LeftOut, broken_link, composed, image_files, in_words, unusable, visible
 from minires.errors import DataError
 
 __all__ = ["EXTENSIONS", "ImageFolder", "read_image"]
@@ -98,7 +98,7 @@ def _class_folders(root: Path) -> tuple[dict[str, list[Path]], list[LeftOut]]:
     folders: dict[str, list[Path]] = {}
     beside = []
     for entry in paths:
-        if entry.is_dir() or (leads_nowhere(entry) and entry.suffix.lower() not in EXTENSIONS):
+        if entry.is_dir() or (broken_link(entry) and entry.suffix.lower() not in EXTENSIONS):
             folders.setdefault(composed(entry.name), []).append(entry)
         else:
             beside.append(LeftOut(entry, unusable(entry) or "in no class: it lies beside the folders"))
@@ -115,9 +115,10 @@ def _check_known(root: Path, folders: dict[str, list[Path]], names: Sequence[str
     unknown = [name for name in sorted(folders) if name not in known]
     if not unknown:
         return
-    nowhere = [path for name in unknown for path in folders[name] if leads_nowhere(path)]
-    if nowhere:
-        raise DataError(f"{nowhere[0]} is a link to nothing, and its name is none of a class; remove it")
+    for name in unknown:
+        for folder in folders[name]:
+            if wrong := broken_link(folder):
+                raise DataError(f"{folder} is {wrong}, and its name is none of a class; remove it")
     alike = [name for name in names if composed(name).casefold().strip() == unknown[0].casefold().strip()]
     hint = f"did you mean {alike[0]!r}?" if alike else "rename it, or add it to the training images too"
     if len(folders) == len(unknown) and not alike:  # perhaps a folder of unlabelled images

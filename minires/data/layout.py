@@ -8,7 +8,7 @@ from pathlib import Path
 
 from minires.data.arguments import counted, first, path
 from minires.data.folder import ImageFolder
-from minires.data.listing import leads_nowhere, unusable, visible
+from minires.data.listing import broken_link, unusable, visible
 from minires.errors import DataError
 
 # Each split and the names that its directory may have.
@@ -108,14 +108,15 @@ def check_several_classes(images: ImageFolder) -> None:
 def _check_links(root: Path, split: str) -> None:
     """Raise DataError if the directory of a split is a broken link."""
     for name in SPLITS[split]:
-        if leads_nowhere(root / name):
-            raise DataError(f"{root / name} is a link to nothing; restore what it led to, or remove it")
+        if wrong := broken_link(root / name):
+            raise DataError(f"{root / name} is {wrong}; restore what it led to, or remove it")
 
 
 def _explain(root: Path, split: str) -> str:
     """Say what ``root`` seems to be, and what to do."""
     if not root.exists():
-        return f"{root} is a link to nothing" if leads_nowhere(root) else f"{root} does not exist"
+        wrong = broken_link(root)
+        return f"{root} is {wrong}" if wrong else f"{root} does not exist"
     if not root.is_dir():
         return f"{root} is a file: unpack it, and name the folder"
     folders, images = _folders(root), _files(root)

@@ -66,7 +66,7 @@ def image_files(directory: Path) -> Listing:
             identity, paths = _identity(folder), visible(folder)
         except OSError as error:
             reason = f"a folder that cannot be read: {error.strerror}"
-            listing.left_out.append(LeftOut(folder, "a link to nothing" if leads_nowhere(folder) else reason))
+            listing.left_out.append(LeftOut(folder, broken_link(folder) or reason))
             continue
         if identity in above:
             listing.left_out.append(LeftOut(folder, "a link to a folder that it is in"))
@@ -87,10 +87,8 @@ def unusable(path: Path) -> str:
     """Return why a file is not a usable image, judged without reading it; "" if it may be one."""
     try:
         status = path.stat()
-    except FileNotFoundError:
-        return "a link to nothing"
     except OSError as error:
-        return error.strerror or str(error)
+        return broken_link(path) or error.strerror or str(error)
     if path.suffix.lower() not in EXTENSIONS:
         return "not an image by its name"
     if not stat.S_ISREG(status.st_mode):
@@ -100,9 +98,17 @@ def unusable(path: Path) -> str:
     return "" if os.access(path, os.R_OK) else "no permission to read it"
 
 
-def leads_nowhere(path: Path) -> bool:
-    """Return whether a path is a broken link."""
-    return path.is_symlink() and not path.exists()
+def broken_link(path: Path) -> str:
+    """Return what is wrong with a link that cannot be followed; "" for any other path."""
+    if not path.is_symlink():
+        return ""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return "a link to nothing"
+    except OSError as error:  # such as a loop of links
+        return f"a link that cannot be followed: {error.strerror}"
+    return ""
 
 
 def in_words(left_out: Iterable[LeftOut], root: Path) -> str:

@@ -47,7 +47,15 @@ class Normalization(Protocol):
         """Return the normalised images, a new array."""
 
 
-class RandomCrop:
+class _RandomChange(Augmentation):
+    """The base of augmentations that can be called."""
+
+    def __call__(self, images: Images, rng: np.random.Generator) -> Images:
+        """Return the images, each changed by a row drawn from ``rng``."""
+        return self.apply(images, self.draw(rng, len(images)))
+
+
+class RandomCrop(_RandomChange):
     """Pad each side with black, then cut out a window of the image's size at a random offset.
 
         out[n, c, i, j] = padded[n, c, i + dy_n, j + dx_n],   dy, dx uniform in 0 … 2·padding
@@ -79,15 +87,11 @@ class RandomCrop:
         windows = sliding_window_view(padded, (H, W), axis=(2, 3))
         return np.ascontiguousarray(windows[np.arange(N), :, rows[:, 0], rows[:, 1]])
 
-    def __call__(self, images: Images, rng: np.random.Generator) -> Images:
-        """Return the images, each cut out at an offset drawn from ``rng``."""
-        return self.apply(images, self.draw(rng, len(images)))
-
     def __repr__(self) -> str:
         return f"RandomCrop(padding={self.padding})"
 
 
-class HorizontalFlip:
+class HorizontalFlip(_RandomChange):
     """Swap left and right of an image with the given probability.
 
     Parameters
@@ -112,10 +116,6 @@ class HorizontalFlip:
         """Return the images, mirrored where their row is True."""
         _image_shape(images)
         return np.where(rows[:, None, None, None], images[..., ::-1], images)
-
-    def __call__(self, images: Images, rng: np.random.Generator) -> Images:
-        """Return the images, mirrored at random by ``rng``."""
-        return self.apply(images, self.draw(rng, len(images)))
 
     def __repr__(self) -> str:
         return f"HorizontalFlip(probability={self.probability})"

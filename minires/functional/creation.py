@@ -54,13 +54,7 @@ def zeros(*shape: Any, requires_grad: bool = False, device: str = "cpu", dtype: 
 
 
 def ones(*shape: Any, requires_grad: bool = False, device: str = "cpu", dtype: Any = np.float32) -> Tensor:
-    """Return a tensor of ones: ``ones(2, 3)`` or ``ones((2, 3))``.
-
-    Raises
-    ------
-    ShapeError : if a length is negative or not an integer.
-    DeviceError, DtypeError : as `minires.tensor`.
-    """
+    """Return a tensor of ones: ``ones(2, 3)`` or ``ones((2, 3))``; see `zeros` for errors."""
     return tensor(np.ones(_shape("ones", shape), number_dtype(dtype)), requires_grad, device)
 
 

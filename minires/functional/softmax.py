@@ -14,6 +14,8 @@ from minires.functional.elementary import exp
 from minires.functional.kernel_op import KernelOp
 from minires.options import integer, real
 
+_REDUCTIONS = ("mean", "sum", "none")  # of the losses of a batch
+
 
 class Softmax(KernelOp):
     """y = exp(x) / Σ exp(x)."""
@@ -152,10 +154,12 @@ def cross_entropy(
         raise TypeError(f"labels must be an int64 Tensor, not a {type(labels).__name__}: use mr.tensor(…)")
     if labels.dtype != np.int64:
         raise DtypeError(f"labels must be int64, not {labels.dtype}: convert them with .to('int64')")
+    if reduction not in _REDUCTIONS:
+        raise ValueError(f"reduction {reduction!r} is not one of {', '.join(_REDUCTIONS)}")
     return CrossEntropy.apply(
         logits,
         labels,
-        label_smoothing=real(label_smoothing, "label_smoothing"),
+        label_smoothing=real(label_smoothing, "label_smoothing", 0, 1),
         ignore_index=integer(ignore_index, "ignore_index"),
         reduction=reduction,
     )

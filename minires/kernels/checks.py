@@ -14,8 +14,6 @@ from minires.device import Array, Size, same_dtype, wide_dtype
 from minires.errors import DtypeError, ShapeError
 from minires.geometry import Geometry, Window, adaptive_windows
 
-REDUCTIONS = ("mean", "sum", "none")  # of the losses of a batch
-
 # All kernels
 
 
@@ -60,8 +58,7 @@ def check_weight_grad(gy: Array, x: Array, geometry: Geometry) -> tuple[int, int
 
     Raises
     ------
-    ShapeError : if the shapes do not agree with each other or with the geometry.
-    DtypeError : if gy and x differ in dtype.
+    ShapeError, DtypeError : as `check_input_grad` does.
     """
     if gy.ndim != 4 or x.ndim != 4:
         raise ShapeError(f"expected gy (N, K, P, Q) and x (N, C, H, W), got {gy.shape} and {x.shape}")
@@ -71,13 +68,15 @@ def check_weight_grad(gy: Array, x: Array, geometry: Geometry) -> tuple[int, int
     return shape
 
 
-def check_per_channel(name: str, values: Array | None, y: Array) -> None:
-    """Raise ShapeError or DtypeError unless ``values`` is None or has one element for each channel of y."""
-    if values is None:
-        return
-    if values.shape != y.shape[1:2]:
-        raise ShapeError(f"a {name} of shape {values.shape} does not fit {y.shape[1]} output channels")
-    same_dtype(y, values)
+def check_conv_act(y: Array, scale: Array | None, bias: Array | None, shortcut: Array | None) -> None:
+    """Raise ShapeError or DtypeError unless scale, bias and shortcut, if given, fit the output y of a convolution."""
+    for name, values in (("scale", scale), ("bias", bias)):
+        if values is None:
+            continue
+        if values.shape != y.shape[1:2]:
+            raise ShapeError(f"a {name} of shape {values.shape} does not fit {y.shape[1]} output channels")
+        same_dtype(y, values)
+    check_shortcut(shortcut, y)
 
 
 def check_shortcut(shortcut: Array | None, y: Array) -> None:
@@ -192,24 +191,20 @@ def check_adaptive(x: Array, grid: Any) -> list[Window]:
     ShapeError : if x has another number of axes, or there are no windows or pixels.
     DtypeError : for integers.
     """
-    if x.ndim != 4:
-        raise ShapeError(f"pooling expects an input of shape (N, C, H, W), got {x.shape}")
-    check_float("average pooling", x)
+    _check_averaged(x, "an input of shape (N, C, H, W)")
     return adaptive_windows(grid, (x.shape[2], x.shape[3]))
 
 
 def check_adaptive_grad(gy: Array, size: Size) -> list[Window]:
-    """Return the windows over images of a size to which gradients gy (N, C, P, Q) belong.
-
-    Raises
-    ------
-    ShapeError : if gy has another number of axes, or there are no windows or pixels.
-    DtypeError : for integers.
-    """
-    if gy.ndim != 4:
-        raise ShapeError(f"pooling expects a gradient of shape (N, C, P, Q), got {gy.shape}")
-    check_float("average pooling", gy)
+    """Return the windows over images of a size for gradients gy (N, C, P, Q); raise as `check_adaptive`."""
+    _check_averaged(gy, "a gradient of shape (N, C, P, Q)")
     return adaptive_windows((gy.shape[2], gy.shape[3]), size)
+
+
+def _check_averaged(array: Array, expected: str) -> None:
+    if array.ndim != 4:
+        raise ShapeError(f"pooling expects {expected}, got {array.shape}")
+    check_float("average pooling", array)
 
 
 # The fully connected layer
@@ -243,22 +238,12 @@ def check_dropout(x: Array, mask: Array) -> None:
         raise DtypeError(f"a dropout mask must be of booleans, not {mask.dtype}")
 
 
-def check_labels(logits: Array, labels: Array, label_smoothing: float, reduction: str) -> None:
-    """Check the arguments of cross-entropy, except for the values of the labels.
-
-    Raises
-    ------
-    ShapeError, DtypeError : if shapes do not agree, logits are not floats or labels not int64.
-    ValueError : for another reduction, or a label_smoothing outside [0, 1].
-    """
+def check_labels(logits: Array, labels: Array) -> None:
+    """Raise ShapeError or DtypeError unless cross-entropy can compare logits (N, K) with int64 labels (N,)."""
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ShapeError(f"cross_entropy expects logits (N, K) and labels (N,), got {logits.shape} and {labels.shape}")
     if labels.dtype != "int64":
         raise DtypeError(f"labels must be int64, not {labels.dtype}: convert with .to('int64')")
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"reduction {reduction!r} is not one of {', '.join(REDUCTIONS)}")
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"label_smoothing must be between 0 and 1, got {label_smoothing}")
     check_float("cross_entropy", logits)
 
 
@@ -292,7 +277,21 @@ def check_lists(kernel: str, first: Sequence[Array], *others: Sequence[Array]) -
             raise ShapeError(f"{kernel} needs arrays of one shape beside one another, got {shapes}")
 
 
-def check_step(ps: Sequence[Array], *others: Sequence[Array]) -> None:
+def check_sgd(ps: Sequence[Array], gs: Sequence[Array], velocities: Sequence[Array] | None, momentum: float) -> None:
+    """Raise ShapeError or DtypeError unless `sgd_` can change these parameters."""
+    if momentum and velocities is None:
+        raise ShapeError(f"momentum {momentum} needs a velocity for each parameter, got None")
+    _check_step(ps, gs, *([] if velocities is None else [velocities]))
+
+
+def check_adam(ps: Sequence[Array], gs: Sequence[Array], ms: Sequence[Array], vs: Sequence[Array], step: int) -> None:
+    """Raise ShapeError or DtypeError unless `adam_` can change these parameters, with steps counted from 1."""
+    _check_step(ps, gs, ms, vs)
+    if step < 1:
+        raise ShapeError(f"adam_ counts steps from 1, got step {step}")
+
+
+def _check_step(ps: Sequence[Array], *others: Sequence[Array]) -> None:
     """Check parameters and the lists of arrays that an optimizer's step takes beside them.
 
     Raises
@@ -311,15 +310,3 @@ def check_step(ps: Sequence[Array], *others: Sequence[Array]) -> None:
         if any(other.shape != p.shape for other in beside):
             shapes = " and ".join(str(other.shape) for other in beside)
             raise ShapeError(f"a parameter of shape {p.shape} needs arrays of its shape beside it, got {shapes}")
-
-
-def check_momentum(momentum: float, velocities: Sequence[Array] | None) -> None:
-    """Raise ShapeError for momentum without velocities."""
-    if momentum and velocities is None:
-        raise ShapeError(f"momentum {momentum} needs a velocity for each parameter, got None")
-
-
-def check_count(step: int) -> None:
-    """Raise ShapeError unless Adam's steps are counted from 1."""
-    if step < 1:
-        raise ShapeError(f"adam_ counts steps from 1, got step {step}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -89,12 +91,11 @@ class Conv2d(Module):
 
     def extra_repr(self) -> str:
         """Return the sizes, and the options that differ from their defaults."""
-        usual = {"padding": 0, "dilation": 1, "groups": 1}
-        given = {name: getattr(self, name) if name == "groups" else _shown(getattr(self, name)) for name in usual}
-        others = [f"{name}={value}" for name, value in given.items() if np.any(np.asarray(value) != usual[name])]
-        others += ["bias=False"] if self.bias is None else []
-        window = f"kernel_size={_shown(self.kernel_size)}, stride={_shown(self.stride)}"
-        return ", ".join([f"{self.in_channels}, {self.out_channels}, {window}", *others])
+        usual = {"padding": "(0, 0)", "dilation": "(1, 1)", "groups": "1"}
+        shown = _window(self, pair, "kernel_size", "stride", "padding", "dilation") | {"groups": str(self.groups)}
+        window = [f"{name}={value}" for name, value in shown.items() if value != usual.get(name)]
+        bias = ["bias=False"] if self.bias is None else []
+        return ", ".join([str(self.in_channels), str(self.out_channels), *window, *bias])
 
 
 class ReLU(Module):
@@ -134,8 +135,8 @@ class _Pool2d(Module):
 
     def extra_repr(self) -> str:
         """Return the window."""
-        sizes = {name: getattr(self, name) for name in ("kernel_size", "stride", "padding")}
-        return ", ".join(f"{name}={tuple(several(size) or ()) or size}" for name, size in sizes.items())
+        window = _window(self, _plain, "kernel_size", "stride", "padding")
+        return ", ".join(f"{name}={value}" for name, value in window.items())
 
 
 class MaxPool2d(_Pool2d):
@@ -239,8 +240,8 @@ class CrossEntropyLoss(Module):
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss: (N, K), (N,) -> a scalar, or (N,) with ``reduction="none"``."""
-        smoothing = real(self.label_smoothing, "label_smoothing")
-        return F.cross_entropy(input_of(self, logits), labels, self.reduction, smoothing, self.ignore_index)
+        options = self.reduction, self.label_smoothing, self.ignore_index
+        return F.cross_entropy(input_of(self, logits), labels, *options)
 
 
 class Dropout(Module):
@@ -283,15 +284,18 @@ def _weight_of(layer: Conv2d | Linear) -> Tensor:
     return layer.weight
 
 
-def _shown(size: Any) -> Any:
-    """Return a size as a pair; unchanged if it is not a valid size."""
-    try:
-        return pair(size, "size")
-    except ShapeError:
-        return size
-
-
 def _plain(size: Any, name: str) -> Any:
     """Return an integer as a Python int, and a pair as a tuple of two."""
     vertical, horizontal = pair(size, name)
     return vertical if several(size) is None else (vertical, horizontal)
+
+
+def _window(layer: Module, read: Callable[[Any, str], Any], *names: str) -> dict[str, str]:
+    """Return attributes of a layer as text, each as ``read`` returns it; an impossible size is shown unchanged."""
+    shown = {}
+    for name in names:
+        size = getattr(layer, name)
+        with contextlib.suppress(ShapeError):
+            size = read(size, name)
+        shown[name] = str(size)
+    return shown

@@ -186,6 +186,14 @@ def test_a_class_that_is_a_link_to_nothing_is_an_error_as_an_empty_one(root):
         ImageFolder(root, 4, ["cat", "dog"])
 
 
+def test_a_class_that_is_a_loop_of_links_is_an_error(root):
+    (root / "bird").symlink_to(root / "bird")
+    with pytest.raises(DataError, match=r"bird is a link that cannot be followed: .*; make it readable, or remove it"):
+        ImageFolder(root, 4)
+    with pytest.raises(DataError, match=r"bird is a link that cannot be followed: .*, and its name is none of a class"):
+        ImageFolder(root, 4, ["cat", "dog"])
+
+
 def test_classes_of_numpy_become_plain_strings(root):
     dataset = ImageFolder(os.fsencode(root), 4, classes=np.array(["cat", "dog"]))
     assert [type(name) for name in dataset.classes] == [str, str]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minires as mr
-from minires import testing
+from minires import nn, testing
 from minires.errors import DataError, DtypeError, ShapeError
 
 F = mr.functional
@@ -32,7 +32,7 @@ def test_logits_near_1000_do_not_overflow():
     assert x.grad.numpy().sum() == pytest.approx(0.0, abs=2.0**-52)
 
 
-def test_bad_labels_shapes_and_options_are_named():
+def test_bad_labels_and_shapes_are_named():
     x = mr.tensor(np.zeros((2, 3)))
     with pytest.raises(DataError, match=r"label 3 at row 1 is not one of the 3 classes 0 … 2"):
         F.cross_entropy(x, mr.tensor([0, 3]))
@@ -40,8 +40,22 @@ def test_bad_labels_shapes_and_options_are_named():
         F.cross_entropy(x, mr.tensor([0, 1, 2]))
     with pytest.raises(DtypeError, match="labels must be int64, not float32"):
         F.cross_entropy(x, mr.tensor([0.0, 1.0]))
-    with pytest.raises(ValueError, match="reduction 'average'"):
-        F.cross_entropy(x, mr.tensor([0, 1]), "average")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"reduction": "average"}, "reduction 'average' is not one of mean, sum, none"),
+        ({"label_smoothing": 1.5}, r"label_smoothing must be between 0 and 1, got 1\.5"),
+        ({"label_smoothing": -0.5}, r"label_smoothing must be between 0 and 1, got -0\.5"),
+    ],
+)
+def test_options_of_cross_entropy_that_are_out_of_range_are_named(options, text):
+    x, labels = mr.tensor(np.zeros((2, 3))), mr.tensor([0, 1])
+    with pytest.raises(ValueError, match=text):
+        F.cross_entropy(x, labels, **options)
+    with pytest.raises(ValueError, match=text):
+        nn.CrossEntropyLoss(**options)(x, labels)
 
 
 def test_a_class_that_is_ruled_out_costs_nothing_and_gets_no_gradient():

@@ -103,7 +103,7 @@ def test_initial_weights_are_bounded_by_the_fan_in():
     assert not np.array_equal(conv.weight.numpy(), nn.Conv2d(4, 64, 3, groups=2).weight.numpy())
 
 
-def test_a_rectifier_that_is_told_to_work_in_place_leaves_its_input_alone():
+def test_relu_with_inplace_leaves_its_input_alone():
     x = mr.tensor([-1.0, 2.0])
     assert nn.ReLU(inplace=True)(x).numpy().tolist() == [0.0, 2.0]
     assert x.numpy().tolist() == [-1.0, 2.0]

@@ -21,7 +21,7 @@ import numpy as np
 
 from minires.device import Array, Size, same_dtype, wide_dtype, xp_of
 from minires.geometry import Geometry
-from minires.kernels.checks import check_input_grad, check_per_channel, check_shortcut, check_weight_grad
+from minires.kernels.checks import check_conv_act, check_input_grad, check_weight_grad
 from minires.kernels.cuda.columns import add_back, columns_of, is_pointwise, part_of, parts
 from minires.kernels.cuda.layout import cnhw, kcrs_view, nchw_view, rsck
 from minires.kernels.cuda.product import multiply
@@ -51,9 +51,7 @@ def conv2d_act(
     """
     N, K, P, Q = geometry.check_conv(x.shape, w.shape)
     y: Array = xp_of(x).empty((K, N, P, Q), same_dtype(x, w))
-    check_per_channel("scale", scale, nchw_view(y))
-    check_per_channel("bias", bias, nchw_view(y))
-    check_shortcut(shortcut, nchw_view(y))
+    check_conv_act(nchw_view(y), scale, bias, shortcut)
     parts = {
         "scale": None if scale is None else scale.reshape(-1, 1, 1, 1),
         "bias": None if bias is None else bias.reshape(-1, 1, 1, 1),

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Sequence
 
 from minires.device import Array
-from minires.kernels.checks import check_count, check_momentum, check_step
+from minires.kernels.checks import check_adam, check_sgd
 from minires.kernels.cuda.many_arrays import for_each_element
 from minires.kernels.cuda.raw import wide
 
@@ -26,9 +26,8 @@ def sgd_(
     first: bool = False,
 ) -> None:
     """Take one step of stochastic gradient descent, as `reference.optim.sgd_`."""
-    check_momentum(momentum, velocities)
+    check_sgd(ps, gs, velocities, momentum)
     kept = [velocities] if velocities is not None and momentum else []
-    check_step(ps, gs, *([] if velocities is None else [velocities]))
     code = _sgd(bool(momentum), bool(weight_decay), nesterov, first)
     _update(code, (lr, momentum, 1 - dampening, weight_decay), ps, gs, *kept)
 
@@ -47,8 +46,7 @@ def adam_(
     decoupled: bool = False,
 ) -> None:
     """Take one step of Adam or AdamW, as `reference.optim.adam_`."""
-    check_step(ps, gs, ms, vs)
-    check_count(step)
+    check_adam(ps, gs, ms, vs, step)
     lr, beta1, beta2, weight_decay = float(lr), float(beta1), float(beta2), float(weight_decay)
     shrink = 1 - lr * weight_decay if decoupled else 1.0
     decay = 0.0 if decoupled else weight_decay

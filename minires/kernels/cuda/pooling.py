@@ -10,6 +10,7 @@ as (C, N, H, W).
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,57 +41,52 @@ def max_pool2d_winners(x: Array, geometry: Geometry) -> tuple[Array, Array]:
     xp = xp_of(x)
     y, winners = (xp.empty((C, N, P, Q), dtype) for dtype in (x.dtype, winners_dtype(geometry)))
     if y.size:
-        _winners()(cnhw(x), *window_arguments(geometry, (x.shape[2], x.shape[3]), (P, Q)), y, winners)
+        _winners()(cnhw(x), *window_arguments(geometry, _size(x), (P, Q)), y, winners)
     return nchw_view(y), nchw_view(winners)
 
 
 def max_pool2d_grad(gy: Array, winners: Array, geometry: Geometry, size: Size) -> Array:
     """Return the gradient with respect to the input, as `reference.pooling.max_pool2d_grad`."""
     check_winners(gy, winners, geometry, size)
-    N, C, P, Q = gy.shape
-    gx: Array = xp_of(gy).empty((C, N, *size), gy.dtype)
-    if gx.size:
-        _gather()(cnhw(gy), cnhw(winners), *window_arguments(geometry, size, (P, Q)), gx)
-    return nchw_view(gx)
+    return _computed(_gather, size, window_arguments(geometry, size, _size(gy)), gy, winners)
 
 
 def avg_pool2d(x: Array, geometry: Geometry) -> Array:
     """Return the mean of each window, as `reference.pooling.avg_pool2d`."""
-    N, C, P, Q = check_average(x, geometry)
-    y: Array = xp_of(x).empty((C, N, P, Q), x.dtype)
-    if y.size:
-        _means()(cnhw(x), *window_arguments(geometry, (x.shape[2], x.shape[3]), (P, Q)), y)
-    return nchw_view(y)
+    _, _, P, Q = check_average(x, geometry)
+    return _computed(_means, (P, Q), window_arguments(geometry, _size(x), (P, Q)), x)
 
 
 def avg_pool2d_grad(gy: Array, geometry: Geometry, size: Size) -> Array:
     """Return the gradient with respect to the input, as `reference.pooling.avg_pool2d_grad`."""
     check_average_grad(gy, geometry, size)
-    N, C, P, Q = gy.shape
-    gx: Array = xp_of(gy).empty((C, N, *size), gy.dtype)
-    if gx.size:
-        _shares()(cnhw(gy), *window_arguments(geometry, size, (P, Q)), gx)
-    return nchw_view(gx)
+    return _computed(_shares, size, window_arguments(geometry, size, _size(gy)), gy)
 
 
 def adaptive_avg_pool2d(x: Array, grid: Size) -> Array:
     """Return the means over a grid of windows, as `reference.pooling.adaptive_avg_pool2d`."""
     check_adaptive(x, grid)
-    N, C, H, W = x.shape
-    y: Array = xp_of(x).empty((C, N, *grid), x.dtype)
-    if y.size:
-        _adaptive_means()(cnhw(x), *map(np.int32, (H, W, *grid)), y)
-    return nchw_view(y)
+    return _computed(_adaptive_means, grid, [*map(np.int32, (*_size(x), *grid))], x)
 
 
 def adaptive_avg_pool2d_grad(gy: Array, size: Size) -> Array:
     """Return the gradient with respect to the input, as `reference.pooling.adaptive_avg_pool2d_grad`."""
     check_adaptive_grad(gy, size)
-    N, C, P, Q = gy.shape
-    gx: Array = xp_of(gy).empty((C, N, *size), gy.dtype)
-    if gx.size:
-        _adaptive_shares()(cnhw(gy), *map(np.int32, (*size, P, Q)), gx)
-    return nchw_view(gx)
+    return _computed(_adaptive_shares, size, [*map(np.int32, (*size, *_size(gy)))], gy)
+
+
+def _computed(kernel: Callable[[], Any], size: Size, scalars: Sequence[Any], *arrays: Array) -> Array:
+    """Return what a kernel computes from arrays (N, C, …): an array (N, C, *size) in the dtype of the first."""
+    N, C = arrays[0].shape[:2]
+    result: Array = xp_of(arrays[0]).empty((C, N, *size), arrays[0].dtype)
+    if result.size:
+        kernel()(*map(cnhw, arrays), *scalars, result)
+    return nchw_view(result)
+
+
+def _size(x: Array) -> Size:
+    """Return (H, W) of images (N, C, H, W)."""
+    return x.shape[2], x.shape[3]
 
 
 # --- Kernels -------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ def cross_entropy(logits: Array, labels: Array, label_smoothing: float, ignore_i
 
     A label that is neither a class nor ``ignore_index`` costs NaN.
     """
-    check_labels(logits, labels, label_smoothing, reduction)
+    check_labels(logits, labels)
     xp, (N, K), labels = xp_of(logits), logits.shape, xp_of(labels).ascontiguousarray(labels)
     losses: Array = xp.empty(N) if K else xp.full(N, np.nan)  # in float64: rounded when they are added
     if N and K:
@@ -38,7 +38,7 @@ def cross_entropy_grad(
     gy: Array, logits: Array, labels: Array, label_smoothing: float, ignore_index: int, reduction: str
 ) -> Array:
     """Return the gradient with respect to the logits, as `reference.softmax.cross_entropy_grad`."""
-    check_labels(logits, labels, label_smoothing, reduction)
+    check_labels(logits, labels)
     check_loss_grad(gy, logits, labels, reduction)
     xp, (N, K) = xp_of(logits), logits.shape
     glogits: Array = xp.empty((N, K), logits.dtype)

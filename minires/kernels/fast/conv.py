@@ -20,7 +20,7 @@ import numpy as np
 from minires.blas import single_threaded_blas
 from minires.device import Array, Size, same_dtype
 from minires.geometry import Geometry
-from minires.kernels.checks import check_input_grad, check_per_channel, check_shortcut, check_weight_grad
+from minires.kernels.checks import check_conv_act, check_input_grad, check_weight_grad
 from minires.kernels.fast.finish import Finish
 from minires.kernels.fast.layout import hwnc, hwnc_view, kcrs_view, nchw_view, new_activations, rsck
 from minires.kernels.fast.plan import plan
@@ -48,9 +48,7 @@ def conv2d_act(
     shape = geometry.check_conv(x.shape, w.shape)
     y = new_activations(shape, same_dtype(x, w))
     result = nchw_view(y)
-    check_per_channel("scale", scale, result)
-    check_per_channel("bias", bias, result)
-    check_shortcut(shortcut, result)
+    check_conv_act(result, scale, bias, shortcut)
     finish = Finish(y, scale, bias, shortcut, relu)
     if 0 in (x.size, w.size):
         y.fill(0)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from minires.device import Array
-from minires.kernels.checks import check_count, check_momentum, check_step
+from minires.kernels.checks import check_adam, check_sgd
 from minires.kernels.fast.elementwise import flat_views
 from minires.kernels.fast.layout import blocks, even
 from minires.scratch import scratch
@@ -37,9 +37,8 @@ def sgd_(
     first: bool = False,
 ) -> None:
     """Take one step of stochastic gradient descent, as `reference.optim.sgd_`."""
-    check_momentum(momentum, velocities)
+    check_sgd(ps, gs, velocities, momentum)
     kept = [] if velocities is None else [velocities]
-    check_step(ps, gs, *kept)
     lr, momentum, others, weight_decay = float(lr), float(momentum), 1 - float(dampening), float(weight_decay)
 
     def update(p: Array, g: Array, v: Array | None = None) -> None:
@@ -74,8 +73,7 @@ def adam_(
     decoupled: bool = False,
 ) -> None:
     """Take one step of Adam or AdamW, as `reference.optim.adam_`."""
-    check_step(ps, gs, ms, vs)
-    check_count(step)
+    check_adam(ps, gs, ms, vs, step)
     lr, beta1, beta2, weight_decay = float(lr), float(beta1), float(beta2), float(weight_decay)
 
     def update(p: Array, g: Array, m: Array, v: Array) -> None:

@@ -194,7 +194,7 @@ def _winners_with_nan(x: Array, geometry: Geometry, dtype: np.dtype[Any]) -> Arr
         out, candidate = (tap.rows_out, tap.cols_out), x[tap.rows_in, tap.cols_in]
         better = ~begun[out] | (candidate > best[out]) | np.isnan(candidate)
         np.copyto(best[out], candidate, where=better)
-        np.copyto(winners[out], dtype.type(geometry.number(tap)), where=better)
+        np.copyto(winners[out], dtype.type(geometry.tap_index(tap)), where=better)
         begun[out] = True
     return winners
 
@@ -213,7 +213,7 @@ def _from_windows(
             continue
         target_rows, source_rows = found
         target, source = pixels[target_rows, tap.cols], (source_rows, tap.source_cols)
-        won = np.equal(winners[source], geometry.number(tap), out=scratch("pool won", target.shape, np.bool_))
+        won = np.equal(winners[source], geometry.tap_index(tap), out=scratch("pool won", target.shape, np.bool_))
         if not begun and target.shape[:2] == (rows.stop - rows.start, pixels.shape[1]):
             keep_where(won, gy[source], target)
         else:
@@ -234,7 +234,7 @@ def _from_many_windows(
         found = tap.within(rows)
         if found is not None:
             target_rows, source = _relative(rows.start, found[0]), (found[1], tap.source_cols)
-            total[target_rows, tap.cols] += keep_where(winners[source] == geometry.number(tap), gy[source])
+            total[target_rows, tap.cols] += keep_where(winners[source] == geometry.tap_index(tap), gy[source])
 
     zeros = scratch("pool gradient sum", pixels.shape, pixels.dtype)
     zeros.fill(0)

@@ -199,19 +199,9 @@ def batch_norm_inference_grads(
         ggamma = Σ gy · x_hat                                                     (2)
         gx     = gamma · inv_std · gy                                             (3)
 
-    Parameters
-    ----------
-    gy, x : (N, C, H, W) arrays
-    gamma, mean, inv_std : (C,) arrays; inv_std = 1 / √(var + eps)
-
-    Returns
-    -------
-    gx : (N, C, H, W), memory order of x; ggamma, gbeta : (C,); dtype of gy
-
-    Raises
-    ------
-    ShapeError : if the shapes do not agree.
-    DtypeError : if dtypes are mixed.
+    Parameters, Returns, Raises
+    ---------------------------
+    as `batch_norm_grads`, with the mean of the forward pass and inv_std = 1 / √(var + eps)
 
     Identity that tests it: ⟨gy, y⟩ = ⟨gx, x − mean⟩ + ⟨gbeta, beta⟩ = ⟨ggamma, gamma⟩ + ⟨gbeta, beta⟩.
     """

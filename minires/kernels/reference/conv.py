@@ -90,8 +90,7 @@ def conv2d_input_grad(gy: Array, w: Array, geometry: Geometry, size: Size) -> Ar
 
     Raises
     ------
-    ShapeError : if the shapes do not agree with each other or with the geometry.
-    DtypeError : if gy and w differ in dtype.
+    ShapeError, DtypeError : as `conv2d` does.
 
     Identity that tests it: the adjoint of `conv2d` in x, exactly (see there).
     Source: derivation in docs/derivations/convolution.md.
@@ -131,8 +130,7 @@ def conv2d_weight_grad(gy: Array, x: Array, geometry: Geometry) -> Array:
 
     Raises
     ------
-    ShapeError : if the shapes do not agree with each other or with the geometry.
-    DtypeError : if gy and x differ in dtype.
+    ShapeError, DtypeError : as `conv2d` does.
 
     Identity that tests it: the adjoint of `conv2d` in w, exactly (see there).
     Source: derivation in docs/derivations/convolution.md.

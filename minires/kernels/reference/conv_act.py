@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from minires.device import Array
 from minires.geometry import Geometry
-from minires.kernels.checks import check_per_channel, check_shortcut
+from minires.kernels.checks import check_conv_act
 from minires.kernels.float16 import in_float32
 from minires.kernels.reference import activation
 from minires.kernels.reference.arithmetic import add, multiply
@@ -51,9 +51,7 @@ def conv2d_act(
     Identity that tests it: without scale, bias, shortcut and ReLU it is `conv2d`.
     """
     z = conv2d(x, w, geometry)
-    check_per_channel("scale", scale, z)
-    check_per_channel("bias", bias, z)
-    check_shortcut(shortcut, z)
+    check_conv_act(z, scale, bias, shortcut)
     if scale is not None:
         z = multiply(z, scale.reshape(1, -1, 1, 1))
     if bias is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from minires.device import Array, xp_of
-from minires.kernels.checks import check_count, check_momentum, check_step
+from minires.kernels.checks import check_adam, check_sgd
 from minires.kernels.float16 import in_float32
 
 
@@ -51,8 +51,7 @@ def sgd_(
     Identity that tests it: with constant g, after t steps v = g · (1 − momentumᵗ) / (1 − momentum).
     Source: Sutskever et al. 2013; the form is that of torch.optim.SGD.
     """
-    check_momentum(momentum, velocities)
-    check_step(ps, gs, *([] if velocities is None else [velocities]))
+    check_sgd(ps, gs, velocities, momentum)
     kept: Sequence[Array | None] = [None] * len(ps) if velocities is None else velocities
     for p, g, v in zip(ps, gs, kept, strict=True):
         d = g + float(weight_decay) * p if weight_decay else g  # (1)
@@ -107,8 +106,7 @@ def adam_(
     Source: Kingma & Ba 2015, arXiv:1412.6980; Loshchilov & Hutter 2019, arXiv:1711.05101; the form is that of
     torch.optim.Adam and AdamW.
     """
-    check_step(ps, gs, ms, vs)
-    check_count(step)
+    check_adam(ps, gs, ms, vs, step)
     lr, beta1, beta2 = float(lr), float(beta1), float(beta2)
     for p, g, m, v in zip(ps, gs, ms, vs, strict=True):
         if weight_decay and decoupled:

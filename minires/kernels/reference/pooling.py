@@ -75,7 +75,7 @@ def max_pool2d_winners(x: Array, geometry: Geometry) -> tuple[Array, Array]:
         candidate = x[..., tap.rows_in, tap.cols_in]
         better = ~seen[out] | (candidate > y[out]) | (candidate != candidate)
         y[out] = xp.where(better, candidate, y[out])
-        winners[out] = xp.where(better, winners.dtype.type(geometry.number(tap)), winners[out])
+        winners[out] = xp.where(better, winners.dtype.type(geometry.tap_index(tap)), winners[out])
         seen[out] = True
     return y, winners
 
@@ -108,7 +108,7 @@ def max_pool2d_grad(gy: Array, winners: Array, geometry: Geometry, size: Size) -
 
     def add(gx: Array, tap: Tap) -> None:
         out = (..., tap.rows_out, tap.cols_out)
-        won = winners[out] == geometry.number(tap)
+        won = winners[out] == geometry.tap_index(tap)
         gx[..., tap.rows_in, tap.cols_in] += xp.where(won, gy[out], zero)  # (1)
 
     gx = sum_of_taps(xp.zeros_like(gy, shape=(*gy.shape[:2], *size)), geometry.taps(size), add)
@@ -139,7 +139,7 @@ def max_pool2d_gather(v: Array, winners: Array, geometry: Geometry) -> Array:
     y: Array = xp.zeros_like(v, shape=winners.shape)
     for tap in geometry.taps((v.shape[2], v.shape[3])):
         out = (..., tap.rows_out, tap.cols_out)
-        won = winners[out] == geometry.number(tap)
+        won = winners[out] == geometry.tap_index(tap)
         y[out] = xp.where(won, v[..., tap.rows_in, tap.cols_in], y[out])
     return y
 
@@ -183,15 +183,9 @@ def avg_pool2d_grad(gy: Array, geometry: Geometry, size: Size) -> Array:
 
         gx[n, c, h, w] = Σ gy[n, c, p, q] / (R · S) over the windows that hold (h, w)    (1)
 
-    Parameters
-    ----------
-    gy : (N, C, P, Q) array, the gradient with respect to the output
-    geometry : as in the forward pass
-    size : (H, W) of the input
-
-    Returns
-    -------
-    gx : (N, C, H, W), dtype of gy
+    Parameters, Returns
+    -------------------
+    as `max_pool2d_grad`, without winners
 
     Raises
     ------
@@ -249,14 +243,9 @@ def adaptive_avg_pool2d_grad(gy: Array, size: Size) -> Array:
 
         gx[n, c, h, w] = Σ gy[n, c, p, q] / (pixels in window p, q)  over the windows that hold (h, w)    (1)
 
-    Parameters
-    ----------
-    gy : (N, C, P, Q) array, the gradient with respect to the output
-    size : (H, W) of the input
-
-    Returns
-    -------
-    gx : (N, C, H, W), dtype and memory order of gy
+    Parameters, Returns
+    -------------------
+    as `max_pool2d_grad`, without winners and geometry
 
     Raises
     ------

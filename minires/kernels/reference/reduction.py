@@ -51,14 +51,9 @@ def sum(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 def mean(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Return the mean over axes: `sum` divided by the number of elements; NaN without elements.
 
-    Parameters, Returns
-    -------------------
-    as `sum`, in the dtype of a
-
-    Raises
-    ------
-    ShapeError : if a has no such axis, or an axis is named twice.
-    DtypeError : for integers and booleans.
+    Parameters, Returns, Raises
+    ---------------------------
+    as `sum`, in the dtype of a; and DtypeError for integers and booleans
     """
     axes = _axes("mean", a, axis)
     check_float("mean", a)
@@ -73,15 +68,10 @@ def var(a: Array, axis: Axis = None, keepdims: bool = False, correction: float =
 
     Complex distances are squared as they are, while ``numpy.var`` squares their absolute values.
 
-    Parameters, Returns
-    -------------------
+    Parameters, Returns, Raises
+    ---------------------------
     as `mean`; correction : 1 for a sample of a larger population (PyTorch's default), 0 for the population;
     the result is NaN or infinite where M ≤ correction
-
-    Raises
-    ------
-    ShapeError : if a has no such axis, or an axis is named twice.
-    DtypeError : for integers and booleans.
 
     Identities that test it: var(a + c) = var(a), var(c · a) = c² · var(a), and with correction 0
     var(a) = mean(a²) − mean(a)².
@@ -119,16 +109,7 @@ def amax(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 def amin(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Return the smallest element over axes, NaN if one of them is NaN.
-
-    Parameters, Returns
-    -------------------
-    as `sum`, in the dtype of a
-
-    Raises
-    ------
-    ShapeError : if a has no such axis, or there are no elements.
-    """
+    """Return the smallest element over axes, NaN if one of them is NaN; see `amax`."""
     axes = _nonempty_axes("amin", a, axis)
     return _as_array(a.min(axis=axes, keepdims=keepdims), a, a.dtype)
 
@@ -149,16 +130,7 @@ def argmax(a: Array, axis: int | None = None, keepdims: bool = False) -> Array:
 
 
 def argmin(a: Array, axis: int | None = None, keepdims: bool = False) -> Array:
-    """Return the index of the first smallest element along an axis; the first NaN counts as smallest.
-
-    Returns
-    -------
-    index : int64 array; for axis None, the index in row-major order
-
-    Raises
-    ------
-    ShapeError : if a has no such axis, or there are no elements.
-    """
+    """Return the index of the first smallest element along an axis; the first NaN counts as smallest. See `argmax`."""
     _nonempty_axes("argmin", a, axis)
     return _as_array(xp_of(a).argmin(a, axis=axis, keepdims=keepdims), a, np.int64)
 
@@ -184,17 +156,7 @@ def amax_share(a: Array, axis: int | None = None) -> Array:
 
 
 def amin_share(a: Array, axis: int | None = None) -> Array:
-    """Return the derivative of `amin` with respect to each element; see `amax_share`.
-
-    Returns
-    -------
-    share : array like a; its sum over the axis is 1
-
-    Raises
-    ------
-    ShapeError : if a has no such axis, or there are no elements.
-    DtypeError : for integers and booleans.
-    """
+    """Return the derivative of `amin` with respect to each element; see `amax_share`."""
     check_float("amin_share", a)
     return _share(a, amin(a) if axis is None else argmin(a, axis, keepdims=True), axis)
 

@@ -49,19 +49,9 @@ def log_softmax(x: Array, dim: int) -> Array:
 
         y = (x − m) − log Σ exp(x − m),    m = max x                              (1)
 
-    Parameters
-    ----------
-    x : float or complex array; of complex values, m is the largest real part
-    dim : the axis that holds the classes
-
-    Returns
-    -------
-    y : shape, dtype and memory order of x
-
-    Raises
-    ------
-    ShapeError : if there is no such axis, or it is empty.
-    DtypeError : for integers.
+    Parameters, Returns, Raises
+    ---------------------------
+    as `softmax`
 
     Identities that test it: Σ exp(y) = 1; a constant added to x changes nothing.
     """
@@ -96,13 +86,12 @@ def cross_entropy(logits: Array, labels: Array, label_smoothing: float, ignore_i
     ShapeError : if the shapes do not agree.
     DtypeError : if the labels are not int64 or the logits not floats.
     DataError : if a label is out of range.
-    ValueError : for another reduction, or a label_smoothing outside [0, 1].
 
     Identities that test it: equal logits cost log K, whatever the label and the smoothing; a constant added
     to a row changes nothing.
     Source: Szegedy et al. 2016, arXiv:1512.00567, section 7; derivation in docs/derivations/cross_entropy.md.
     """
-    check_labels(logits, labels, label_smoothing, reduction)
+    check_labels(logits, labels)
     counts, is_label = _targets(logits, labels, ignore_index)
     xp, zero, s = xp_of(logits), logits.dtype.type(0), label_smoothing
     log_p = log_softmax(logits, 1)
@@ -147,7 +136,7 @@ def cross_entropy_grad(
     Identity that tests it: each row adds up to 0, since a constant added to a row of logits changes nothing.
     Source: derivation in docs/derivations/cross_entropy.md.
     """
-    check_labels(logits, labels, label_smoothing, reduction)
+    check_labels(logits, labels)
     check_loss_grad(gy, logits, labels, reduction)
     counts, is_label = _targets(logits, labels, ignore_index)
     xp, K, s = xp_of(logits), logits.shape[1], label_smoothing
