@@ -87,7 +87,7 @@ def choose_plant(case: Case, rng: np.random.Generator) -> Plant | str:
     """Choose the element of one gradient that will be wrong; or say in words why there is none.
 
     Any element that is not zero may be chosen, but for those that are nothing but rounding: below 1e-9 of the
-    gradient's largest.
+    gradient's largest, or so small that moving the input by its own size moves no output by 1e-9 of the largest.
     """
     y = case.function(*case.arrays)
     outputs = y if isinstance(y, tuple) else (y,)
@@ -95,12 +95,13 @@ def choose_plant(case: Case, rng: np.random.Generator) -> Plant | str:
         return "an output is not finite"
     gy = tuple(rng.uniform(0.5, 1, output.shape) for output in outputs)
     gradients = case.vjp(gy if isinstance(y, tuple) else gy[0], *case.arrays)
+    reach = max(float(np.max(np.abs(output), initial=0.0)) for output in outputs)
     places = []
-    for argument, g in enumerate(gradients):
+    for argument, (x, g) in enumerate(zip(case.arrays, gradients, strict=True)):
         if g is None or not g.size:
             continue
         size = np.where(np.isfinite(g), np.abs(g), 0.0)
-        visible = (size > 1e-9 * size.max()) & np.isfinite(g)
+        visible = (size > 1e-9 * size.max()) & (size * np.max(np.abs(x)) > 1e-9 * reach) & np.isfinite(g)
         places += [Plant(argument, tuple(map(int, index))) for index in np.argwhere(visible)]
     if not places:
         return "the gradient is zero"

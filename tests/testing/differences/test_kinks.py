@@ -95,3 +95,10 @@ def test_smooth_functions_of_equal_numbers_are_on_no_kink(x):
 
 def others(x):
     return np.array([np.delete(x, place).prod() for place in range(x.size)])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_rounding_of_terms_that_cancel_is_no_kink(seed):
+    weights, x = np.array([2 / 3, 1 / 3]), np.random.default_rng(seed).uniform(-9, 9, (40, 2))
+    report = testing.check_vjp(lambda x: x @ weights, lambda gy, x: (gy[:, None] * weights,), x, rng=0)
+    assert report.left_out == 0
