@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
-import json
 import pathlib
 import statistics
 import sys
@@ -26,7 +25,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from harness import at_least, keep_in, machine, write_to
+from harness import at_least, keep_in, machine, record_to_resume, write_to
 
 from minires import testing
 
@@ -209,12 +208,10 @@ def main() -> None:
     if torch is not None:
         torch.set_num_threads(1)
     seeds = {name: options.seeds if name == "minires" else options.torch_seeds for name in CHECKERS}
-    results: dict[str, dict[str, Any]] = {}
-    if options.resume:
-        record = json.loads(options.json.read_text(encoding="utf-8"))
-        if record["seeds"] != seeds:
-            parser.error(f"{options.json} has other seeds: {record['seeds']}")
-        results = record["results"]
+    record = record_to_resume(parser, options)
+    if record.get("seeds", seeds) != seeds:
+        parser.error(f"{options.json} has other seeds: {record['seeds']}")
+    results: dict[str, dict[str, Any]] = record.get("results", {})
     print(f"{'':62}" + "".join(f"{name + ', ms':>24}" for name in CHECKERS))
     for kind, cases in kinds.items():
         for name, case in cases.items():

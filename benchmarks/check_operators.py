@@ -1,7 +1,7 @@
 """The derivatives of PyTorch's, JAX's and autograd's operators, through `minires.testing.check_vjp`.
 
     python benchmarks/check_operators.py [--library torch jax autograd] [--operator 'nn.functional.*' …]
-        [--samples 2] [--jobs 2] [--limit 60] [--json FILE] [--resume]
+        [--samples 2] [--jobs 2] [--limit 60] [--json FILE [--resume]]
 
 It needs an environment of its own, as nothing in minires needs these libraries:
 
@@ -41,6 +41,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from harness import record_to_resume
 
 from minires.testing import GradientError, Inconclusive, check_vjp
 
@@ -245,9 +246,7 @@ def main() -> None:
     parser.add_argument("--json", type=pathlib.Path, help="where to write the record")
     parser.add_argument("--resume", action="store_true", help="keep the rows of the record, check only the others")
     options = parser.parse_args()
-    rows: list[Row] = []
-    if options.resume:
-        rows = json.loads(options.json.read_text(encoding="utf-8"))["rows"]
+    rows: list[Row] = record_to_resume(parser, options).get("rows", [])
     done = {(row["library"], row["name"]) for row in rows}
     for library in options.library:
         module = importlib.import_module(LIBRARIES[library])

@@ -94,6 +94,19 @@ def keep_in(path: pathlib.Path, described: dict[str, Any], results: Any, **setti
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
+def record_to_resume(parser: argparse.ArgumentParser, options: argparse.Namespace) -> dict[str, Any]:
+    """Return the record that ``--json FILE --resume`` continues; {} without ``--resume`` or if FILE does not exist yet.
+
+    ``--resume`` without ``--json`` ends the program with an error.
+    """
+    if options.resume and options.json is None:
+        parser.error("--resume needs --json FILE, the record to resume")
+    if not options.resume or not options.json.exists():
+        return {}
+    record: dict[str, Any] = json.loads(options.json.read_text(encoding="utf-8"))
+    return record
+
+
 def in_turns(functions: Sequence[Callable[[], object]], rounds: int, calls: int) -> list[list[float]]:
     """Each function's times in milliseconds: in every round each has one turn of so many calls."""
     times: list[list[float]] = [[] for _ in functions]
