@@ -1,8 +1,10 @@
-"""How the benchmarks continue a record; their figures are not tested."""
+"""How the benchmarks continue a record and end a check that takes too long; their figures are not tested."""
 
 import argparse
+import contextlib
 import pathlib
 import runpy
+import signal
 import subprocess
 import sys
 
@@ -28,3 +30,17 @@ def test_resume_begins_a_record_that_does_not_exist_and_reads_one_that_does(tmp_
     file.write_text('{"results": {"a": 1}}', encoding="utf-8")
     assert record_to_resume(parser, resumed) == {"results": {"a": 1}}
     assert record_to_resume(parser, argparse.Namespace(json=file, resume=False)) == {}
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGPROF"), reason="Windows has no timer of a process's own time")
+def test_a_check_that_is_too_slow_ends_even_where_exceptions_are_caught(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    benchmark = runpy.run_path(str(BENCHMARKS / "check_operators.py"))
+
+    def stubborn():
+        for _ in range(1000):  # a second or so
+            with contextlib.suppress(Exception):
+                pow(3, 10**5)
+
+    with pytest.raises(benchmark["TooSlow"]), benchmark["limit"](0.01):
+        stubborn()

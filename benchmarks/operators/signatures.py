@@ -130,7 +130,7 @@ def _slope(function: Callable[..., Any], gradients_of: GradientsOf, arrays: Arra
     """Return the gradients' largest element; NaN if outputs and gradients are not all finite float64, or fail."""
     try:
         outputs, gradients = gradients_of(function, arrays)
-    except Exception:
+    except Exception:  # a library may raise anything for arguments that its function does not take
         return np.nan
     if not outputs or any(y.dtype != np.float64 or not y.size for y in outputs):
         return np.nan

@@ -183,7 +183,7 @@ class Pair:
             return self.gradient(gy, self.beside(move))
         except MiniresError:
             raise
-        except Exception:
+        except Exception:  # user code may raise anything outside its domain; at the point itself it is raised
             return self.gradient(gy)
 
     def _forward(self, arrays: Sequence[Array] | None = None) -> _Call:
