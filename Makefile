@@ -1,5 +1,5 @@
-# Each target sets up what it needs: a virtual environment in .venv, the package, its extras. The first `make` of each
-# takes as long as the downloads; later ones begin at once.
+# Each target sets up what it needs: a virtual environment in .venv, the package, its extras. The first run of a target
+# downloads them; later runs start at once.
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
@@ -14,7 +14,7 @@ PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 	$(PYTHON) -m venv .venv
 	touch $@
 
-# What is installed for a target, and the extras that it brings.
+# Stamps of installed extras, and the extras of each.
 .venv/trains .venv/tested .venv/compared .venv/cupy .venv/documented .venv/gpu .venv/mutated: .venv/made setup.cfg pyproject.toml
 	@echo "== Installing minires with [$(EXTRAS)] into .venv =="
 	$(INSTALL) '.[$(EXTRAS)]'
@@ -29,8 +29,7 @@ PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 GPU ?= cuda12
 .venv/gpu: EXTRAS := $(GPU)
 
-# Goes on where an earlier `make train` was stopped; of a finished run it tells the result. `make train SEED=1` is
-# another run.
+# Resumes an interrupted run; prints the result of a finished one. `make train SEED=1` is another run.
 SEED ?= 0
 RUN ?= runs/fashion-mnist-mini-resnet20-seed$(SEED)
 
@@ -42,7 +41,7 @@ train: .venv/trains
 
 test: .venv/tested
 	@echo "== make test: ruff, mypy and the import contracts (half a minute), then the tests in $(WORKERS) processes"
-	@echo "== (4 to 5 minutes on 2 cores). Apart: make test-long, test-cupy (the CUDA path), parity (beside PyTorch) =="
+	@echo "== (4 to 5 minutes on 2 cores). Not included: make test-long, test-cupy (the CUDA path), parity (PyTorch) =="
 	@$(MAKE) --no-print-directory lint
 	$(PYTEST) --ignore tests/parity
 
@@ -52,30 +51,30 @@ lint: .venv/tested
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The kernels on CuPy, which computes on the CPU here: docs/decisions/0011-cupy-on-the-cpu.md. Needs g++.
+# Tests the kernels on CuPy that computes on the CPU (docs/decisions/0011-cupy-on-the-cpu.md). Needs g++.
 test-cupy: .venv/tested .venv/cupy
 	@echo "== The CUDA path on CuPy, computed by the CPU: 2 to 5 minutes on 2 cores, longer while kernels are compiled =="
 	$(PYTEST) --cuda cpu tests/cupy_on_cpu tests/kernels/reference
 
-# torchvision's own requirements would replace the pinned torch, hence --no-deps.
+# --no-deps, since the requirements of torchvision would replace the pinned torch.
 .venv/parity: .venv/tested .venv/compared
 	$(BIN)/python -m pip install --no-deps torchvision
 	touch $@
 
-# What shorter tests show, at more points: every operation in every setting, deeper networks, more interrupted runs.
+# Tests the same as the shorter tests, at more points: operations in all settings, deeper networks, more interruptions.
 test-long: .venv/tested
 	@echo "== The longer tests: 2 to 4 minutes on 2 cores =="
 	$(PYTEST) -m "long and not gpu"
 
 parity: .venv/parity
-	@echo "== Beside PyTorch and torchvision: values, gradients, states, and the golden files made again =="
+	@echo "== Comparing values, gradients, states and golden files with PyTorch and torchvision =="
 	$(PYTEST) tests/parity tests/golden
 
-# 10,000 examples of every operation: an hour of one core.
+# Checks 10,000 examples of every operation; takes an hour of one core.
 thorough: .venv/tested
 	HYPOTHESIS_PROFILE=thorough $(PYTEST) tests/testing/catalogue/test_entries.py
 
-# How well the kernels' tests see, in half an hour; ONLY='*reference.conv.*' tries a part. Not for CI.
+# Measures in half an hour which changes to the kernels the tests notice; ONLY='*reference.conv.*': a part. Not in CI.
 mutation: .venv/tested .venv/mutated
 	WORKERS=$(WORKERS) $(BIN)/python tests/mutation/run.py $(if $(ONLY),'$(ONLY)')
 
@@ -83,14 +82,14 @@ bench: .venv/parity
 	$(BIN)/python benchmarks/bench_step.py
 	$(BIN)/python benchmarks/bench_kernels.py
 
-# For a machine with a GPU and its driver: the tests, and times beside PyTorch if a build for CUDA is installed.
+# For a machine with a GPU and its driver: the tests; and the times, beside PyTorch if its CUDA build is installed.
 test-gpu: .venv/tested .venv/gpu
 	$(BIN)/python -m pytest -m gpu
 
 bench-gpu: .venv/tested .venv/gpu
 	$(BIN)/python benchmarks/bench_step.py --device cuda --record
 
-# The interface, from the docstrings; docs/README.md lists the other pages.
+# Builds the API pages from the docstrings; docs/README.md lists the other pages.
 docs: .venv/tested .venv/documented
 	$(BIN)/python docs/build.py build/docs
 

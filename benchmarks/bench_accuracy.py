@@ -1,11 +1,11 @@
-"""Whether training by the fast kernels comes to the same accuracy as by the reference's.
+"""Compare the accuracy after training with the fast kernels and with the reference kernels.
 
     python benchmarks/bench_accuracy.py [--seeds 10] [--epochs 4] [--processes 2] [--record]
 
-ResNet-20 learns the embedded images with the settings of ``make train``, once by each kernel set for each seed: equal
-weights, batches and flips, and different rounding, which after some hundred steps makes two different networks. So
-the accuracies are compared as two samples: their means, and how far these are apart in standard errors of the paired
-differences. The exit status is 1 if that is more than three.
+ResNet-20 learns the embedded images with the settings of ``make train``, once with each kernel set for each seed. The
+initial weights, batches and flips are equal. Rounding differs, and after some hundred steps this makes two different
+networks. So the accuracies are compared as two samples. The benchmark prints both means, and their difference in
+standard errors of the paired differences. The exit status is 1 if the difference is more than three standard errors.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FAR = 3.0  # standard errors
 
 
 def accuracy(kernel_set: str, seed: int, epochs: int) -> float:
-    """On the test images, in percent, after the last epoch."""
+    """Train, and return the test accuracy in percent after the last epoch."""
     settings = {"lr": 0.2, "schedule": "one-cycle", "weight_decay": 5e-4, "augment": "flip", "batch_size": 128}
     with tempfile.TemporaryDirectory() as out, kernels.using(kernel_set):
         result = train(Settings(epochs=epochs, seed=seed, out=f"{out}/run", threads=1, quiet=True, **settings))

@@ -1,14 +1,18 @@
-"""Wrong gradients and right but awkward ones, through `check_vjp` and PyTorch's `gradcheck`.
+"""Give wrong gradients, and right ones that are hard to check, to `check_vjp` and to PyTorch's `gradcheck`.
 
     python benchmarks/bench_gradcheck.py [--seeds 100] [--torch-seeds 10] [--cases NAME …] [--json FILE [--resume]]
         [--markdown]
 
-The cases are those of tests/testing/gradient_cases. A wrong gradient that passes is missed; a right one that does
-not is a false alarm, and with `check_vjp` an Inconclusive is one, too, and no proof that a gradient is wrong.
-PyTorch sees each case as a torch.autograd.Function whose forward and backward call the same NumPy code, and
-checks it with its default tolerances, once with its default method, which builds whole Jacobian matrices, and
-once in its fast mode. Each seed draws the case's numbers and the checker's. Without PyTorch, minires runs alone.
-All takes about half an hour of one core. FILE is written after each case; with --resume its cases are kept.
+The cases are those of tests/testing/gradient_cases. A wrong gradient that passes is missed. A right gradient that does
+not pass is a false alarm. For `check_vjp`, Inconclusive counts as missed if the gradient is wrong, and as a false alarm
+if it is right.
+
+PyTorch checks each case as a torch.autograd.Function whose forward and backward call the same NumPy code. It uses its
+default tolerances, once with its default method, which builds whole Jacobian matrices, and once in its fast mode. Each
+seed draws the numbers of the case and of the checker. Without PyTorch, minires runs alone.
+
+The whole benchmark takes about half an hour of one core. FILE is written after each case; with --resume, the cases in
+FILE are kept.
 """
 
 from __future__ import annotations
@@ -16,7 +20,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
-import json
 import pathlib
 import statistics
 import sys
@@ -26,7 +29,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from harness import at_least, keep_in, machine, write_to
+from harness import at_least, keep_in, machine, record_to_resume, write_to
 
 from minires import testing
 
@@ -37,7 +40,8 @@ except ImportError:
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests" / "testing"))
 
-# Its numbers in half a GiB; PyTorch's default method builds two. What is larger is not put to it.
+# The elements of a Jacobian matrix of half a GiB. PyTorch's default method builds two such matrices. Cases with larger
+# ones are not run.
 LARGEST_JACOBIAN = 1 << 26
 
 Case = Callable[[np.random.Generator], tuple[Any, ...]]
@@ -45,7 +49,7 @@ Check = Callable[[Case, int, bool], bool | None]
 
 
 def with_minires(case: Case, seed: int, wrong: bool) -> bool:
-    """Whether `check_vjp` says what is true of the gradient: an error if it is wrong, a report if it is right."""
+    """Return whether `check_vjp` judges rightly: it rejects a wrong gradient and passes a right one."""
     function, vjp, *arrays = draw(case, seed)
     options = case.options if wrong else {"deterministic": True, **case.options}
     try:
@@ -58,7 +62,7 @@ def with_minires(case: Case, seed: int, wrong: bool) -> bool:
 
 
 def with_torch(case: Case, seed: int, wrong: bool, fast: bool = False) -> bool | None:
-    """The same of `torch.autograd.gradcheck`; None if the Jacobian matrix would be too large."""
+    """Return whether `torch.autograd.gradcheck` judges rightly; None if the Jacobian matrix would be too large."""
     function, vjp, *arrays = draw(case, seed)
     pair = as_torch_function(function, vjp, case.options.get("has_cache", False))
     inputs = [torch.tensor(np.array(array)) for array in arrays]
@@ -69,7 +73,7 @@ def with_torch(case: Case, seed: int, wrong: bool, fast: bool = False) -> bool |
         return None
     try:
         accepted = torch.autograd.gradcheck(pair.apply, inputs, fast_mode=fast)
-    except Exception:  # whatever comes out of the check, it does not accept this gradient
+    except Exception:  # any exception means that the check does not accept this gradient
         accepted = False
     return accepted != wrong
 
@@ -83,7 +87,7 @@ def draw(case: Case, seed: int) -> tuple[Any, ...]:
 
 
 def jacobian_size(pair: Any, inputs: Sequence[Any]) -> int:
-    """The numbers of the Jacobian matrix from all inputs to all outputs; 0 if the function fails."""
+    """Return the number of elements of the Jacobian matrix, from all inputs to all outputs; 0 if the function fails."""
     with contextlib.suppress(Exception):
         outputs = pair.apply(*(number.detach().clone() for number in inputs))
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
@@ -92,7 +96,7 @@ def jacobian_size(pair: Any, inputs: Sequence[Any]) -> int:
 
 
 def as_torch_function(function: Callable[..., Any], vjp: Callable[..., Any], has_cache: bool) -> Any:
-    """A torch.autograd.Function of a NumPy function and its vjp."""
+    """Return a torch.autograd.Function that calls a NumPy function and its vjp."""
 
     class Pair(torch.autograd.Function):
         @staticmethod
@@ -120,7 +124,7 @@ def as_torch_function(function: Callable[..., Any], vjp: Callable[..., Any], has
 
 
 def as_tensor(array: np.ndarray) -> Any:
-    """A tensor that shares the array's memory if PyTorch can."""
+    """Return a tensor that shares the array's memory, if PyTorch supports its strides."""
     shareable = array.flags.writeable and all(stride >= 0 for stride in array.strides)
     return torch.from_numpy(array if shareable else array.copy())
 
@@ -131,7 +135,7 @@ if torch is not None:
 
 
 def run(case: Case, wrong: bool, seeds: dict[str, int]) -> dict[str, dict[str, Any]]:
-    """For each checker the draws, those in which it failed, and the median time of one, in milliseconds."""
+    """Return for each checker the number of draws, the seeds it judged wrongly, and the median time in milliseconds."""
     found = {}
     for name, check in CHECKERS.items():
         failed, times = [], []
@@ -149,7 +153,7 @@ def run(case: Case, wrong: bool, seeds: dict[str, int]) -> dict[str, dict[str, A
 
 
 def summary(results: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The failures of each checker, in cases and draws; its time for those cases that all of them took."""
+    """Return the failures of each checker, in cases and draws, and its time for the cases that all checkers ran."""
     both = [case for case in results.values() if all(found["draws"] for found in case["checkers"].values())]
     summed = {}
     for name in CHECKERS:
@@ -169,7 +173,7 @@ def summary(results: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def markdown(results: dict[str, dict[str, Any]], summed: dict[str, dict[str, Any]]) -> str:
-    """The table for the docs: the sums, then every case on which some checker failed."""
+    """Return the tables for the docs: the sums, then every case that some checker judged wrongly."""
 
     def cell(counts: dict[str, int]) -> str:
         return f"{counts['failed']} of {counts['cases']} ({counts['failed draws']} of {counts['draws']})"
@@ -202,19 +206,17 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="keep the cases that FILE has, and run the others")
     parser.add_argument("--markdown", action="store_true", help="print the table for the docs")
     options = parser.parse_args()
-    warnings.simplefilter("ignore")  # PyTorch's, of inputs that it would rather not see
+    warnings.simplefilter("ignore")  # PyTorch warns about some of the inputs
     kinds = {
         kind: getattr(importlib.import_module(f"gradient_cases.{kind}"), kind.upper()) for kind in ("wrong", "right")
     }
     if torch is not None:
         torch.set_num_threads(1)
     seeds = {name: options.seeds if name == "minires" else options.torch_seeds for name in CHECKERS}
-    results: dict[str, dict[str, Any]] = {}
-    if options.resume:
-        record = json.loads(options.json.read_text(encoding="utf-8"))
-        if record["seeds"] != seeds:
-            parser.error(f"{options.json} has other seeds: {record['seeds']}")
-        results = record["results"]
+    record = record_to_resume(parser, options)
+    if record.get("seeds", seeds) != seeds:
+        parser.error(f"{options.json} has other seeds: {record['seeds']}")
+    results: dict[str, dict[str, Any]] = record.get("results", {})
     print(f"{'':62}" + "".join(f"{name + ', ms':>24}" for name in CHECKERS))
     for kind, cases in kinds.items():
         for name, case in cases.items():

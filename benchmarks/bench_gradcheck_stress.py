@@ -1,10 +1,11 @@
-"""Right gradients where differences mislead, at all kinds of values, through `check_vjp`; and the same, 0.1 % off.
+"""Give `check_vjp` right gradients where differences mislead, and the same gradients with an error of 0.1 %.
 
     python benchmarks/bench_gradcheck_stress.py [--seeds 100] [--cases NAME …] [--json FILE]
 
-The functions are those of tests/testing/gradient_cases/stress.py, the values those of `testing.strategies`. A right
-gradient that is called wrong is an error of the checker; one of which it cannot tell is counted by cause. Of the same
-gradients with one element off by 0.1 %, the largest of the first input, it counts the same: those that pass are missed.
+The functions are those of tests/testing/gradient_cases/stress.py, the values all kinds of `testing.strategies`. A right
+gradient that is called wrong is an error of the checker. Inconclusive results are counted by cause. Then the largest
+element of the first input's gradient is changed by 0.1 %, and the results are counted again: a wrong gradient that
+passes is missed.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests" / "
 
 
 def verdict(function: Callable[..., Any], vjp: Callable[..., Any], arrays: list[np.ndarray], seed: int) -> str:
-    """What `check_vjp` says: "passed", "called wrong", or why it cannot tell."""
+    """Return the result of `check_vjp`: "passed", "called wrong", or why it is inconclusive."""
     try:
         testing.check_vjp(function, vjp, *arrays, rng=seed)
     except testing.Inconclusive as error:
@@ -38,7 +39,7 @@ def verdict(function: Callable[..., Any], vjp: Callable[..., Any], arrays: list[
 
 
 def off_by_a_thousandth(function: Callable[..., Any], vjp: Callable[..., Any], arrays: list[np.ndarray]) -> Any:
-    """The vjp with the largest element of the first gradient 0.1 % too large; None if all are 0."""
+    """Return the vjp with the largest element of the first gradient 0.1 % too large; None if all elements are 0."""
     g = vjp(np.ones_like(function(*arrays)), *arrays)[0]
     place = np.argmax(np.abs(g))
     if not np.abs(g).flat[place]:
@@ -57,7 +58,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=at_least(1), default=100)
-    parser.add_argument("--wrong-seeds", type=at_least(0), default=10, help="of which so many also 0.1 %% off")
+    parser.add_argument("--wrong-seeds", type=at_least(0), default=10, help="seeds that also check an error of 0.1 %%")
     parser.add_argument("--cases", nargs="+", metavar="NAME")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE")
     options = parser.parse_args()

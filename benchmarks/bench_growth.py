@@ -1,11 +1,11 @@
-"""How the time of a training step grows with batch, image size, depth and channels, and that nothing is quadratic.
+"""Measure how the time of a training step grows with batch, image size, depth and channels.
 
     python benchmarks/bench_growth.py [--threads 2] [--rounds 7] [--record]
 
-Along each axis the others stay as they are. What is printed is the exponent between neighbouring sizes, the slope in
-a plot of logarithms, and beside it the exponent that the arithmetic has: 1 for images, pixels and layers, 2 for
-channels. Where everything fits the caches, what each call costs hides some of it; so the last exponent is the measure,
-and the exit status is 1 if it is larger than the arithmetic's by more than a quarter.
+Along each axis the other sizes stay constant. The benchmark prints the exponent between neighbouring sizes, the slope
+in a plot of logarithms, and beside it the exponent of the arithmetic: 1 for images, pixels and layers, 2 for channels.
+At small sizes, where everything fits into the caches, the cost of each call hides some of the growth. So only the last
+exponent is judged: the exit status is 1 if it exceeds that of the arithmetic by more than a quarter.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SLACK = 0.25
 
 
 class Axis(NamedTuple):
-    """Sizes along one axis, what grows with them, and a training step for each."""
+    """Sizes along one axis, the exponent of the arithmetic, and a function size -> training step."""
 
     name: str
     sizes: tuple[int, ...]
@@ -36,18 +36,18 @@ class Axis(NamedTuple):
 
 
 def training(model: mr.nn.Module, *images: int) -> Callable[[], object]:
-    """A training step on random images (N, C, H, W)."""
+    """Return a training step on random images (N, C, H, W)."""
     return contender_of(model, images, 10).training
 
 
 def of_pixels(pixels: int) -> Callable[[], object]:
-    """ResNet-20 with 16 square images of so many pixels."""
+    """Return a training step of ResNet-20 on 16 square images of ``pixels`` pixels."""
     side = math.isqrt(pixels)
     return training(models.resnet20(), 16, 3, side, side)
 
 
 def of_width(width: int) -> Callable[[], object]:
-    """A residual block between a 1×1 convolution and the classes, all of so many channels."""
+    """Return a training step of a residual block between a 1×1 convolution and a classifier, of ``width`` channels."""
     head = nn.Conv2d(16, width, 1)
     tail = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
     return training(nn.Sequential(head, models.BasicBlock(width, width), tail), 32, 16, 28, 28)

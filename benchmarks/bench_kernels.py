@@ -1,13 +1,15 @@
-"""The fast CPU kernels against PyTorch's, on every convolution, batch norm and pooling of ResNets.
+"""Time the fast CPU kernels beside PyTorch's, on every convolution, batch norm and pooling of ResNets.
 
     python benchmarks/bench_kernels.py [--models resnet20 …] [--threads 2] [--rounds 5] [--record]
 
-The cases are what a forward pass of the networks calls. Both sides compute the same thing on the same numbers and the
-same number of threads, in one process, in turn; results are compared first. PyTorch runs in both of its memory orders,
-and the faster one is the measure. GFLOP/s are counted by the definition of a convolution, and beside them stands what
-part they are of the speed at which NumPy multiplies large matrices, measured in the same run: a way that multiplies
-less can have more than all of it. The last line of each network weighs every kernel by how often a training step calls
-it.
+The cases are the kernel calls of a forward pass of the networks. Both libraries compute the same on the same numbers,
+with the same number of threads, in one process and in turn. The results are compared before the times are measured.
+PyTorch runs in both of its memory orders; the ratio is to the faster one.
+
+GFLOP/s count the operations in the definition of a convolution. The percentage beside them is their share of NumPy's
+speed for products of large matrices, measured in the same run. It can exceed 100 %, since some algorithms multiply less
+than the definition. The last line of each network is the sum over a training step: each kernel counts as often as the
+step calls it.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ try:
 except ImportError:
     sys.exit("bench_kernels.py compares with PyTorch, which is not installed: make parity")
 
-CALLS = 3  # in a turn
+CALLS = 3  # timed calls in a turn
 NETWORKS = {  # images (N, C, H, W)
     "resnet20": (128, 3, 32, 32),
     "resnet56": (128, 3, 32, 32),
@@ -55,13 +57,13 @@ class Conv(NamedTuple):
 
     @property
     def flops(self) -> float:
-        """2 for each product of the definition, of the output or of either gradient."""
+        """The operations for the output, or for one of the gradients: 2 for each product of the definition."""
         P = (self.H - 1) // self.stride + 1
         return 2.0 * self.N * self.K * P * P * self.C * self.size**2
 
 
 class Norm(NamedTuple):
-    """A batch norm of (N, C, H, H), with a shortcut or without, with a rectifier or without."""
+    """A batch norm of (N, C, H, H), with or without a shortcut, with or without ReLU."""
 
     N: int
     C: int
@@ -83,14 +85,14 @@ Pair = tuple[Callable[[], object], Callable[[], object]]  # forward, backward
 
 
 class Seen(kernels.KernelSet):
-    """The fast kernels; it counts the cases that it meets, for N images."""
+    """The fast kernels, counting each case of theirs; the cases are recorded for N images."""
 
     def __init__(self, N: int) -> None:
         super().__init__("fast")
         self.N, self.cases = N, Counter[Case]()
 
     def wrapped(self, kernel: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, counted."""
+        """Return the function with its calls counted."""
 
         def counted(*arguments: Any, **options: Any) -> Any:
             case = self._case(kernel, arguments)
@@ -111,7 +113,7 @@ class Seen(kernels.KernelSet):
 
 
 def cases_of(network: str) -> Counter[Case]:
-    """What a forward pass in training mode calls, and how often."""
+    """Return the cases of a forward pass in training mode, and how often each is called."""
     N, *image = NETWORKS[network]
     seen = Seen(N)
     with kernels.using(seen):
@@ -120,7 +122,7 @@ def cases_of(network: str) -> Counter[Case]:
 
 
 def matrix_speed(threads: int) -> float:
-    """GFLOP/s of NumPy's product of large matrices, the best of several, on so many BLAS threads."""
+    """Return the GFLOP/s of NumPy's product of large matrices with ``threads`` BLAS threads, the best of several."""
     a, n = np.ones((2048, 2048), np.float32), 2048
     with threadpoolctl.threadpool_limits(threads, user_api="blas"):
         (times,) = in_turns([lambda: a @ a], 5, CALLS)
@@ -142,7 +144,7 @@ def conv_pairs(case: Conv, rng: np.random.Generator) -> list[Pair]:
     P, Q = geometry.output_size((case.H, case.H))
     x, gy = hwnc(rng, case.N, case.C, case.H, case.H), hwnc(rng, case.N, case.K, P, Q)
     w = rng.standard_normal((case.size, case.size, case.C, case.K), dtype=np.float32).transpose(3, 2, 0, 1)
-    wants = (case.C > 3, True)  # nobody asks for the gradient of the images
+    wants = (case.C > 3, True)  # the gradient of the images is not needed
     pairs: list[Pair] = [
         (lambda: fast.conv2d(x, w, geometry), lambda: fast.conv2d_grads(gy, x, w, geometry, wants)[::-1])
     ]
@@ -232,7 +234,7 @@ def pairs_of(case: Case, rng: np.random.Generator) -> list[Pair]:
 
 
 def verify(case: Case, pairs: list[Pair]) -> None:
-    """Stop if the first results of a pair differ by more than float32 explains."""
+    """End the program if results differ from PyTorch's by more than the rounding of float32."""
     for step in (0, 1):
         ours, *theirs = (pair[step]() for pair in pairs)
         ours = ours[0] if isinstance(ours, tuple) else ours
@@ -244,7 +246,7 @@ def verify(case: Case, pairs: list[Pair]) -> None:
 
 
 def run(network: str, rounds: int, peak: float) -> list[dict[str, Any]]:
-    """Measure and print all cases of a network."""
+    """Measure and print all cases of a network; return the rows for the record."""
     rng = np.random.default_rng(0)
     print(
         f"{network}: forward and backward in ms, minires, torch NCHW, torch channels_last, ratio to the best torch; "
@@ -263,7 +265,7 @@ def run(network: str, rounds: int, peak: float) -> list[dict[str, Any]]:
             row[name] = dict(zip(("minires", "torch NCHW", "torch channels_last"), times, strict=True))
             text = "  ".join(f"{t:7.2f}" for t in times) + f"  {times[0] / min(times[1:]):5.2f}"
             if isinstance(case, Conv):
-                results = 1 if step == 0 or case.C == 3 else 2  # nobody asks for the gradient of the images
+                results = 1 if step == 0 or case.C == 3 else 2  # the gradient of the images is not needed
                 row[name]["gflops"] = speed = 1e-6 * results * case.flops / times[0]
                 text += f"  {speed:4.0f} {speed / peak:5.0%}"
             columns.append(text)

@@ -1,18 +1,18 @@
-"""What a training step asks of a GPU: launches, waits, memory, and an estimate of the time; counted without one.
+"""Count what a training step asks of a GPU, without a GPU: launches, waits and memory; estimate its time.
 
     python benchmarks/bench_launches.py [--record] [--nvrtc 90]
 
-The networks run at full size on the device that `minires.cupy_on_cpu` puts under CuPy, which writes down what
-it is told and computes nothing. The exit status is 1 if a step takes more launches than it may, or waits, or has a
-launch, whatever its name, of few blocks with a large array; which arrays are not seen, watched_launches.py says.
+The networks run at full size on the device of `minires.cupy_on_cpu`, which records CuPy's calls and computes nothing
+here. The exit status is 1 if a step takes more launches than its budget, if it waits for the device, or if a launch has
+few blocks and a large array (watched_launches.py says which arrays it cannot see).
 
-Beside each minires kernel stands its roofline on a GPU such as the H100 (roofline.py): the time to read once each array
-that it is given and to write once what it makes, or that of its matrix products outside tensor cores (TF32 off),
-whichever is longer. Copies between the launches of a kernel, such as the columns of a convolution, are not in it.
+Beside each minires kernel stands its roofline on an H100 (roofline.py). It is the time to read each argument once and
+to write each result once, or the time of its matrix products outside tensor cores (TF32 off), whichever is longer. It
+does not include arrays between the launches of a kernel, such as the columns of a convolution.
 
-With ``--nvrtc``, NVRTC compiles what the steps start, what each kernel of kernels/cuda starts for a few of the cases
-that its tests draw, and all variants of those whose code depends on what they are given, in float16, float32 and
-float64, for that compute capability times ten.
+With ``--nvrtc ARCHITECTURE``, NVRTC compiles programs in float16, float32 and float64, and nothing is counted. 90 means
+compute capability 9.0. The programs are those of the steps, those of each kernel in kernels/cuda for a few of the cases
+that its tests draw, and all variants of the kernels whose code depends on their arguments.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ import minires as mr
 from minires import cupy_on_cpu, kernels
 from minires.device import is_array, wide_dtype
 
-LAUNCH = 2.5e-6  # seconds from one start of a kernel to the next: assumed, of a program that has no more to do
-BUDGET = {"resnet18": 450, "resnet20": 400}  # launches in a step of these networks, at most
+LAUNCH = 2.5e-6  # an assumption: seconds between the starts of two kernels in a program that only starts kernels
+BUDGET = {"resnet18": 450, "resnet20": 400}  # the largest number of launches in a step
 
 
 def step_of(network: str, dtype: Any = np.float32) -> Callable[[], object]:
-    """A training step of a network on CUDA."""
+    """Return a training step of a network on CUDA."""
     contender = contender_of(getattr(mr.models, network)(seed=0).to("cuda", dtype), *CASES[network])
     contender.wait = lambda: None
     return contender.training
 
 
 def requested(step: Callable[[], object]) -> tuple[int, int]:
-    """The bytes that CuPy's pool gives a step, and how many more than before are in use at the most."""
+    """Return the bytes that a step takes from CuPy's pool, and the most that it adds to the bytes in use."""
     import cupy
 
     class Hook(cupy.cuda.MemoryHook):  # type: ignore[misc]
@@ -66,7 +66,7 @@ def requested(step: Callable[[], object]) -> tuple[int, int]:
 
 
 def count(device: cupy_on_cpu.NullDevice, watched: list[Started], network: str) -> dict[str, Any]:
-    """One step, after one that fills caches; and again for what each kernel reads and multiplies, and for memory."""
+    """Return the counts of one step. An earlier step fills caches; later ones count traffic, products and memory."""
     step = step_of(network)
     step()
     watched.clear()
@@ -105,7 +105,7 @@ def count(device: cupy_on_cpu.NullDevice, watched: list[Started], network: str) 
 
 
 def start_every_kernel(dtype: Any) -> None:
-    """Start what each kernel of kernels/cuda starts for some of its cases."""
+    """Run each kernel of kernels/cuda on some of the cases that its tests draw."""
     import cupy
     from hypothesis import HealthCheck, given, settings
     from hypothesis.strategies import just
@@ -134,7 +134,7 @@ def start_every_kernel(dtype: Any) -> None:
 
 
 def start_every_variant(dtype: Any) -> None:
-    """Start each kernel whose code depends on what it is given in all ways that there are."""
+    """Run each kernel whose code depends on its arguments, in every variant."""
     import cupy
 
     from minires.geometry import Geometry
@@ -157,7 +157,7 @@ def start_every_variant(dtype: Any) -> None:
 
 
 def show(network: str, found: dict[str, Any]) -> None:
-    """Print what `count` found."""
+    """Print the result of `count`."""
     print(
         f"{network}: {found['launches']} launches of at most {BUDGET[network]}, {found['memsets']} memsets, "
         f"{found['synchronisations']} synchronisations, {found['allocated_bytes'] / 2**20:.0f} MiB from the pool, "
@@ -184,7 +184,7 @@ def show(network: str, found: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", action="store_true", help="write a JSON file to benchmarks/records/")
-    parser.add_argument("--nvrtc", type=int, metavar="ARCHITECTURE", help="compile for it, and count nothing")
+    parser.add_argument("--nvrtc", type=int, metavar="ARCHITECTURE", help="only compile, for this architecture")
     options = parser.parse_args()
     compiled = options.nvrtc is not None
     device = cupy_on_cpu.install(execute=False, check=False, nvrtc=compiled, architecture=options.nvrtc or 80)

@@ -1,9 +1,9 @@
-"""How much memory three training steps take beyond the network and its batch, minires beside PyTorch eager.
+"""Measure the memory of three training steps, beyond the network and its batch, beside PyTorch eager.
 
     python benchmarks/bench_memory.py [--models resnet20 …] [--threads 2] [--record]
 
-Each contender runs in a process of its own, as memory that was once taken is seldom given back. Counted is the
-resident set: its peak during the steps, less what it was when network and batch had been made. On Linux only.
+Each contender runs in a separate process, since a process seldom gives memory back. The result is the peak of the
+resident set during the steps, minus the resident set before them, when network and batch exist. Linux only.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ STEPS = 3
 
 
 def resident(field: str) -> int:
-    """A field of /proc/self/status in bytes: VmRSS, or VmHWM, its peak."""
+    """Return a field of /proc/self/status in bytes: VmRSS, or its peak VmHWM."""
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(field)).split()[1]) * 1024
 
 
 def growth(contender: str, network: str, threads: int) -> int:
-    """Bytes that the steps of one contender take; called in a fresh process."""
+    """Return the bytes that the steps of one contender take; call it in a new process."""
     mr.set_num_threads(threads)
     chosen = minires_contender(network)
     if contender != "minires":
@@ -40,7 +40,7 @@ def growth(contender: str, network: str, threads: int) -> int:
         order = torch.channels_last if contender.endswith("last") else torch.contiguous_format
         chosen = torch_contender(contender, twin_of(network), chosen, torch.float32, order)
     chosen.mode("training")
-    pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak is what is there now
+    pathlib.Path("/proc/self/clear_refs").write_text("5")  # reset the peak to the present size
     before = resident("VmRSS")
     for _ in range(STEPS):
         chosen.training()

@@ -1,15 +1,19 @@
-"""A training step and inference of whole residual networks, beside PyTorch eager.
+"""Time a training step and inference of whole residual networks beside PyTorch eager.
 
     python benchmarks/bench_step.py [--models resnet20 …] [--threads 2] [--rounds 7] [--compile] [--dezero] [--record]
     python benchmarks/bench_step.py --device cuda [--models resnet20 …] [--rounds 7] [--compile] [--record]
 
-The training step is the forward pass, cross-entropy, the backward pass and SGD with momentum; inference is the
-forward pass in evaluation mode, as it is and ("folded") with minires' batch norms folded, which PyTorch eager has
-not. minires and PyTorch, the latter in both of its memory orders, run in one process, in turn, on the same number of
-threads, from the same state and the same images. Logits, loss and gradients are compared before anything is timed.
-The ratio is minires' time by that of PyTorch's faster order. With ``--compile``, what torch.compile makes of it
-(NCHW) takes part too, outside that ratio: it folds and fuses, and takes minutes and a C++ compiler to get ready.
-Without PyTorch, minires runs alone. On a GPU both multiply in float32 (no TF32), and are waited for after each call.
+The training step is the forward pass, cross-entropy, the backward pass and SGD with momentum. Inference is the forward
+pass in evaluation mode. In the row "folded", minires' batch norms are folded into the convolutions; PyTorch eager
+cannot do this.
+
+minires and PyTorch run in one process, in turn, with the same number of threads, the same state and the same images.
+PyTorch runs in both of its memory orders. Logits, loss and gradients are compared before the times are measured. The
+ratio is minires' time divided by the time of PyTorch's faster order.
+
+With ``--compile``, torch.compile (NCHW) takes part too, but not in the ratio. It folds and fuses; it needs a C++
+compiler and minutes to compile. Without PyTorch, minires runs alone. On a GPU, both multiply in float32 (no TF32), and
+each call is timed until the device has finished.
 """
 
 from __future__ import annotations
@@ -38,17 +42,17 @@ else:
 RATES = {"lr": 1e-3, "momentum": 0.9}
 LEAST_ROUNDS = 7
 
-CALLS = 2  # in a turn
+CALLS = 2  # timed calls in a turn
 COMPILED = "torch.compile"
 
-# How far minires may be from the float64 result, in units of what PyTorch's own float32 is: rounding grows with
-# the network, so it is measured and not guessed. Winograd's way rounds about 6 times as much as a direct
-# convolution (1.7e-5 against 3e-6 of the largest value), and one sample of an error may be half of another.
+# The largest error that minires may have, relative to that of PyTorch's float32 result. Both errors are distances from
+# the float64 result, since rounding grows with the network. Winograd convolutions round about 6 times as much as direct
+# ones (1.7e-5 against 3e-6 of the largest value), and two samples of an error can differ by a factor of 2.
 ALLOWED = 2 * 6
 
 
 class Case(NamedTuple):
-    """A network's batch of images (N, C, H, W), and its classes."""
+    """The shape (N, C, H, W) of a network's batch, and the number of classes."""
 
     images: tuple[int, int, int, int]
     classes: int
@@ -62,7 +66,7 @@ CASES = {
 
 
 class Results(NamedTuple):
-    """What is compared: training-mode logits, the loss, all gradients in order, evaluation-mode logits."""
+    """The values to compare: logits in training mode, the loss, all gradients, logits in evaluation mode."""
 
     logits: np.ndarray
     loss: float
@@ -72,7 +76,7 @@ class Results(NamedTuple):
 
 @dataclass
 class Contender:
-    """A network with its batch, minires' or PyTorch's: here the two need no telling apart."""
+    """A network of minires or PyTorch with its batch; both libraries are used in the same way."""
 
     name: str
     model: Any
@@ -81,12 +85,12 @@ class Contender:
     labels: Any
     cross_entropy: Callable[[Any, Any], Any]
     without_graph: Callable[[], Any]
-    wait: Callable[[], object]  # for all that the device has been asked for
-    folded_model: Any = None  # its batch norms folded into its convolutions; PyTorch eager folds none
+    wait: Callable[[], object]  # until the device has finished
+    folded_model: Any = None  # with batch norms folded into convolutions; minires only
 
     def mode(self, phase: str) -> None:
         self.model.train(phase == "training")
-        if phase == "folded" and self.name == "minires":  # of what has been learned by then
+        if phase == "folded" and self.name == "minires":  # with the present weights
             self.folded_model = mr.nn.fold_batch_norm(self.model)
 
     def backward(self) -> tuple[Any, Any]:
@@ -122,7 +126,7 @@ class Contender:
 
 
 def on_host(tensor: Any) -> np.ndarray:
-    """The values of minires' or PyTorch's tensor, wherever they are."""
+    """Return the values of a tensor of minires or PyTorch as a NumPy array, from any device."""
     return (tensor if isinstance(tensor, mr.Tensor) else tensor.cpu()).numpy()
 
 
@@ -132,7 +136,7 @@ def minires_contender(network: str, device: str = "cpu") -> Contender:
 
 
 def contender_of(model: mr.nn.Module, shape: Sequence[int], classes: int) -> Contender:
-    """A network of minires with random images of a shape (N, C, H, W), and labels, where its parameters are."""
+    """Return a contender: a network of minires with random images (N, C, H, W) and labels on its device."""
     rng = np.random.default_rng(0)
     first = next(model.parameters())
     images = mr.tensor(rng.standard_normal(tuple(shape), dtype=np.float32), device=first.device, dtype=first.dtype)
@@ -145,7 +149,7 @@ def contender_of(model: mr.nn.Module, shape: Sequence[int], classes: int) -> Con
 def torch_contender(
     name: str, twin: Callable[[], Any], ours: Contender, dtype: Any, order: Any, compiled: bool = False
 ) -> Contender:
-    """A network of PyTorch's with the state of ``ours``, in one dtype and memory order."""
+    """Return a contender: a network of PyTorch with the state of ``ours``, in one dtype and memory order."""
     model = twin()
     model.load_state_dict({key: torch.tensor(value.numpy()) for key, value in ours.model.state_dict().items()})
     device = ours.images.device
@@ -156,20 +160,20 @@ def torch_contender(
     wait = (lambda: None) if device == "cpu" else functools.partial(torch.cuda.synchronize, device)
     without_graph = torch.inference_mode
     if compiled:
-        model, without_graph = torch.compile(model), torch.no_grad  # inference mode would be compiled once more
+        model, without_graph = torch.compile(model), torch.no_grad  # inference mode would be compiled again
     return Contender(name, model, optimizer, images, labels, torch.nn.functional.cross_entropy, without_graph, wait)
 
 
 def distance(result: Any, exact: Any) -> float:
-    """‖result − exact‖ / ‖exact‖."""
+    """Return ‖result − exact‖ / ‖exact‖."""
     return float(np.linalg.norm(np.subtract(result, exact, dtype=np.float64)) / np.linalg.norm(exact))
 
 
 def distances(results: Results, exact: Results) -> dict[str, float]:
-    """How far the results are from those in float64, relatively.
+    """Return the relative distances of results from those in float64.
 
-    The gradients are taken as one vector. Theirs is mostly the rectifiers' doing: the few inputs that lie within
-    rounding of zero fall on one side in float32 and on the other in float64.
+    All gradients are one vector. Most of its distance comes from ReLU: a few of its inputs are so close to zero that
+    they have one sign in float32 and the other in float64.
     """
     return {
         "logits": distance(results.logits, exact.logits),
@@ -179,7 +183,7 @@ def distances(results: Results, exact: Results) -> dict[str, float]:
 
 
 def verify(network: str, ours: Contender, theirs: Sequence[Contender], exact: Contender) -> dict[str, Any]:
-    """The distances of all from float64; stop if minires' are larger than float32 explains."""
+    """Return all distances from float64; end the program if those of minires exceed the rounding of float32."""
     reference, mine = exact.results(), ours.results()
     found = {ours.name: distances(mine, reference)}
     found |= {contender.name: distances(contender.results(), reference) for contender in theirs}
@@ -187,7 +191,7 @@ def verify(network: str, ours: Contender, theirs: Sequence[Contender], exact: Co
         allowed = ALLOWED * max(found[contender.name][what] for contender in theirs)
         if not error <= allowed:
             sys.exit(f"{network}: the {what} are {error:.1e} away from float64's, {allowed:.1e} are allowed")
-    # A row's loss moves by at most twice its largest change of a logit; the loss' own arithmetic is a handful of
+    # The loss of a row changes by at most twice the largest change of its logits. Computing the loss adds a few
     # roundings of numbers up to the largest logit + log K.
     size = float(np.abs(reference.logits).max()) + np.log(reference.logits.shape[1])
     allowed = 2 * float(np.abs(mine.logits - reference.logits).max()) + 8 * float(np.finfo(np.float32).eps) * size
@@ -197,7 +201,7 @@ def verify(network: str, ours: Contender, theirs: Sequence[Contender], exact: Co
 
 
 def measure(contenders: Sequence[Contender], phase: str, rounds: int) -> dict[str, list[float]]:
-    """Each contender's times in milliseconds: in every round each has one turn."""
+    """Return the times of each contender in milliseconds; in every round each has one turn."""
     for contender in contenders:
         contender.mode(phase)
     times = in_turns([getattr(contender, phase) for contender in contenders], rounds, CALLS)
@@ -205,7 +209,7 @@ def measure(contenders: Sequence[Contender], phase: str, rounds: int) -> dict[st
 
 
 def run(network: str, device: str, rounds: int, compiled: bool) -> dict[str, Any]:
-    """Verify, time and print one network; the record of it."""
+    """Verify, time and print one network; return its record."""
     ours, theirs, errors = minires_contender(network, device), [], {}
     try:
         twin = None if torch is None else twin_of(network)
@@ -243,7 +247,7 @@ def run(network: str, device: str, rounds: int, compiled: bool) -> dict[str, Any
 
 
 def run_dezero(rounds: int) -> dict[str, Any]:
-    """The training step of ResNet-20 beside DeZero's, which takes seconds: one call a turn."""
+    """Time the training step of ResNet-20 beside DeZero's, which takes seconds and has one call in a turn."""
     from dezero_twin import training_step
 
     ours = minires_contender("resnet20")

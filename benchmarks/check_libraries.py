@@ -1,21 +1,27 @@
-"""The hand-written gradients of other people's libraries, through `minires.testing.check_vjp`.
+"""Check the hand-written gradients of other libraries with `minires.testing.check_vjp`.
 
     python benchmarks/check_libraries.py [--library dezero mygrad] [--operation pooling …] [--examples 40]
         [--json FILE]
 
-It needs an environment of its own, as nothing in minires needs these libraries:
+It needs a separate environment, since minires does not need these libraries:
 
     python -m venv libraries && libraries/bin/pip install -e '.[testing]' dezero matplotlib mygrad
 
-(DeZero imports matplotlib without saying so; MyGrad needs Python 3.11.) Hypothesis draws shapes, windows, axes,
+(DeZero imports matplotlib without declaring it; MyGrad needs Python 3.11.) Hypothesis draws shapes, windows, axes,
 indices and memory orders for each operation, the same ones in each run. A failing case shrinks to the smallest
-geometry that still fails; an operation that fails in several ways is listed once for each. DeZero's operations
-are checked twice: their gradient, and the gradient of that, which ``create_graph`` gives.
+geometry that still fails. An operation that fails in several ways is listed once for each way. DeZero's operations
+are checked twice: first the gradient, then the gradient of the gradient, which ``create_graph`` computes.
 
-Verdicts: ``wrong`` is a derivative that is not the function's; ``contract`` a gradient of another shape or dtype,
-not finite, changing with the memory order, or an argument changed in place; ``crash`` an exception of the library's
-own; ``open`` is Inconclusive. Kinks are none of these: their elements are left out, and counted. ``float32`` says
-what float32 inputs give: float32 again (kept), or something else. ``examples`` counts those that shrinking tried, too.
+Verdicts:
+
+- ``wrong``: the gradient is not the function's derivative
+- ``contract``: the gradient has another shape or dtype, is not finite or changes with the memory order, or an argument
+  was modified in place
+- ``crash``: the library raised an exception
+- ``open``: Inconclusive
+
+Elements on kinks are left out and counted. ``float32`` says whether float32 inputs give float32 results (kept).
+``examples`` includes those that shrinking tried.
 """
 
 from __future__ import annotations
@@ -46,7 +52,7 @@ LINES = 5  # of an error's text
 
 @dataclass
 class Finding:
-    """One way in which an operation fails: the smallest case, and the error's first lines."""
+    """One way in which an operation fails: the smallest case and the first lines of the error."""
 
     verdict: str
     case: str
@@ -55,7 +61,7 @@ class Finding:
 
 @dataclass
 class Row:
-    """What became of one operation."""
+    """The result of checking one operation."""
 
     library: str
     operation: str
@@ -76,7 +82,7 @@ class Row:
 
 @st.composite
 def examples(draw: Any, build: Build) -> tuple[Case, list[np.ndarray], str]:
-    """A case, the arrays for it, and both in words."""
+    """Draw a case and its arrays; also return both as text."""
     case = build(draw)
     kind, order = draw(st.sampled_from(case.kinds)), draw(strategies.memory_orders())
     seed = draw(strategies.seeds())
@@ -95,7 +101,7 @@ def verdict_of(error: Exception) -> str:
 
 
 def check(row: Row, build: Build, pair_of: Callable[[Any], Any], number: int) -> None:
-    """Fill a row: check ``number`` examples and shrink what fails."""
+    """Check ``number`` examples, shrink those that fail, and enter the results in ``row``."""
 
     @settings(
         max_examples=number,
@@ -134,7 +140,7 @@ def check(row: Row, build: Build, pair_of: Callable[[Any], Any], number: int) ->
 
 
 def look_at_float32(row: Row, pair: Any, arrays: list[np.ndarray]) -> None:
-    """Finite differences need float64, dtypes do not: is what float32 inputs give float32?"""
+    """Enter in ``row`` whether float32 inputs give float32 results; finite differences only see float64."""
     single = [x.astype(np.float32) for x in arrays]
     y = pair.forward(*single)
     outputs = y if isinstance(y, tuple) else (y,)

@@ -1,21 +1,28 @@
-"""The derivatives of PyTorch's, JAX's and autograd's operators, through `minires.testing.check_vjp`.
+"""Check the derivatives of PyTorch's, JAX's and autograd's operators with `minires.testing.check_vjp`.
 
     python benchmarks/check_operators.py [--library torch jax autograd] [--operator 'nn.functional.*' …]
-        [--samples 2] [--jobs 2] [--limit 60] [--json FILE] [--resume]
+        [--samples 2] [--jobs 2] [--limit 60] [--json FILE [--resume]]
 
-It needs an environment of its own, as nothing in minires needs these libraries:
+It needs a separate environment, since minires does not need these libraries:
 
     python -m venv operators && operators/bin/pip install -e '.[testing,operators]'
 
-PyTorch ships inputs for all its operators, for its own tests; for JAX and autograd `operators/signatures.py` finds
-inputs. Each case is checked twice: as it is, and with one element of one gradient off by 0.1 %. Both are also given to
-the library's own checker with its defaults (`torch.autograd.gradcheck`, `jax.test_util.check_grads`,
+PyTorch contains inputs for all its operators, for its own tests. For JAX and autograd, `operators/signatures.py` finds
+inputs. Each case is checked twice: unchanged, and with a planted error of 0.1 % in one element of one gradient. The
+library's own checker checks both as well, with its defaults (`torch.autograd.gradcheck`, `jax.test_util.check_grads`,
 `autograd.test_util.check_grads`).
 
-Verdicts: ``accepted``; ``wrong`` is a derivative that is not the function's; ``contract`` anything else that a gradient
-must not do; ``open`` is Inconclusive; ``crash`` is an exception from somewhere else; ``slow`` is beyond the limit. With
-the error planted: ``found`` at its element, ``seen`` in its input but along a direction only, ``elsewhere`` if
-something else is rejected; ``missed``, ``open``, ``crash``, ``slow``; or why there is nothing to plant.
+Verdicts on the unchanged case:
+
+- ``accepted``
+- ``wrong``: the gradient is not the function's derivative
+- ``contract``: the gradient breaks another rule, such as its shape or dtype
+- ``open``: Inconclusive
+- ``crash``: an exception from elsewhere
+- ``slow``: the check took longer than the limit
+
+With the planted error: ``found`` at its element; ``seen`` in its input, but only along a direction; ``elsewhere`` if
+something else is rejected; ``missed``, ``open``, ``crash``, ``slow``; or the reason why no error can be planted.
 """
 
 from __future__ import annotations
@@ -41,21 +48,22 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from harness import record_to_resume
 
 from minires.testing import GradientError, Inconclusive, check_vjp
 
 LIBRARIES = {name: f"operators.{name}_operators" for name in ("torch", "jax", "autograd")}
-LINES = 5  # of an error's text
+LINES = 5  # of an error's text, at most
 Row = dict[str, Any]
 
 
-class TooSlow(Exception):
-    """A check took longer than its limit."""
+class TooSlow(BaseException):
+    """A check took longer than its limit. It is no Exception, since libraries and checkers catch these."""
 
 
 @contextmanager
 def limit(seconds: int) -> Iterator[None]:
-    """Raise TooSlow in the body after ``seconds`` of this process's own time, whatever else the machine does."""
+    """Raise TooSlow in the ``with`` block after ``seconds`` of this process's CPU time."""
 
     def stop(*_: Any) -> None:
         raise TooSlow
@@ -77,7 +85,7 @@ def text_of(error: BaseException) -> list[str]:
 
 
 def judge(case: Any, vjp: Any, seconds: int) -> Row:
-    """Say what `check_vjp` makes of a case, with this vjp."""
+    """Return the verdict of `check_vjp` on a case with this vjp."""
     try:
         with limit(seconds):
             report = check_vjp(case.function, vjp, *case.arrays)
@@ -96,7 +104,7 @@ def judge(case: Any, vjp: Any, seconds: int) -> Row:
 
 
 def judge_by_library(case: Any, plant: Any, seconds: int) -> tuple[str, list[str]]:
-    """Say what the library's own checker makes of a case."""
+    """Return the verdict of the library's own checker on a case, and the first lines of its error."""
     try:
         with limit(seconds):
             case.own_check(plant)
@@ -108,7 +116,7 @@ def judge_by_library(case: Any, plant: Any, seconds: int) -> tuple[str, list[str
 
 
 def check(case: Any, seconds: int) -> Row:
-    """Check one case as it is, and with an error planted."""
+    """Check one case unchanged and with a planted error."""
     module = importlib.import_module("operators.case")
     began = time.process_time()
     shapes = [list(x.shape) for x in case.arrays]
@@ -136,7 +144,7 @@ def check(case: Any, seconds: int) -> Row:
 
 
 def _named(seen: Row, place: list[Any]) -> str:
-    """What became of an error that was planted at ``place``."""
+    """Return the result for an error that was planted at ``place``."""
     if seen["verdict"] == "wrong" and seen["place"] == place:
         return "found"
     if seen["verdict"] == "wrong" and seen["place"] == [place[0], None]:
@@ -146,14 +154,14 @@ def _named(seen: Row, place: list[Any]) -> str:
 
 def check_operator(library: str, name: str, samples: int, seconds: int) -> list[Row]:
     """Check all cases of one operator."""
-    warnings.simplefilter("ignore")  # libraries divide by zero at points that we chose
+    warnings.simplefilter("ignore")  # libraries divide by zero at some of the points
     np.seterr(all="ignore")
     module = importlib.import_module(LIBRARIES[library])
     rows: list[Row] = []
     try:
         with limit(5 * seconds):
             found = list(module.cases(name, samples))
-    except Exception as error:
+    except (Exception, TooSlow) as error:
         return [{"library": library, "name": name, "verdict": "skipped", "reason": text_of(error)[0]}]
     for case in found:
         if isinstance(case, str):
@@ -164,9 +172,9 @@ def check_operator(library: str, name: str, samples: int, seconds: int) -> list[
 
 
 def run(library: str, names: list[str], options: argparse.Namespace, rows: list[Row]) -> None:
-    """Check operators in worker processes, and keep the record up to date."""
+    """Check operators in worker processes; write the record every 20 seconds."""
     began = time.perf_counter()
-    fresh = multiprocessing.get_context("spawn")  # JAX has threads of its own, which a fork would lose
+    fresh = multiprocessing.get_context("spawn")  # JAX starts threads, which a fork would lose
     with concurrent.futures.ProcessPoolExecutor(options.jobs, fresh) as pool:
         tasks = {pool.submit(check_operator, library, name, options.samples, options.limit): name for name in names}
         for task in concurrent.futures.as_completed(tasks):
@@ -183,7 +191,7 @@ def run(library: str, names: list[str], options: argparse.Namespace, rows: list[
 
 
 def show(row: Row) -> None:
-    """Print one row, its error below it."""
+    """Print one row and, below it, its error."""
     name, verdict = row["name"], row["verdict"]
     if verdict == "skipped":
         return
@@ -196,7 +204,7 @@ def show(row: Row) -> None:
 
 
 def write(path: pathlib.Path, rows: list[Row], options: argparse.Namespace) -> None:
-    """Write the record, in the order of names."""
+    """Write the record, sorted by names."""
     versions = {"numpy": np.__version__}
     for library in {row["library"] for row in rows}:
         versions[library] = importlib.metadata.version(library)
@@ -208,7 +216,7 @@ def write(path: pathlib.Path, rows: list[Row], options: argparse.Namespace) -> N
 
 
 def summarize(rows: list[Row]) -> str:
-    """Return a table: for each library the verdicts, the planted errors, and what its own checker says."""
+    """Return a summary for each library: the verdicts, the planted errors, and the verdicts of its own checker."""
     lines = []
     for library in LIBRARIES:
         own = [row for row in rows if row["library"] == library]
@@ -239,15 +247,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--library", nargs="+", choices=LIBRARIES, default=list(LIBRARIES))
     parser.add_argument("--operator", nargs="+", help="names, with * and ?; default: all")
-    parser.add_argument("--samples", type=int, default=2, help="at most so many inputs for each operator")
+    parser.add_argument("--samples", type=int, default=2, help="the largest number of inputs for each operator")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--limit", type=int, default=60, help="seconds for each check")
     parser.add_argument("--json", type=pathlib.Path, help="where to write the record")
     parser.add_argument("--resume", action="store_true", help="keep the rows of the record, check only the others")
     options = parser.parse_args()
-    rows: list[Row] = []
-    if options.resume:
-        rows = json.loads(options.json.read_text(encoding="utf-8"))["rows"]
+    rows: list[Row] = record_to_resume(parser, options).get("rows", [])
     done = {(row["library"], row["name"]) for row in rows}
     for library in options.library:
         module = importlib.import_module(LIBRARIES[library])

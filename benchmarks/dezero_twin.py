@@ -1,4 +1,4 @@
-"""DeZero's form of ResNet-20, as bench_step.py measures it: written with its layers, from minires' state."""
+"""ResNet-20 written with DeZero's layers, for bench_step.py; it takes over the state of minires' network."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ BLOCKS = [(layer, block) for layer in (1, 2, 3) for block in (0, 1, 2)]
 
 
 class ResNet20(dezero.Model):
-    """The network of models.resnet20. DeZero has neither padding of channels nor a strided pick of pixels with a
-    gradient, so a 1×1 convolution with a fixed filter of zeros and ones is the shortcut of option A."""
+    """The network of models.resnet20.
+
+    The shortcut of option A is a 1×1 convolution with a fixed filter of zeros and ones, since DeZero has no gradients
+    of padding along channels and of strided indexing.
+    """
 
     def __init__(self, state: dict[str, Any]) -> None:
         super().__init__()
@@ -66,7 +69,7 @@ def _shortcut(x: Any, width: int) -> Any:
 def training_step(
     model: mr.nn.Module, images: np.ndarray, labels: np.ndarray, rates: dict[str, float]
 ) -> Callable[[], np.ndarray]:
-    """A function that makes a training step from the model's present state on, and gives the logits."""
+    """Return a function that makes a training step and returns the logits; it starts from the state of ``model``."""
     twin = ResNet20({name: value.numpy() for name, value in model.state_dict().items()})
     optimizer = dezero.optimizers.MomentumSGD(rates["lr"], rates["momentum"]).setup(twin)
 

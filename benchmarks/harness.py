@@ -1,4 +1,4 @@
-"""What the benchmarks share: timing in turns, the machine in words, and JSON records beside its description."""
+"""Shared by the benchmarks: time functions in turns, describe the machine, write JSON records."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ import threadpoolctl
 import minires as mr
 from minires.threads import available_cpus
 
-# A turn begins after a pause: PyTorch's idle threads spin for a while, and would take our cores. Its first call
-# is not counted: it brings back the memory that the others have driven out.
+# A turn begins after a pause, since PyTorch's idle threads spin for a while and use the cores. The first call of a turn
+# is not timed: it brings the function's data back into the caches.
 PAUSE = 0.03
 RECORDS = pathlib.Path(__file__).parent / "records"
-BUSY = 0.25  # the load per core, before anything is timed, from which one is told
+BUSY = 0.25  # a larger load per core before the measurement prints a warning
 
 
 def machine(threads: int, device: str = "cpu") -> dict[str, Any]:
-    """What the times depend on."""
+    """Return what the times depend on: processor, load, threads and versions."""
     cpuinfo = pathlib.Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -54,7 +54,7 @@ def machine(threads: int, device: str = "cpu") -> dict[str, Any]:
 
 
 def gpu(device: str) -> dict[str, Any]:
-    """A GPU, and what drives it."""
+    """Return the name of a GPU, and the versions of CuPy, the driver and CUDA."""
     cupy, place = mr.device.cuda_device(device)
     runtime = cupy.cuda.runtime
     name = runtime.getDeviceProperties(place.id)["name"].decode()
@@ -67,7 +67,7 @@ def gpu(device: str) -> dict[str, Any]:
 
 
 def describe(described: dict[str, Any]) -> None:
-    """Print what `machine` found, and a warning if others use it."""
+    """Print the result of `machine`, and a warning if other programs use the machine."""
     print(", ".join(f"{key} {value}" for key, value in described.items() if key != "blas"))
     print("BLAS: " + "; ".join(" ".join(map(str, library.values())) for library in described["blas"]))
     if (described["load"] or 0) > BUSY * described["cores"]:
@@ -81,7 +81,7 @@ def write(name: str, described: dict[str, Any], results: Any, **settings: Any) -
 
 
 def write_to(path: pathlib.Path, described: dict[str, Any], results: Any, **settings: Any) -> None:
-    """Write results to a file, with the time and what they depend on, and print its path."""
+    """Write results to a file, with the date and the result of `machine`, and print its path."""
     keep_in(path, described, results, **settings)
     print(f"recorded in {path}")
 
@@ -94,8 +94,21 @@ def keep_in(path: pathlib.Path, described: dict[str, Any], results: Any, **setti
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
+def record_to_resume(parser: argparse.ArgumentParser, options: argparse.Namespace) -> dict[str, Any]:
+    """Return the record that ``--json FILE --resume`` continues; {} without ``--resume`` or if FILE does not exist yet.
+
+    ``--resume`` without ``--json`` ends the program with an error.
+    """
+    if options.resume and options.json is None:
+        parser.error("--resume needs --json FILE, the record to resume")
+    if not options.resume or not options.json.exists():
+        return {}
+    record: dict[str, Any] = json.loads(options.json.read_text(encoding="utf-8"))
+    return record
+
+
 def in_turns(functions: Sequence[Callable[[], object]], rounds: int, calls: int) -> list[list[float]]:
-    """Each function's times in milliseconds: in every round each has one turn of so many calls."""
+    """Return the times of each function in milliseconds. In every round, each function is timed ``calls`` times."""
     times: list[list[float]] = [[] for _ in functions]
     for _ in range(rounds):
         for function, record in zip(functions, times, strict=True):
@@ -109,7 +122,7 @@ def in_turns(functions: Sequence[Callable[[], object]], rounds: int, calls: int)
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """A type of command-line arguments: integers from ``least`` on."""
+    """Return an argparse type: an integer of at least ``least``."""
 
     def integer(text: str) -> int:
         if int(text) < least:

@@ -1,7 +1,7 @@
-"""What each kernel of a set reads, writes and multiplies in its calls, and how long a GPU takes for that at least.
+"""Count what each kernel reads, writes and multiplies, and compute the least time that a GPU needs for that.
 
-It is an estimate, for kernels that compute by their definition. A convolution by another algorithm multiplies less,
-and what lies in a cache from the kernel before takes less time to read.
+It is an estimate for kernels that compute by their definition. Other convolution algorithms multiply less, and data
+that is still in a cache takes less time to read.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import Any
 from minires import kernels
 from minires.device import device_of, is_array, xp_of
 
-BANDWIDTH = 3.35e12  # bytes in a second, of an H100's memory
-PEAK = 67e12  # float32 operations in a second, an H100's outside its tensor cores
+BANDWIDTH = 3.35e12  # bytes per second of an H100's memory
+PEAK = 67e12  # float32 operations per second of an H100 outside its tensor cores
 CONVOLUTIONS = ("conv2d", "conv2d_act", "conv2d_grads", "conv2d_input_grad")
 
 
 class Counting(kernels.KernelSet):
-    """The CUDA kernels, and for each what all its calls read, write and multiply."""
+    """The CUDA kernels; ``rows`` counts for each kernel what its calls read, write and multiply."""
 
     def __init__(self) -> None:
         super().__init__("cuda")
         self.rows: dict[str, dict[str, int]] = defaultdict(lambda: {"calls": 0, "bytes": 0, "operations": 0})
 
     def wrapped(self, kernel: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, counted."""
+        """Return the function with its calls counted."""
         signature = inspect.signature(function)
 
         @functools.wraps(function)
@@ -47,11 +47,10 @@ class Counting(kernels.KernelSet):
 
 
 def traffic(kernel: str, given: Mapping[str, Any], result: Any) -> int:
-    """The bytes of a call: of each array that it is given, read once, and of each that it makes, written once.
+    """Return the bytes of a call: each array argument is read once, and each new array is written once.
 
-    An underscore at the end of its name says that a kernel writes into what it is given: into all but its second
-    argument. A result in the memory of an argument is a view, or that argument: nobody writes it. Of whoever does no
-    more than return such views, arguments are not read.
+    A kernel whose name ends in an underscore writes into all its arguments except the second. A result that shares
+    memory with an argument is a view and is not written. A kernel that only returns views does not read its arguments.
     """
     values = list(given.values())
     read = list(arrays_in(values))
@@ -65,7 +64,7 @@ def traffic(kernel: str, given: Mapping[str, Any], result: Any) -> int:
 
 
 def arrays_in(value: Any) -> Iterator[Any]:
-    """The arrays in tuples and lists that are not the host's."""
+    """Yield the arrays on a GPU in nested tuples and lists."""
     if isinstance(value, tuple | list):
         for item in value:
             yield from arrays_in(item)
@@ -74,9 +73,10 @@ def arrays_in(value: Any) -> Iterator[Any]:
 
 
 def multiplications(kernel: str, given: Mapping[str, Any], result: Any) -> int:
-    """Of a call that multiplies matrices, by the definition, for all results that are wanted; 0 of other kernels.
+    """Return the number of multiplications in a call's matrix products, by the definition; 0 for other kernels.
 
-    An element of the output takes one for each term of the sum that it is. Each gradient takes as many as the output.
+    Each element of the output takes one multiplication for each term of its sum. Each wanted gradient takes as many as
+    the output.
     """
     if kernel in CONVOLUTIONS:
         terms = math.prod(given["w"].shape[1:])
@@ -93,7 +93,7 @@ def multiplications(kernel: str, given: Mapping[str, Any], result: Any) -> int:
 
 
 def roofline(rows: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, Any]]:
-    """The least seconds of each kernel, and what bounds it; the longest first."""
+    """Return the least seconds of each kernel, and which limit they come from, the longest first."""
     found = {}
     for kernel, row in rows.items():
         memory, arithmetic = row["bytes"] / BANDWIDTH, row["operations"] / PEAK

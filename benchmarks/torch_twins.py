@@ -1,4 +1,4 @@
-"""PyTorch's form of the networks that are measured, with the names of minires' parameters."""
+"""The measured networks in PyTorch, with the same parameter names as in minires."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import nn
 
 
 def twin_of(network: str) -> Callable[[], nn.Module]:
-    """What makes PyTorch's form of a network.
+    """Return a function that makes a network in PyTorch.
 
     Raises
     ------
-    ImportError : if it takes torchvision, which is not installed.
+    ImportError : if it needs torchvision, which is not installed.
     """
     return CifarResNet20 if network == "resnet20" else getattr(_torchvision_models(), network)
 
 
 def _torchvision_models() -> object:
-    # torchvision's compiled operators do not come with every build; importing it needs only their names.
+    # Some builds of torchvision lack its compiled operators; importing it needs only their names.
     library = torch.library.Library("torchvision", "DEF")
     for signature in (
         "nms(Tensor dets, Tensor scores, float threshold) -> Tensor",
@@ -32,7 +32,7 @@ def _torchvision_models() -> object:
 
 
 class Block(nn.Module):
-    """Two 3×3 convolutions beside a shortcut of option A: every second pixel, zeros for the new channels."""
+    """Two 3×3 convolutions and a shortcut of option A: every second pixel, zeros for the new channels."""
 
     def __init__(self, channels_in: int, width: int, stride: int) -> None:
         super().__init__()

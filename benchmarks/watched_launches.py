@@ -1,12 +1,12 @@
-"""The launches of a program, each with the size of its largest array: so reductions by few blocks are found.
+"""Record each launch of a program with the size of its largest array, to find reductions by few blocks.
 
-The device knows a launch's grid, and its arrays by their addresses alone. CuPy knows the arrays: it hands them to a
-`cupy.cuda.function.Function`, be the kernel one of its own operations or one of kernels/cuda, and a subclass takes
-that one's place here.
+The device knows a launch's grid, but only the addresses of its arrays. CuPy knows the arrays: it passes them to a
+`cupy.cuda.function.Function`, for its own operations and for those of kernels/cuda. Here a subclass replaces this
+class.
 
-Two things are not seen. Launches for a list of arrays have their addresses in a table (kernels/cuda/many_arrays.py); a
-block of theirs takes 4096 numbers, each for itself. And products are cuBLAS's: the grid that the device writes down
-for them is a guess, so nothing is said of them, although a convolution's weight gradient sums over many pixels.
+Two kinds of launches are not judged. Launches for a list of arrays have the addresses in a table
+(kernels/cuda/many_arrays.py); each of their blocks computes 4096 elements independently. And matrix products are
+cuBLAS's, whose real grid is not known; so a weight gradient, which sums over many pixels, is not judged.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from typing import Any, NamedTuple
 
 from minires import cupy_on_cpu
 
-LARGE = 10**5  # numbers in an array, from which on its reduction has to start so many blocks:
-LEAST_BLOCKS = 64
+LARGE = 10**5  # elements: from this size on, an array is large
+LEAST_BLOCKS = 64  # for the reduction of a large array
 
 
 class Started(NamedTuple):
-    """A launch, and how many numbers the largest array has that it was given."""
+    """A launch, and the number of elements of its largest array argument."""
 
     launch: cupy_on_cpu.Launch
     numbers: int
 
 
 def watch(device: cupy_on_cpu.NullDevice) -> list[Started]:
-    """The launches from now on, a list that grows; before CuPy loads a kernel, as it keeps those that it has loaded."""
+    """Return a list to which each later launch is added. Call it before CuPy loads a kernel: CuPy keeps them."""
     import cupy
     from cupy.cuda import compiler, function
 
@@ -57,16 +57,17 @@ def watch(device: cupy_on_cpu.NullDevice) -> list[Started]:
 
 
 def need_all(started: Sequence[Started], record: cupy_on_cpu.Record) -> None:
-    """Raise RuntimeError unless ``started`` has all launches of the record that are not cuBLAS's."""
+    """Raise RuntimeError unless ``started`` has all launches of the record, except cuBLAS's."""
     known = [launch for launch in record.launches if not launch.kernel.startswith("cublas")]
     if [launch for launch, _ in started] != known:
         raise RuntimeError(f"the arrays of {len(started)} launches were seen, and {len(known)} kernels were started")
 
 
 def too_few_blocks(started: Iterable[Started]) -> list[Started]:
-    """The launches with few blocks and a large array.
+    """Return the launches with few blocks and a large array.
 
-    With a thread for each of so many numbers, a launch has 98 blocks or more, of 1024 threads at most. One with fewer
-    reduces the array, or it picks a few of its numbers or has many for each thread, which is not told apart.
+    A launch with one thread for each of 10⁵ elements has at least 98 blocks, since a block has at most 1024 threads. A
+    launch with fewer blocks reduces the array, uses only a few of its elements, or gives many to each thread. These
+    cases cannot be told apart.
     """
     return [found for found in started if found.numbers >= LARGE and found.launch.blocks < LEAST_BLOCKS]

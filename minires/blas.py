@@ -32,6 +32,7 @@ class _Limit:
         self.previous: list[int] = []  # the numbers of threads before the first block
 
     def begin(self, libraries: list[_Library]) -> None:
+        """Open a block; the first one limits the libraries."""
         if self.depth == 0:
             self.previous = [library.get() for library in libraries]
             for library in libraries:
@@ -39,11 +40,13 @@ class _Limit:
         self.depth += 1
 
     def end(self, libraries: list[_Library]) -> None:
+        """Close a block; the last one restores the libraries."""
         self.depth -= 1
         if self.depth == 0:
             self.restore(libraries)
 
     def restore(self, libraries: list[_Library]) -> None:
+        """Give the libraries their numbers of threads back."""
         for library, count in zip(libraries, self.previous, strict=True):
             library.set(count)
 

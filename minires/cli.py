@@ -46,7 +46,11 @@ _FLAGS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("--device", {"default": "cpu"}, "cpu, cuda, cuda:1, …"),
     ("--dtype", {"default": "float32"}, "float32, float16; float16 is for CUDA: on the CPU it is correct but slow"),
     ("--kernels", {"metavar": "SET"}, "reference (the text-book form), fast, cuda (the device's own)"),
-    ("--threads", {"type": int}, "number of threads (all CPUs); the results do not depend on it"),
+    (
+        "--threads",
+        {"type": int},
+        "number of threads (the CPUs that this process may use); the results do not depend on it",
+    ),
     ("--out", {"metavar": "DIR"}, "directory of the run (runs/DATA-MODEL-seedSEED)"),
     ("--quiet", {"action": "store_true"}, "print nothing"),
 )
@@ -138,11 +142,15 @@ def _parser() -> Parser:
         default=None,
         metavar="RUN",
         help="resume, bit for bit, the run in this directory or of this last.safetensors (that in --out), with its "
-        "settings; --epochs may be larger",
+        "settings; --epochs may be larger, and --root, --device, --kernels, --threads and --out may differ",
     )
 
     kept = "best.safetensors or last.safetensors of a run, or its directory for the best"
-    evaluate = add("evaluate", _evaluate, "print a checkpoint's accuracy and loss on the test images")
+    evaluate = add(
+        "evaluate",
+        _evaluate,
+        "print a checkpoint's accuracy and loss on the test images, or on val/ if there is no test/",
+    )
     evaluate.add_argument("checkpoint", metavar="CHECKPOINT", help=kept)
     evaluate.add_argument("--data", help="another data set with the same classes (the run's own)")
     evaluate.add_argument("--root", metavar="DIR", help="directory of the data (as for the run)")
@@ -179,7 +187,7 @@ def _parser() -> Parser:
     )
     profile.add_argument("--steps", type=int, default=7, help="number of measured steps (7)")
     profile.add_argument("--kernels", metavar="SET", default="fast", help="reference, fast (fast)")
-    profile.add_argument("--threads", type=int, help="number of threads (all CPUs)")
+    profile.add_argument("--threads", type=int, help="number of threads (the CPUs that this process may use)")
 
     check = add("check", _check, "check the gradients of every operation, or of your own; needs the extra 'testing'")
     check.add_argument(
@@ -191,8 +199,10 @@ def _parser() -> Parser:
         "name_grad, name_backward or name_bwd",
     )
     check.add_argument("--device", help="cpu, cuda, cuda:1, … (all available; for your own: cpu)")
-    check.add_argument("--kernels", choices=("reference", "fast", "cuda"), help="one kernel set (all)")
-    check.add_argument("--dtype", choices=("float64", "float32"), help="one dtype (both)")
+    check.add_argument(
+        "--kernels", choices=("reference", "fast", "cuda"), help="one kernel set (all; for your own: the device's)"
+    )
+    check.add_argument("--dtype", choices=("float64", "float32"), help="one dtype (both; for your own: float64)")
     check.add_argument(
         "--examples",
         type=int,

@@ -27,19 +27,19 @@ def pytest_addoption(parser):
     parser.addoption(
         "--cuda",
         choices=("cpu", "gpu"),
-        help="run tests/cupy_on_cpu, and tests/kernels/reference on CuPy: on a GPU, or on the CPU in its place",
+        help="run tests/cupy_on_cpu, and tests/kernels/reference on CuPy: on a GPU, or on the CPU instead",
     )
 
 
 def pytest_configure(config):
-    if hasattr(signal, "SIGHUP"):  # nohup ignores it, and so would what the tests run
+    if hasattr(signal, "SIGHUP"):  # nohup ignores it, and processes that the tests start inherit that
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if config.getoption("markexpr").strip("() ") == "gpu" and not config.getoption("--cuda"):
         config.option.cuda = "gpu"
-    elif config.getoption("--cuda") == "gpu" and config.getoption("markexpr") in config.getini("addopts"):
+    elif config.getoption("--cuda") == "gpu" and config.getoption("markexpr") in config.getini("addopts"):  # no -m
         config.option.markexpr = "gpu"
     if config.getoption("--cuda") == "gpu" and not available("cuda"):
-        raise pytest.UsageError("there is no GPU that CuPy can use here; --cuda cpu does without")
+        raise pytest.UsageError("there is no GPU that CuPy can use here; --cuda cpu needs none")
     if config.getoption("--cuda"):
         importlib.import_module("bodies").begin(config.getoption("--cuda"))
 

@@ -1,4 +1,4 @@
-"""The pages: their Python blocks run and print what they say, and what they point to exists."""
+"""The Python blocks of the pages run and print what they say, and links point to something that exists."""
 
 import os
 import pathlib

@@ -1,4 +1,4 @@
-"""What an import brings with it, and that nothing else is needed. Each test asks a fresh interpreter."""
+"""Imports load few modules and need nothing else. Each test starts a new interpreter."""
 
 import pkgutil
 import subprocess

@@ -1,4 +1,4 @@
-"""The packages that import nothing by themselves: what they offer, and that it is what they say."""
+"""Packages that import their modules at first use list and return the right names."""
 
 import ast
 import importlib

@@ -1,1 +1,1 @@
-"""The operations of other people's libraries, as cases for check_libraries.py."""
+"""The operations of other libraries, as cases for check_libraries.py."""

@@ -1,7 +1,7 @@
-"""What is drawn for an operation of another library: shapes, options and a kind of values.
+"""Draw shapes, options and a kind of values for an operation of another library.
 
-A `Case` says how to call the operation, a `Build` draws cases. They hold integers alone, so that a failing one
-shrinks to the smallest geometry; check_libraries.py turns the shapes into arrays.
+A `Case` says how to call the operation; a `Build` draws cases. Cases hold no arrays, only integers, so that a failing
+one shrinks to the smallest geometry. check_libraries.py makes arrays of the shapes.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ Build = Callable[[Draw], Case]
 
 
 class Operations(dict[str, Build]):
-    """How to draw cases of each operation, by its name."""
+    """A dictionary from an operation's name to the `Build` that draws its cases."""
 
     def add(self, build: Build) -> Build:
-        """A decorator: the operation has the name of the function."""
+        """Decorator: enter a build under the name of the function."""
         self[build.__name__] = build
         return build
 
@@ -64,7 +64,10 @@ class Window(NamedTuple):
 
 
 def convolution(draw: Draw, dilated: bool = False, whole: bool = False) -> Window:
-    """Without groups, which neither library has; ``whole`` images are a whole number of steps."""
+    """Draw a convolution without groups, which neither library has.
+
+    With ``whole``, the images have such a size that the last step of the window ends at the border.
+    """
     case = draw(strategies.conv_cases())
     stride, padding, kernel = case.geometry.stride, case.geometry.padding, case.geometry.kernel
     dilation = case.geometry.dilation if dilated else (1, 1)
@@ -81,7 +84,7 @@ def convolution(draw: Draw, dilated: bool = False, whole: bool = False) -> Windo
 
 
 def axis_of(draw: Draw, shape: Shape, everything: bool = False) -> int | None:
-    """One axis, from either end; None (``everything``) for all of them."""
+    """Draw an axis, counted from either end; with ``everything`` also None, for all axes."""
     one = st.integers(-len(shape), len(shape) - 1)
     if not everything:
         return draw(one)
@@ -89,7 +92,7 @@ def axis_of(draw: Draw, shape: Shape, everything: bool = False) -> int | None:
 
 
 def index_of(draw: Draw, shape: Shape) -> Any:
-    """An index that NumPy takes; its integers are of 64 or of 32 bits."""
+    """Draw an index that NumPy accepts; its integer arrays are int64 or int32."""
     index = draw(strategies.indices(shape))
     dtype = draw(st.sampled_from(["int64", "int32"]))
     parts = index if isinstance(index, tuple) else (index,)
@@ -100,17 +103,17 @@ def index_of(draw: Draw, shape: Shape) -> Any:
 def elementwise(
     function: Callable[..., Any], kinds: tuple[str, ...] = ("smooth", "near_kinks"), domain: Values = unchanged
 ) -> Build:
-    """One variable of any shape, empty ones and 0-d among them."""
+    """Return a build for a function of one variable of any shape, including empty and 0-d ones."""
     return lambda draw: Case(function, (draw(strategies.shapes(max_dims=3, min_side=0)),), {}, kinds, domain)
 
 
 def binary(function: Callable[..., Any], kinds: tuple[str, ...] = ("smooth",), domain: Values = unchanged) -> Build:
-    """Two variables that broadcast with each other."""
+    """Return a build for a function of two variables that broadcast with each other."""
     return lambda draw: Case(function, draw(strategies.broadcast_pairs(max_dims=3)), {}, kinds, domain)
 
 
 def reduction(function: Callable[..., Any], kinds: tuple[str, ...] = ("smooth",)) -> Build:
-    """One variable, reduced over an axis, over several or over all of them, which are kept or not."""
+    """Return a build for a reduction of one variable over one, several or all axes, with or without keepdims."""
 
     def build(draw: Draw) -> Case:
         shape = draw(strategies.shapes(max_dims=3))
@@ -121,7 +124,7 @@ def reduction(function: Callable[..., Any], kinds: tuple[str, ...] = ("smooth",)
 
 
 def labels(draw: Draw, batch: int, classes: int) -> np.ndarray:
-    """Class numbers (batch,), int64."""
+    """Draw class numbers (batch,), int64."""
     return draw(strategies.labels(batch, classes))
 
 
@@ -130,12 +133,12 @@ def positive(x: np.ndarray) -> np.ndarray:
 
 
 def inside(x: np.ndarray) -> np.ndarray:
-    """Between −1 and 1."""
+    """Move values to between −1 and 1."""
     return 0.9 * np.tanh(x)
 
 
 def outside(x: np.ndarray) -> np.ndarray:
-    """Below −1 or above 1."""
+    """Move values to below −1 or above 1."""
     return np.copysign(np.abs(x) + 1.25, x)
 
 
@@ -144,5 +147,5 @@ def nonzero(x: np.ndarray) -> np.ndarray:
 
 
 def large(x: np.ndarray) -> np.ndarray:
-    """Scores of a network that is sure of itself."""
+    """Scale values to the scores of a confident network."""
     return 30 * x

@@ -227,13 +227,13 @@ OPERATIONS["average_pooling"] = _pooling(C.average_pooling, ("smooth",))
 
 
 def operations() -> dict[str, tuple[Build, Callable[[Any], Any]]]:
-    """How to draw cases of each operation, and what makes a function of arrays with its vjp out of one."""
+    """Return for each operation a build, and the class that makes a function of arrays and its vjp from a case."""
     once = {name: (build, Pair) for name, build in OPERATIONS.items()}
     return once | {f"{name}, twice": (_in_the_middle(build), Twice) for name, build in OPERATIONS.items()}
 
 
 def _in_the_middle(build: Build) -> Build:
-    """At a kink the gradient jumps; at large scores its derivatives are differences of equal numbers."""
+    """Return a build without kinks and large scores: there the gradient jumps, or its derivatives cancel."""
 
     def middle(draw: Draw) -> Case:
         case = build(draw)

@@ -1,7 +1,7 @@
 """DeZero, and its functions as functions of arrays.
 
-DeZero 0.0.13 was made for NumPy 1: it names ``np.int``, which NumPy 2 no longer has, in a default argument of a
-data transform that nothing here uses. The alias is given back before the import; nothing else is changed.
+DeZero 0.0.13 was made for NumPy 1. A default argument of a data transform, which is not used here, names ``np.int``,
+and NumPy 2 no longer has it. So the alias is defined before the import; nothing else is changed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Pair:
         return [_data(variable.grad) for variable in variables]
 
     def gradients(self, gy: Any, arrays: Sequence[np.ndarray], create_graph: bool = False) -> tuple[list[Any], Any]:
-        """The inputs with their ``.grad``, and gy, as variables."""
+        """Return the inputs with their ``.grad``, and gy, as variables."""
         variables = list(map(dezero.Variable, arrays))
         y = self.function(*variables)
         y.grad = gy = dezero.Variable(gy)
@@ -44,13 +44,13 @@ class Pair:
 
 
 class Twice:
-    """(x, …, gy) ↦ the gradients, as a function of arrays, with the vjp that DeZero's ``create_graph`` gives."""
+    """The function (x, …, gy) ↦ gradients of arrays, with the vjp that DeZero's ``create_graph`` computes."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.first = Pair(function)
 
     def complete(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The inputs, and a gy that fits them."""
+        """Return the inputs and a gy in the shape of the output."""
         y = self.first.forward(*arrays)
         return [*arrays, np.random.default_rng(y.size).standard_normal(y.shape)]
 

@@ -1,6 +1,6 @@
 """MyGrad's layers, activations and losses (mygrad.nnet), as cases for check_libraries.py.
 
-Its GRU needs numba and scipy, and is left out without them.
+The GRU needs numba and SciPy, and is left out without them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ for name in ("relu", "selu", "sigmoid", "soft_sign", "hard_tanh", "elu", "leaky_
 
 @OPERATIONS.add
 def conv_nd(draw: Draw) -> Case:
-    """In one or two dimensions."""
+    """Draw a convolution in one or two dimensions."""
     conv = convolution(draw, dilated=True, whole=True)
     n = draw(st.integers(1, 2))
     options = {"stride": conv.stride[:n], "padding": conv.padding[:n], "dilation": conv.dilation[:n]}
@@ -47,7 +47,7 @@ def conv_nd(draw: Draw) -> Case:
 
 @OPERATIONS.add
 def max_pool(draw: Draw) -> Case:
-    """Over the last axes of an array, with windows that end at its border."""
+    """Draw a pooling over the last axes of an array, with windows that end at its border."""
     shape = draw(strategies.shapes(1, 3, max_side=3))
     pool = tuple(draw(st.integers(1, n)) for n in shape[draw(st.integers(0, len(shape) - 1)) :])
     room = [n - p for n, p in zip(shape[-len(pool) :], pool, strict=True)]
@@ -83,7 +83,7 @@ OPERATIONS |= {"softmax": _softmax(nnet.softmax), "logsoftmax": _softmax(nnet.lo
 
 
 def _loss(function: Callable[..., Any], domain: Values = unchanged, **choices: Any) -> Build:
-    """Scores (N, K) and labels (N,), which are the second argument; options are drawn from ``choices``."""
+    """Return a build for a loss of scores (N, K) and labels (N,); options are drawn from ``choices``."""
 
     def build(draw: Draw) -> Case:
         N, K = draw(st.integers(1, 4)), draw(st.integers(1, 4))

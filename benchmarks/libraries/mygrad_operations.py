@@ -1,6 +1,6 @@
 """MyGrad's differentiable operations, as cases for check_libraries.py.
 
-MyGrad has no gradients of gradients. mygrad_layers.py has the cases of mygrad.nnet.
+MyGrad has no second derivatives. mygrad_layers.py has the cases of mygrad.nnet.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ OPERATIONS = Operations()
 class Pair:
     """A function of MyGrad's tensors as a function of arrays, with its vjp.
 
-    MyGrad itself keeps its operations from writing into their inputs, so they may see copies.
+    The operations may get copies: MyGrad itself prevents them from writing into their inputs.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -55,14 +55,14 @@ class Pair:
 
 
 def _tensor(x: np.ndarray) -> mg.Tensor:
-    """With the strides of ``x``, amid zeros: what is read beside the array is then the same in each run."""
+    """Return a tensor with the strides of ``x`` between zeros, so that reads beyond the array repeat in each run."""
     room = sum(abs(stride) * n for stride, n in zip(x.strides, x.shape, strict=True)) // x.itemsize + 1
     view: np.ndarray = np.ndarray(x.shape, x.dtype, np.zeros(4 * room, x.dtype), 2 * room * x.itemsize, x.strides)
     view[...] = x
     return mg.tensor(view, copy=False)
 
 
-DOMAINS = {  # arccot jumps at 0, the others have poles and ends
+DOMAINS = {  # away from poles and ends of the domain, and from 0, where arccot jumps
     unchanged: "arcsinh arctan cos cosh exp exp2 expm1 negative positive sec sech sin sinc sinh square tan tanh",
     positive: "log log10 log1p log2 sqrt",
     inside: "arccos arcsin arctanh",
@@ -153,7 +153,7 @@ def transpose(draw: Draw) -> Case:
 
 
 def _with_axis(function: Callable[..., Any], *names: str) -> Build:
-    """An operation whose options are axes, or a shift, which may be anything."""
+    """Return a build for an operation whose options ``names`` are axes, or a shift, which may be any integer."""
 
     def build(draw: Draw) -> Case:
         shape = draw(strategies.shapes(1, 3))
@@ -211,7 +211,7 @@ def setitem(draw: Draw) -> Case:
 
 @OPERATIONS.add
 def inplace(draw: Draw) -> Case:
-    """Updates of a part of a tensor, through a view of it."""
+    """Draw an update of a part of a tensor through a view."""
 
     def function(x: Any, w: Any, index: slice) -> Any:
         y = +x
@@ -249,7 +249,7 @@ def einsum(draw: Draw) -> Case:
     expression = draw(st.sampled_from(EXPRESSIONS.split()))
     sides = st.integers(1, 3)
     if expression.startswith("ij,jk"):
-        sides |= st.integers(26, 28)  # from about 2^14 products on, MyGrad takes another way
+        sides |= st.integers(26, 28)  # from about 2^14 products on, MyGrad uses another algorithm
     operands = expression.split("->")[0].split(",")
     size = {label: draw(sides) for label in sorted({*"".join(operands)})}
     shapes = tuple(tuple(size[label] for label in operand) for operand in operands)
@@ -257,5 +257,5 @@ def einsum(draw: Draw) -> Case:
 
 
 def operations() -> dict[str, tuple[Build, Callable[[Any], Any]]]:
-    """How to draw cases of each operation, and what makes a function of arrays with its vjp out of one."""
+    """Return for each operation a build, and the class that makes a function of arrays and its vjp from a case."""
     return {name: (build, Pair) for name, build in (OPERATIONS | mygrad_layers.OPERATIONS).items()}

@@ -66,7 +66,10 @@ CALLS: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
     "numpy.linalg.norm, 3": (lambda x: anp.linalg.norm(x, 3, axis=1), (_x,)),
     "numpy.linalg.svd, values": (lambda x: anp.linalg.svd(x, compute_uv=False), (_x,)),
     "numpy.linalg.svd": (lambda x: anp.abs(anp.linalg.svd(x, full_matrices=False)[0]), (_x,)),
-    "numpy.linalg.cholesky": (lambda x: anp.linalg.cholesky(x + x.T), (_spd,)),  # a gradient for symmetric matrices
+    "numpy.linalg.cholesky": (
+        lambda x: anp.linalg.cholesky(x + x.T),
+        (_spd,),
+    ),  # gradient for symmetric matrices
     "numpy.linalg.eig": (lambda x: anp.abs(anp.linalg.eig(x)[0]), (_square,)),
     "numpy.linalg.eigh, U": (lambda x: anp.linalg.eigh(x, UPLO="U")[0], (_spd,)),
     "scipy.integrate.odeint": (
@@ -93,7 +96,7 @@ CALLS: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
     "scipy.stats.chi2.pdf": (lambda x: stats.chi2.pdf(x, 4.5), (_more,)),
     "scipy.stats.poisson.logpmf": (lambda m: stats.poisson.logpmf(_counts, m), (_more,)),
     "scipy.stats.poisson.pmf": (lambda m: stats.poisson.pmf(_counts, m), (_more,)),
-    # As that of cholesky, the gradient by a covariance is one for symmetric matrices.
+    # As for cholesky, the gradient with respect to a covariance is for symmetric matrices.
     "scipy.stats.multivariate_normal.logpdf": (
         lambda x, m, c: stats.multivariate_normal.logpdf(x, m, c + c.T),
         (_row[:3], _row[2:], _spd),

@@ -1,7 +1,7 @@
 """The primitives of HIPS autograd, each of which has its gradient in ``autograd.core.primitive_vjps``.
 
-A primitive takes part if it accepts one of the argument lists of `signatures`; what needs other arguments (axes,
-indices, parameters of distributions) is called as `autograd_calls` says.
+A primitive takes part if it accepts one of the argument lists of `signatures`. `autograd_calls` has the calls of
+primitives that need other arguments, such as axes, indices and parameters of distributions.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def names() -> list[str]:
 
 
 def cases(name: str, number: int) -> Iterator[Case | Skipped]:
-    """Return up to ``number`` cases for a primitive, or why there is none."""
+    """Return up to ``number`` cases for a primitive, or the reason why there is none."""
     return cases_of(*_table()[name], _gradients, number, functools.partial(_case, name))
 
 
@@ -51,7 +51,7 @@ def _table() -> dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...] | Non
     for function in primitive_vjps:
         plain = getattr(function, "fun", function)
         module = (getattr(plain, "__module__", None) or type(plain).__module__).removeprefix("autograd.")
-        if module in ("builtins", "core"):  # of containers and of autograd's own vectors, not of arrays
+        if module in ("builtins", "core"):  # functions of containers and of autograd's own vectors
             continue
         owner = getattr(getattr(plain, "__self__", None), "name", "")  # a distribution
         name = ".".join(part for part in (module, owner, getattr(function, "__name__", repr(function))) if part)
@@ -60,7 +60,7 @@ def _table() -> dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...] | Non
 
 
 def _parts(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function's float outputs in one array; complex ones as their two parts."""
+    """Return a function with all float outputs in one array, complex ones as real and imaginary parts."""
 
     def outputs(*inputs: Any) -> Any:
         returned = function(*inputs)
@@ -79,7 +79,7 @@ def _holds_tuple(value: Any) -> bool:
 
 
 def _gradients(function: Callable[..., Any], arrays: tuple[np.ndarray, ...]) -> tuple[Any, Any]:
-    """Outputs, and the gradients of their sum."""
+    """Return the outputs, and the gradients of their sum."""
     pull, y = make_vjp(lambda given: _parts(function)(*given))(tuple(x.copy() for x in arrays))
     y = np.asarray(y)
     return [y], [np.asarray(g) for g in pull(np.ones_like(y))]
@@ -104,7 +104,7 @@ def _case(name: str, index: int, function: Callable[..., Any], arrays: tuple[np.
 
 
 def _with_wrong_gradient(factors: np.ndarray) -> Callable[[Any], Any]:
-    """The identity, whose gradient is multiplied by ``factors``."""
+    """Return the identity with a gradient that is multiplied by ``factors``."""
     identity = primitive(lambda x: x.copy())
     defvjp(identity, lambda y, x: lambda g: g * factors)
     return identity

@@ -47,7 +47,7 @@ class Case:
 
     @property
     def size(self) -> int:
-        """Return how many numbers go in."""
+        """The number of elements of all arrays."""
         return sum(x.size for x in self.arrays)
 
     def planted_vjp(self, plant: Plant) -> Callable[..., Any]:
@@ -67,11 +67,11 @@ def with_plant(
     arrays: Sequence[np.ndarray],
     with_wrong_gradient: Callable[[np.ndarray], Callable[[Any], Any]],
 ) -> Callable[..., Any]:
-    """Return ``function``, with the error of ``plant`` in the gradient that its library computes.
+    """Return ``function`` with the error of ``plant`` in the gradient that its library computes.
 
     Parameters
     ----------
-    with_wrong_gradient : factors -> the identity, whose gradient is multiplied by the factors
+    with_wrong_gradient : factors -> the identity with a gradient that is multiplied by the factors
     """
     if plant is None:
         return function
@@ -84,10 +84,10 @@ def with_plant(
 
 
 def choose_plant(case: Case, rng: np.random.Generator) -> Plant | str:
-    """Choose the element of one gradient that will be wrong; or say in words why there is none.
+    """Return an element of one gradient for the planted error, or the reason why there is none.
 
-    Any element that is not zero may be chosen, but for those that are nothing but rounding: below 1e-9 of the
-    gradient's largest, or so small that moving the input by its own size moves no output by 1e-9 of the largest.
+    It may be any element above 1e-9 of the gradient's largest. And moving the input by its own size must move an output
+    by 1e-9 of the largest output. Smaller elements may only be rounding errors.
     """
     y = case.function(*case.arrays)
     outputs = y if isinstance(y, tuple) else (y,)

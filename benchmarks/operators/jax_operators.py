@@ -1,7 +1,7 @@
 """JAX's functions in float64, with `jax.vjp` as the gradient.
 
-Every public function of the modules below takes part that accepts one of the argument lists of `signatures`. What needs
-other arguments (axes, windows, indices) is called as `jax_calls` says.
+Every public function of the modules below takes part if it accepts one of the argument lists of `signatures`.
+`jax_calls` has the calls of functions that need other arguments, such as axes, windows and indices.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def names() -> list[str]:
 
 
 def cases(name: str, number: int) -> Iterator[Case | Skipped]:
-    """Return up to ``number`` cases for a function, or why there is none."""
+    """Return up to ``number`` cases for a function, or the reason why there is none."""
     return cases_of(*_table()[name], _gradients, number, functools.partial(_case, name))
 
 
@@ -77,7 +77,7 @@ def _table() -> dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...] | Non
 
 
 def _floats(function: Callable[..., Any]) -> Callable[..., tuple[jax.Array, ...]]:
-    """A function's float outputs as a tuple, complex ones as their two parts."""
+    """Return a function with its float outputs as a tuple, complex ones as real and imaginary parts."""
 
     def outputs(*inputs: Any) -> tuple[jax.Array, ...]:
         leaves = [y for y in jax.tree_util.tree_leaves(function(*inputs)) if isinstance(y, jax.Array)]
@@ -88,8 +88,8 @@ def _floats(function: Callable[..., Any]) -> Callable[..., tuple[jax.Array, ...]
 
 
 def _gradients(function: Callable[..., Any], arrays: tuple[np.ndarray, ...]) -> tuple[Any, Any]:
-    """Outputs, and the gradients of their sum."""
-    shapes = jax.eval_shape(_floats(function), *arrays)  # compiles nothing, so it soon says what does not fit
+    """Return the outputs, and the gradients of their sum."""
+    shapes = jax.eval_shape(_floats(function), *arrays)  # compiles nothing, so it fails soon if arguments do not fit
     if not shapes or any(y.dtype != jnp.float64 for y in shapes):
         raise TypeError("no float64 output")
     outputs, pull = jax.vjp(_floats(function), *map(jnp.array, arrays))
@@ -98,7 +98,7 @@ def _gradients(function: Callable[..., Any], arrays: tuple[np.ndarray, ...]) -> 
 
 
 def _case(name: str, index: int, function: Callable[..., Any], arrays: tuple[np.ndarray, ...]) -> Case:
-    outputs_of = jax.jit(_floats(function))  # else a loop or a branch is compiled at every call
+    outputs_of = jax.jit(_floats(function))  # otherwise each call compiles its loops and branches
     gradients_of = jax.jit(lambda gy, *inputs: jax.vjp(outputs_of, *inputs)[1](gy))
 
     def forward(*inputs: np.ndarray) -> Any:
@@ -117,7 +117,7 @@ def _case(name: str, index: int, function: Callable[..., Any], arrays: tuple[np.
 
 
 def _with_wrong_gradient(factors: np.ndarray) -> Callable[[jax.Array], jax.Array]:
-    """The identity, whose gradient is multiplied by ``factors``."""
+    """Return the identity with a gradient that is multiplied by ``factors``."""
     identity = jax.custom_vjp(lambda x: x)
     identity.defvjp(lambda x: (x, None), lambda _, g: (g * factors,))
     return identity

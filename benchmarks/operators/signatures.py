@@ -1,8 +1,8 @@
-"""Arguments for functions of which nothing is known but that they can be called.
+"""Find arguments for functions whose parameters are not known.
 
-`cases_of` tries arrays of several numbers, shapes and domains in turn, simple ones first, and keeps those that a
-function accepts: outputs and gradient must be finite, and the gradient must not be zero everywhere. Arguments
-without a gradient are fixed.
+`cases_of` tries lists of arrays, of several lengths, shapes and domains, simple ones first. It keeps those that a
+function accepts: outputs and gradient must be finite, and the gradient must not be zero everywhere. Arguments without
+a gradient are fixed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from operators.case import Case
 Arrays = tuple[np.ndarray, ...]
 GradientsOf = Callable[[Callable[..., Any], Arrays], tuple[Sequence[np.ndarray], Sequence[np.ndarray]]]
 
-_DOMAINS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # of numbers in (0, 1)
+_DOMAINS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # functions of numbers in (0, 1)
     "any": lambda u: 4 * u - 2,
     "positive": lambda u: 0.5 + 2 * u,
     "between 0 and 1": lambda u: 0.1 + 0.8 * u,
@@ -43,25 +43,25 @@ _SHAPES: tuple[tuple[tuple[int, ...], ...], ...] = (
     ((3, 4), (3, 4), (3, 4), (3, 4)),
     ((3, 4), (), (), ()),
 )
-_FLAT = 3  # signatures without a slope, before a function is given up
+_FLAT = 3  # after so many signatures with a gradient of zero, a function is left out
 
 
 def signatures() -> Iterator[Arrays]:
-    """Return what to try, in this order."""
+    """Yield the lists of arrays to try, in this order."""
     for shapes in _SHAPES:
         for domain in _DOMAINS.values():
             rng = np.random.default_rng(0)
             yield tuple(domain(rng.random(shape)) for shape in shapes)
         if all(len(shape) == 2 and shape[0] == shape[1] for shape in shapes):
             yield tuple(x @ x.T + np.eye(len(x)) for x in _plain(shapes))
-    for shapes in (((5,), (5,)), ((5,), (5,), (5,))):  # x before or between others
+    for shapes in (((5,), (5,)), ((5,), (5,), (5,))):  # sorted, and the first before or between the others
         yield tuple(np.sort(x) + 3 * n for n, x in enumerate(_plain(shapes)))
         first, *others = _plain(shapes)
         yield (first, *(2.5 * (-1) ** n + x / 8 for n, x in enumerate(others, 1)))
 
 
 class Fit(NamedTuple):
-    """A function of those arguments alone that have a gradient, and these arguments."""
+    """A function of the arguments that have a gradient, and these arguments; the others are fixed."""
 
     function: Callable[..., Any]
     arrays: Arrays
@@ -74,13 +74,13 @@ def cases_of(
     number: int,
     case: Callable[[int, Callable[..., Any], Arrays], Case],
 ) -> Iterator[Case | str]:
-    """Return up to ``number`` cases for a function, or why there is none.
+    """Yield up to ``number`` cases for a function, or the reason why there is none.
 
     Parameters
     ----------
-    arguments : what it is called with; None if that is to be found
-    gradients_of : gradients_of(function, arrays) -> outputs and gradients at the arrays, or an exception
-    case : makes a case of its number, a function and its arguments
+    arguments : the arguments of the function; None to search for some
+    gradients_of : gradients_of(function, arrays) -> outputs and gradients at the arrays; it may raise any exception
+    case : case(index, function, arguments) -> a case
     """
     if arguments is not None:
         gradients_of(function, arguments)  # raises where there is no derivative
@@ -105,7 +105,7 @@ def _fitting(function: Callable[..., Any], gradients_of: GradientsOf, number: in
         slope = _slope(function, gradients_of, arrays)
         if slope > 0:
             found[shapes] = Fit(function, arrays)
-        elif slope == 0:  # rounding and comparisons are flat everywhere
+        elif slope == 0:  # as for rounding and comparisons, everywhere
             flat += 1
         elif len(arrays) > 1:
             some = [n for n, x in enumerate(arrays) if _slope(_fixed(function, arrays, [n]), gradients_of, (x,)) > 0]
@@ -127,10 +127,10 @@ def _fixed(function: Callable[..., Any], arrays: Arrays, places: list[int]) -> C
 
 
 def _slope(function: Callable[..., Any], gradients_of: GradientsOf, arrays: Arrays) -> float:
-    """Return the gradients' largest element; NaN if outputs and gradients are not all finite float64, or fail."""
+    """Return the gradients' largest element; NaN if the call fails or anything is not finite float64."""
     try:
         outputs, gradients = gradients_of(function, arrays)
-    except Exception:
+    except Exception:  # a library may raise anything for arguments that its function does not take
         return np.nan
     if not outputs or any(y.dtype != np.float64 or not y.size for y in outputs):
         return np.nan
@@ -145,7 +145,7 @@ def _plain(shapes: tuple[tuple[int, ...], ...]) -> list[np.ndarray]:
 
 
 def _arity(function: Callable[..., Any]) -> tuple[int, float]:
-    """How many positional arguments a function needs, and how many it takes."""
+    """Return the least and the largest number of positional arguments that a function takes."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

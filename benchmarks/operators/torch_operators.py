@@ -1,9 +1,9 @@
-"""PyTorch's operators, at the inputs that PyTorch's own tests use for them.
+"""PyTorch's operators, at the inputs of PyTorch's own tests.
 
-``op_db`` lists every operator with a generator of sample inputs. An operator takes part with each sample in which a
-float64 tensor requires a gradient and an output depends on it. Everything else in the sample is fixed. As in PyTorch's
-own tests the operator's ``gradcheck_wrapper`` and the sample's ``output_process_fn_grad`` say what is differentiated;
-a complex output counts as its real and imaginary parts.
+``op_db`` lists every operator with a generator of sample inputs. A sample takes part if one of its float64 tensors
+requires a gradient and an output depends on this tensor. All other values of the sample are fixed. As in PyTorch's own
+tests, the operator's ``gradcheck_wrapper`` and the sample's ``output_process_fn_grad`` define the function to
+differentiate. A complex output counts as its real and imaginary parts.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from torch.utils import _pytree as pytree
 from operators.case import Case, Plant, choose_plant
 
 VERSION = torch.__version__
-_LOOKED_AT = 40  # samples of an operator among which to choose
-_LARGE = 130  # numbers; larger samples are taken only where there is no other
-# Their result depends on the order of memory, or they refuse orders: they get contiguous copies.
+_LOOKED_AT = 40  # samples of an operator to choose from
+_LARGE = 130  # elements; larger samples are used only if there is no smaller one
+# The results of these operators depend on the memory order, or they refuse some orders: they get contiguous copies.
 _OF_MEMORY = (
     "as_strided",
     "as_strided_copy",
@@ -42,7 +42,7 @@ def names() -> list[str]:
 
 
 def cases(name: str, number: int) -> Iterator[Case | Skipped]:
-    """Return up to ``number`` cases for an operator, or why there is none."""
+    """Yield up to ``number`` cases for an operator, or the reason why there is none."""
     op = _by_name()[name]
     if not op.supports_autograd:
         yield "has no derivative, PyTorch says"
@@ -88,14 +88,14 @@ def _case(name: str, index: int, op: Any, sample: Any) -> Case | Skipped:
         return "an input is not a dense float64 tensor"
 
     def on_tensors(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The outputs that depend on the tensors, as PyTorch's tests see them."""
+        """Return the outputs that depend on the tensors, processed as in PyTorch's tests."""
         full = list(leaves)
         if op.name in _OF_MEMORY:
             tensors = tuple(tensor.contiguous() for tensor in tensors)
         for n, tensor in zip(places, tensors, strict=True):
             full[n] = tensor
         first, args, kwargs = pytree.tree_unflatten(full, structure)
-        torch.default_generator.manual_seed(0)  # torch.manual_seed takes a traceback each time
+        torch.default_generator.manual_seed(0)  # torch.manual_seed records a traceback at each call
         output = op.gradcheck_wrapper(op.op, first, *args, **kwargs)
         if sample.output_process_fn_grad is not None:
             output = sample.output_process_fn_grad(output)

@@ -151,9 +151,11 @@ def _operand(where: tuple[int, int, int], operation: int, rows: int, columns: in
 
 
 def _matrix(where: tuple[int, int, int], rows: int, columns: int) -> Any:
-    """Return the column-major matrix (rows, columns) at (address, leading dimension, dtype), a view."""
+    """Return the column-major matrix (rows, columns) at (address, leading dimension, dtype), a view if not empty."""
     address, leading, code = where
     dtype = _DTYPES[code]
+    if 0 in (rows, columns):  # a product of no terms: cuBLAS does not read the operands, and C = beta · C
+        return np.empty((rows, columns), dtype)
     count = leading * (columns - 1) + rows
     elements = np.frombuffer((ctypes.c_char * (count * dtype.itemsize)).from_address(address), dtype)
     strides = (dtype.itemsize, leading * dtype.itemsize)

@@ -54,15 +54,15 @@ def check_exact(
 
         ⟨vjp(v), u⟩ == ⟨v, (f(x + h u) − f(x − h u)) / 2h⟩
 
-    for random integers u and v, for each input alone and for all together. The step h is the first of 1, ½, ¼, … that
-    crosses no kink: the differences for h and h / 2 are then equal, bit for bit.
+    for random integers u and v, where u moves each input alone, and then all inputs together. The step h is the first
+    of 1, ½, ¼, … that crosses no kink. Then the differences for h and h / 2 are equal, bit for bit.
 
     Parameters
     ----------
     function, vjp, has_cache, argnums : as for `check_vjp`; float32 and float64 inputs and outputs
     arrays : float arrays of small integers (or halves, quarters, …); integer arrays are not varied
     rng : seed or generator; None is seed 0
-    draws : how many u and v to draw; two errors of ±1 that cancel pass one draw with probability about 1/1000
+    draws : how many pairs u and v to draw; in one pair, two errors of ±1 cancel with a probability of about 1/1000
 
     Returns
     -------

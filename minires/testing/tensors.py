@@ -13,7 +13,7 @@ from minires.autograd.tensor import Tensor
 from minires.device import Array, asnumpy, on_device_of
 from minires.functional.creation import tensor
 from minires.functional.kernel_op import KernelOp
-from minires.testing.calling.arguments import accuracy_of, choose_arguments, seed_of, type_name
+from minires.testing.calling.arguments import accuracy_of, call_function, choose_arguments, seed_of, type_name
 from minires.testing.calling.names import labels_of
 from minires.testing.complex_step import check_complex_step
 from minires.testing.report import GradientReport, errors_end_here
@@ -154,7 +154,7 @@ class TensorPair(_Branching):
         ------
         TypeError : if it returns anything but Tensors.
         """
-        returned = self.function(*tensors)
+        returned = call_function(self.function, tensors)
         outputs = tuple(returned) if isinstance(returned, tuple | list) else (returned,)
         for output in outputs:
             if not isinstance(output, Tensor):

@@ -52,8 +52,8 @@ class Settings:
         and the optimizer's master weights stay in float32. float16 is for CUDA: on the CPU it is correct but slow
     kernels : "reference", the text-book form; "fast", for the CPU; "cuda", for a GPU. None for the device's own
     out : the directory of the run; None for ``runs/<data>-<model>-seed<seed>``
-    threads : the number of threads of the kernels; None keeps `minires.get_num_threads()`, by default all CPUs. The
-        results do not depend on it
+    threads : the number of threads of the kernels; None keeps `minires.get_num_threads()`, by default the CPUs that
+        this process may use. The results do not depend on it
     quiet : print nothing
 
     NumPy numbers and any ``os.PathLike`` are accepted.

@@ -21,7 +21,8 @@ def claimed(settings: Settings, resumed: Path | None) -> Iterator[bool]:
     """Reserve the directory of a run inside the ``with`` block, and check that the run may use it.
 
     A run may use an empty directory, and a resumed run its own. A new run also replaces a run that was stopped in
-    its first epoch, and prints that. The lock comes before the check, so no other run can change the contents.
+    its first epoch, and prints that. The contents are checked under the lock, so no other run can change them. A
+    directory that holds no run is refused before that, so nothing is written in it, not even the lock.
 
     Parameters
     ----------
@@ -39,16 +40,29 @@ def claimed(settings: Settings, resumed: Path | None) -> Iterator[bool]:
     directory = settings.directory
     if directory.exists() and not directory.is_dir():
         raise SettingsError(f"{directory} is a file; choose a directory (`out`)")
+    own = resumed is not None and resumed.parent.resolve() == directory.resolve()
+    if not own and (there := _contents(directory)) and LAST not in there:
+        raise _not_empty(directory, there)
     with locked_directory(directory) as locks:
-        if resumed is None or resumed.parent.resolve() != directory.resolve():
+        if not own:
             _check_free(settings, resumed is None)
         yield locks
+
+
+def _contents(directory: Path) -> set[str]:
+    """Return `contents`, or raise SettingsError if the directory cannot be read."""
+    try:
+        return contents(directory)
+    except OSError as error:
+        raise SettingsError(
+            f"cannot read {directory}: {error.strerror or error}; choose another directory (`out`)"
+        ) from error
 
 
 def _check_free(settings: Settings, new: bool) -> None:
     """Raise SettingsError if the directory holds anything but a run that a ``new`` run may replace."""
     directory = settings.directory
-    there = contents(directory)
+    there = _contents(directory)
     if not there:
         return
     if new and there <= {LAST, METRICS} and LAST in there:
@@ -56,8 +70,12 @@ def _check_free(settings: Settings, new: bool) -> None:
         if position is not None:
             report.say(settings, f"replacing a run that was stopped in its first epoch, after {position.batch} batches")
             return
+    raise _not_empty(directory, there)
+
+
+def _not_empty(directory: Path, there: set[str]) -> SettingsError:
     begun = f"; resume the run in it (`resume` {directory}), or" if LAST in there else " and holds no run to resume;"
-    raise SettingsError(f"{directory} exists and is not empty{begun} choose another directory (`out`)")
+    return SettingsError(f"{directory} exists and is not empty{begun} choose another directory (`out`)")
 
 
 def _in_first_epoch(file: Path) -> Position | None:

@@ -1,8 +1,7 @@
-"""A naive engine, for the state machine to compare with: Python integers, recursion, and no code of minires.
+"""A naive engine to compare with in the state machine: Python integers, recursion, and no code of minires.
 
-All values are integers, and float64 holds integers below 2**53 exactly, so results are compared with ==. A step is
-refused as `TooBig` if it would make a value of 2**45 or more: the difference leaves room for sums of 2**8 values, in
-any order.
+All values are integers, and float64 holds integers below 2**53 exactly, so results are compared with ==. A step raises
+`TooBig` if it would make a value of 2**45 or more. Below this limit, sums of 2**8 values are exact in any order.
 """
 
 import sys
@@ -16,11 +15,11 @@ LIMIT = 2**45
 
 
 class TooBig(Exception):
-    """A step that float64 might not take exactly."""
+    """Raised for a step that may not be exact in float64."""
 
 
 class Refused(Exception):
-    """A call that must raise one of the errors in args."""
+    """Raised for a call that must raise one of the errors in ``args``."""
 
 
 def put(g, index, shape):
@@ -71,12 +70,12 @@ class Memory:
 
 
 class Value:
-    """What a tensor should be: an array, or the values of its ``twin``, from which it was detached."""
+    """The expected state of a tensor: an array, or the values of its ``twin``, from which it was detached."""
 
     def __init__(self, array=None, requires=False, made_by=None, twin=None, fixed=False):
         self.stored, self.requires, self.made_by, self.twin = array, requires, made_by, twin
         self.memory, self.seen, self.view = twin.memory if twin else Memory(), None, None
-        self.fixed = fixed  # never written to: tensors that the test does not follow may share the memory
+        self.fixed = fixed  # not written to, since tensors that are not modelled may share the memory
         self.keeps, self.grad, self.hooks = requires and made_by is None, None, []
 
     @property
@@ -88,18 +87,18 @@ class Value:
         return self.array.shape
 
     def owner(self):
-        """The value whose memory this one shows."""
+        """Return the value that owns the memory of this one."""
         shown = self.twin or self.seen
         return shown.owner() if shown else self
 
     def places(self):
-        """Where the elements are in the owner's memory."""
+        """Return the indices of the elements in the owner's memory."""
         if self.twin:
             return self.twin.places()
         return self.view(self.seen.places()) if self.view else np.arange(self.stored.size).reshape(self.shape)
 
     def look_at(self, other, kind, options):
-        """Be a view: the same function of ``other``, whatever is written there."""
+        """Make this a view: it stays this function of ``other`` when ``other`` is written to."""
         self.memory, self.seen, self.view = other.memory, other, lambda a: compute(kind, (a,), options)[0]
 
     def must_be_writable(self):
@@ -121,7 +120,7 @@ class Value:
         self.keeps = True
 
     def ancestors(self):
-        """The value and those that it was computed from, as far as a gradient goes."""
+        """Return the value and all values that it was computed from and that require a gradient."""
         inputs = self.made_by.inputs if self.made_by else ()
         return {self}.union(*(value.ancestors() for value in inputs if value.requires))
 
@@ -131,7 +130,7 @@ def constant(n):
 
 
 class Application:
-    """One operation that was recorded."""
+    """A recorded operation."""
 
     def __init__(self, kind, inputs, options, arrays):
         self.kind, self.inputs, self.options, self.used = kind, inputs, options, False
@@ -148,7 +147,7 @@ def apply(kind, *inputs, record, **options):
 
 
 def pull_back(application, gradients, wanted, record):
-    """The gradients of an operation's inputs, None where not wanted: the rules of calculus."""
+    """Return the gradients of an operation's inputs by the rules of calculus; None for those not wanted."""
 
     def do(kind, *values, **options):
         return apply(kind, *values, record=record, **options)[0]
@@ -202,7 +201,7 @@ def pull_back(application, gradients, wanted, record):
         dim = options["dim"]
         summed = range(len(a.shape)) if dim is None else dim
         kept = tuple(1 if i in summed else n for i, n in enumerate(a.shape))
-    if application.kind == "matmul":  # a vector is a matrix of one row, or of one column
+    if application.kind == "matmul":  # a vector is a matrix of one row or one column
         rows = a if len(a.shape) > 1 else view("reshape", a, shape=(1, *a.shape))
         cols = b if len(b.shape) > 1 else view("reshape", b, shape=(*b.shape, 1))
         batch = np.broadcast_shapes(rows.shape[:-2], cols.shape[:-2])
@@ -211,7 +210,7 @@ def pull_back(application, gradients, wanted, record):
 
 
 class NaivePass:
-    """One backward pass: the gradient of a value is the sum of what its consumers pull back. All by recursion."""
+    """A recursive backward pass: a value's gradient is the sum of the gradients that its consumers pull back."""
 
     def __init__(self, starts, targets, create):
         self.starts, self.targets, self.create = starts, targets, create
@@ -230,13 +229,13 @@ class NaivePass:
         return value.requires and (self.targets is None or value in self.targets or (by is not None and self.leads(by)))
 
     def leads(self, application):
-        """Whether a gradient goes through this operation to somewhere."""
+        """Return whether this operation passes a gradient on to an input that wants one."""
         if application not in self.leading:
             self.leading[application] = not application.used and any(map(self.wanted, application.inputs))
         return self.leading[application]
 
     def check(self, required):
-        """Look for every misuse, as it is the engine's choice which of several it names."""
+        """Raise Refused with all errors that apply; the engine may raise any of them."""
         misuses = []
         for value, gradient in self.starts:
             if not value.requires or (gradient is None and value.array.size != 1):
@@ -293,7 +292,7 @@ class NaivePass:
         return self.pulled[application]
 
     def accumulated(self):
-        """What is to be in .grad afterwards."""
+        """Return the expected ``.grad`` of each value after this pass."""
         grads = {}
         for value, gradient in self.gradients.items():
             if value.keeps and gradient is not None:
@@ -312,7 +311,7 @@ class NaivePass:
 
 
 class Hook:
-    """Multiplies a gradient, and remembers what it saw."""
+    """A hook that multiplies a gradient and remembers the gradients that it got."""
 
     def __init__(self, factor):
         self.factor, self.seen, self.expected, self.remove = factor, [], [], None

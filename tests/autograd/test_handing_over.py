@@ -1,4 +1,4 @@
-"""Gradients that nobody else holds are added to in place and handed over; all others are left alone."""
+"""Backward adds in place to gradients that nothing else holds, and passes them on without a copy."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Who holds which array: the walk back never writes into one that somebody else has."""
+"""Backward never writes into an array that something else holds."""
 
 import numpy as np
 import pytest

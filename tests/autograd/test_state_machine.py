@@ -1,4 +1,4 @@
-"""Random graphs, step by step, against the naive engine of conftest.py: values, gradients, errors, all with ==."""
+"""Random graphs agree with the naive engine of conftest.py after each step: values, gradients, errors, with ==."""
 
 import operator
 import weakref

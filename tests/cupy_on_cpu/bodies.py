@@ -1,8 +1,8 @@
 """Run the tests of the reference kernels on the kernels for CuPy.
 
-For ``--cuda cpu`` and ``--cuda gpu``: in the test modules of tests/kernels/reference, each kernel is replaced by the
-one that computes on CUDA arrays, from kernels/cuda or else itself. Its arguments are copied to the device and its
-results back. The package itself does not change.
+For ``--cuda cpu`` and ``--cuda gpu``. In the test modules of tests/kernels/reference, each kernel is replaced by its
+namesake in kernels/cuda; a kernel without one runs itself on CUDA arrays. Its arguments are copied to the device, and
+its results back. The package itself does not change.
 """
 
 import functools
@@ -17,13 +17,13 @@ REFERENCE = "minires.kernels.reference"
 
 
 def begin(where):
-    """Let CuPy compute on a GPU, or on the CPU instead."""
+    """Prepare CuPy to compute on a GPU, or on the CPU."""
     if where == "cpu":
         begin.device = cupy_on_cpu.install(devices=2)
 
 
 def carry(module):
-    """Replace the kernels that a test module has imported, and those in modules that it has imported."""
+    """Replace the kernels in a test module and in the kernel modules that it imports."""
     for name, value in list(vars(module).items()):
         if is_kernel(value):
             setattr(module, name, on_cuda(value))
@@ -39,7 +39,7 @@ def is_kernel(value):
 
 @functools.cache
 def on_cuda(kernel):
-    """Return a function of NumPy arrays that runs the kernel of CUDA arrays; the reference's for complex arrays."""
+    """Return a function of NumPy arrays that runs the CUDA kernel; for complex arrays, the reference kernel."""
     own = getattr(cuda, kernel.__name__) if kernel.__name__ in cuda.__all__ else kernel
 
     @functools.wraps(kernel)

@@ -1,4 +1,4 @@
-"""The device of these tests: the fake device, or a GPU."""
+"""Fixtures for the device of these tests: the fake device, or a GPU."""
 
 import bodies
 import pytest

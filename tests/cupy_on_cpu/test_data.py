@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from half_training import PLACES, moved
+from half_training import ROUNDINGS, moved
 from idx_files import write_set
 
 from minires.checkpoint import load
@@ -139,12 +139,12 @@ def test_training_in_float16_has_float32s_losses_and_its_checkpoint_evaluates_on
 
     single = losses("single")
     half = losses("half", "--device", "cuda", "--dtype", "float16")
-    one_place = 0.0  # what one rounding of all weights to float16 does; there are as many as in `half_training`
+    of_one = 0.0  # the effect of one rounding of all weights to float16; there are as many as in `half_training`
     for seed in range(4):
         with monkeypatch.context() as patch:
             patch.setattr(sources, "network", moved_network(seed))
-            one_place = max(one_place, np.linalg.norm(losses(f"moved{seed}") - single))
-    tolerance = PLACES**0.5 * one_place
+            of_one = max(of_one, np.linalg.norm(losses(f"moved{seed}") - single))
+    tolerance = ROUNDINGS**0.5 * of_one
     assert tolerance < 0.5 * (single[0, 0] - single[1, 0])  # so that it tells training from none
     assert np.linalg.norm(half - single) <= tolerance, (half, single, tolerance)
     weights = load(tmp_path / "half" / "last.safetensors")

@@ -7,6 +7,7 @@ from unittest import mock
 import cupy
 import numpy as np
 import pytest
+from cupy_backends.cuda.libs import cublas
 
 from minires.cupy_on_cpu import DeviceFault, carried, to_device
 from minires.cupy_on_cpu.memory import Memory
@@ -67,6 +68,21 @@ def test_products_are_cublass_and_equal_numpys(device, dtype):
 def test_a_product_of_no_terms_is_zero(device):
     a = cupy.empty((5, 0), "f4")
     assert np.array_equal((a @ a.T).get(), np.zeros((5, 5)))
+
+
+@pytest.mark.parametrize("transposed", [0, 1])
+@pytest.mark.parametrize("beta", [0.0, 1.0, 2.0])
+def test_a_product_of_no_terms_is_beta_times_c_whatever_the_leading_dimensions(device, transposed, beta):
+    m, n, leading = 3, 2, 8
+    c = cupy.full((n, m), np.nan if beta == 0 else 5, "f4")  # column-major (m, n)
+    empty = cupy.empty(0, "f4")
+    one, factor = np.ones(1, "f4"), np.full(1, beta, "f4")
+    f4 = 0  # the cudaDataType
+    cublas.gemmEx(
+        cublas.create(), transposed, transposed, m, n, 0, one.ctypes.data, empty.data.ptr, f4, leading,
+        empty.data.ptr, f4, leading, factor.ctypes.data, c.data.ptr, f4, m, cublas.CUBLAS_COMPUTE_32F, -1,
+    )  # fmt: skip
+    assert np.array_equal(c.get(), np.full((n, m), 5 * beta, "f4"))
 
 
 def test_memory_without_an_allocation_belongs_to_no_device():

@@ -1,4 +1,4 @@
-"""Training steps at full size, recorded or compiled, each in a separate process; and how they are counted."""
+"""Training steps at full size are recorded or compiled, each in a separate process, and counted rightly."""
 
 import importlib
 import json

@@ -1,4 +1,4 @@
-"""Costs on a GPU that NumPy does not have: where a program waits for the device, and what products launch."""
+"""Costs that only a GPU has: where a program waits for the device, and what matrix products launch."""
 
 import cupy
 import numpy as np

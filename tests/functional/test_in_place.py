@@ -1,4 +1,4 @@
-"""What is written in place, what makes a new tensor, and what is refused."""
+"""Which operations write in place, make a new tensor, or raise."""
 
 import operator
 

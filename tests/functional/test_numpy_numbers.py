@@ -1,4 +1,4 @@
-"""NumPy's numbers, arrays without axes, and shapes in lists and arrays, wherever Python's are taken."""
+"""NumPy's numbers, arrays without axes, and shapes in lists and arrays are accepted wherever Python's are."""
 
 import numpy as np
 import pytest

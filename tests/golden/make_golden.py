@@ -1,12 +1,12 @@
 """Make the golden files beside this script from PyTorch: ``python tests/golden/make_golden.py``.
 
-Each file holds cases in float64. A case is one call of an operation that PyTorch and minires name alike. Its
-arrays are called ``<case>/<role>/<name>``, where the role is ``in`` for inputs, ``out`` for outputs and for
-what the call leaves behind (running statistics, say), and ``grad`` for the gradients of Σ gy · y. The
-file's metadata hold, as JSON, the version of PyTorch, and the operation and options of each case.
+Each file holds cases in float64. A case is one call of an operation that has the same name in PyTorch and minires. The
+names of its arrays are ``<case>/<role>/<name>``. The role is ``in`` for inputs; ``out`` for outputs and for arrays that
+the call updates, such as running statistics; and ``grad`` for the gradients of Σ gy · y. The metadata of a file hold,
+as JSON, the version of PyTorch, and the operation and options of each case.
 
-It takes torch and torchvision. The files are the same, byte for byte, whenever it runs on one machine;
-another may sum in another order and differ in the last digits.
+The script needs torch and torchvision. On one machine, it always writes the same bytes. Another machine may sum in
+another order, and differ in the last digits.
 """
 
 import json
@@ -35,7 +35,7 @@ class Golden:
             self.arrays[f"{case}/{role}/{name}"] = np.array(value, order="C")
 
     def call(self, case, op, inputs, changed=(), **options):
-        """One call of ``torch.nn.functional``: floats get gradients unless the call changes them in place."""
+        """Add one call of ``torch.nn.functional``, with gradients of floats that it does not change in place."""
         self.cases[case] = {"op": op, "inputs": list(inputs), "changed": list(changed), "options": options}
         self.put(case, "in", **inputs)
         tensors = {name: torch.tensor(value) for name, value in inputs.items()}
@@ -49,11 +49,11 @@ class Golden:
 
     def write(self, path):
         about = {"torch": torch.__version__.partition("+")[0], "cases": self.cases}
-        save_file(self.arrays, path, {"golden": json.dumps(about)})  # one key: several have no fixed order
+        save_file(self.arrays, path, {"golden": json.dumps(about)})  # one key, since the order of several is not fixed
 
 
 def conv2d():
-    """Convolutions over all kinds of geometry: (x, weight, options)."""
+    """Return cases of convolutions with all kinds of geometry."""
     cases = {
         "plain": ((2, 3, 6, 6), (4, 3, 3, 3), {}),
         "same": ((2, 3, 7, 5), (4, 3, 3, 3), {"padding": 1}),
@@ -79,7 +79,7 @@ def conv2d():
 
 
 def batch_norm():
-    """Batch norm by the batch's and by the running statistics; large offsets, tiny variances, negative gammas."""
+    """Return cases of batch norm, training and inference: large offsets, tiny variances, negative gammas."""
     golden = Golden(2)
     scale, offset = np.array([1e-3, 1.0, 40.0]), np.array([2.0, 0.0, -100.0])
     for case, shape, options in (
@@ -101,7 +101,7 @@ def batch_norm():
 
 
 def pooling():
-    """Maximum, mean and adaptive mean."""
+    """Return cases of max, average and adaptive average pooling."""
     golden = Golden(3)
     windows = {
         "2": ((2, 3, 6, 7), {"kernel_size": 2}),
@@ -120,10 +120,10 @@ def pooling():
 
 
 def elementary():
-    """ReLU, linear, log-softmax and cross-entropy."""
+    """Return cases of ReLU, linear, log-softmax and cross-entropy."""
     golden = Golden(4)
     x = golden.normal(3, 4, 5)
-    x[0, 0] = 0.0  # where the gradient is 0 by convention
+    x[0, 0] = 0.0  # the gradient is 0 here by convention
     golden.call("relu", "relu", {"x": x})
     inputs = {"x": golden.normal(5, 7), "weight": golden.normal(4, 7), "bias": golden.normal(4)}
     golden.call("linear", "linear", inputs)
@@ -143,7 +143,7 @@ def elementary():
 
 
 def blocks():
-    """Residual blocks of torchvision in float64: output, all gradients, and the running statistics afterwards."""
+    """Return cases of torchvision's residual blocks: output, all gradients, and updated running statistics."""
     resnet = torchvision().models.resnet
     golden = Golden(5)
     for case, kind, channels, width, stride in (
@@ -163,7 +163,7 @@ def blocks():
                 drawn = golden.normal(*value.shape)
                 state[name] = np.abs(drawn) + 0.1 if name.endswith("running_var") else drawn
             else:
-                state[name] = value.numpy().copy()  # training counts on
+                state[name] = value.numpy().copy()  # training increases the count
         for mode in ("training", "inference"):
             place = f"{case}_{mode}"
             build = {"block": kind, "channels": channels, "width": width, "stride": stride, "out": out}
@@ -181,7 +181,7 @@ def blocks():
 
 
 def sgd():
-    """Three steps, the parameter after each; the options are those of ``torch.optim.SGD``."""
+    """Return cases of ``torch.optim.SGD``: the parameter after each of three steps."""
     golden = Golden(6)
     for case, options in {
         "plain": {"lr": 0.1},
@@ -204,7 +204,7 @@ def sgd():
 
 
 def second_order():
-    """Gradients of Σ v · (the first gradients), one v for each, with respect to gy and the inputs."""
+    """Return cases of second derivatives: the gradients of Σ v · (first gradients) for gy and the inputs."""
     golden = Golden(7)
     for case, op, shapes, options in (
         ("conv2d", "conv2d", {"x": (2, 3, 6, 5), "weight": (4, 3, 3, 3)}, {"padding": 1}),
@@ -224,7 +224,7 @@ def second_order():
         gy = torch.tensor(golden.normal(*y.shape), requires_grad=True)
         first = torch.autograd.grad(y, list(inputs.values()), gy, create_graph=True)
         vs = {f"v_{name}": torch.tensor(golden.normal(*value.shape)) for name, value in inputs.items()}
-        sources = {"gy": gy, **{name: t for name, t in inputs.items() if name != "bias"}}  # flat in the bias
+        sources = {"gy": gy, **{name: t for name, t in inputs.items() if name != "bias"}}  # linear in the bias
         total = sum((v * g).sum() for v, g in zip(vs.values(), first, strict=True))
         second = torch.autograd.grad(total, list(sources.values()))
         golden.put(case, "in", **inputs, gy=gy, **vs)
@@ -234,7 +234,7 @@ def second_order():
 
 
 def torchvision():
-    """torchvision, also where its compiled operators are missing: to import it, their names are enough."""
+    """Return torchvision; if its compiled operators are missing, define their names, which the import needs."""
     try:
         import torchvision
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""Outputs and gradients beside PyTorch's, which the files here hold: make_golden.py wrote them, none of it runs."""
+"""Outputs and gradients agree with PyTorch's, which make_golden.py wrote to the files here."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""What the kernel tests share: read-only arrays from a seed, and the derivative by a complex step."""
+"""Fixtures for all kernel tests: read-only arrays from a seed, and derivatives by a complex step."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from minires.testing.strategies import array
 
 @pytest.fixture(scope="session")
 def frozen():
-    """`minires.testing.strategies.array`, read-only: a kernel that writes into its input fails at once."""
+    """Return `minires.testing.strategies.array` with read-only results, so that writing into an input fails."""
 
     def draw(*arguments, **keywords):
         drawn = array(*arguments, **keywords)
@@ -20,9 +20,9 @@ def frozen():
 
 @pytest.fixture(scope="session")
 def complex_step():
-    """The derivative of function(*arrays) along d, in the argument ``which``: accurate to the last digits.
+    """Return derivative(function, arrays, which, d): along d in argument ``which``, accurate to the last digits.
 
-    With a step of 1e-20 the real part does not move at all, so nothing is subtracted and no kink is crossed.
+    With a step of 1e-20 the real part does not change, so nothing is subtracted and no kink is crossed.
     """
 
     def derivative(function, arrays, which, d):

@@ -1,7 +1,7 @@
-"""What a mutant may change in a line of arithmetic: an operator, number, comparison, branch, call or whole statement.
+"""The changes of mutants to arithmetic: to an operator, number, comparison, branch, call or whole statement.
 
-mutmut's own list changes strings and arguments too, which is not what the kernels are tested for, and it knows
-neither ``@`` nor arithmetic in NumPy's calls, in which the fast kernels are written. So this list takes its place.
+This list replaces mutmut's own. That one also changes strings and arguments, which the tests of the kernels do not
+check. It changes neither ``@`` nor arithmetic in NumPy's calls, which the fast kernels use.
 """
 
 from __future__ import annotations
@@ -32,54 +32,54 @@ CALLS = dict(PAIRS) | {b: a for a, b in PAIRS} | {"sum": "max", "ceil": "floor",
 
 
 def numbers(node: cst.Integer | cst.Float) -> Iterator[cst.BaseExpression]:
-    """One more and one less."""
+    """Yield the number plus one and minus one."""
     for value in (node.evaluated_value + 1, node.evaluated_value - 1):
         yield cst.parse_expression(repr(value))
 
 
 def operators(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
-    """Another operator in the place of this one."""
+    """Yield the expression with other operators."""
     for other in OPERATORS.get(type(node.operator), ()):
         yield node.with_changes(operator=other())
 
 
 def signs(node: cst.UnaryOperation) -> Iterator[cst.BaseExpression]:
-    """No sign, no ``not``."""
+    """Yield the operand without its sign or ``not``."""
     yield node.expression
 
 
 def plain_assignments(node: cst.AugAssign) -> Iterator[cst.Assign]:
-    """``=`` for ``+=``."""
+    """Yield ``=`` for ``+=``."""
     yield cst.Assign([cst.AssignTarget(node.target)], node.value)
 
 
 def booleans(node: cst.Name) -> Iterator[cst.Name]:
-    """The other truth."""
+    """Yield False for True, and True for False."""
     if node.value in NAMES:
         yield node.with_changes(value=NAMES[node.value])
 
 
 def calls(node: cst.Call) -> Iterator[cst.Call]:
-    """The opposite function or method."""
+    """Yield a call of the opposite function or method."""
     name = node.func.attr if isinstance(node.func, cst.Attribute) else node.func
     if isinstance(name, cst.Name) and name.value in CALLS:
         yield node.with_deep_changes(name, value=CALLS[name.value])
 
 
 def transposes(node: cst.Attribute) -> Iterator[cst.BaseExpression]:
-    """No transpose."""
+    """Yield the array without its transpose."""
     if node.attr.value == "T":
         yield node.value
 
 
 def branches(node: cst.If | cst.IfExp | cst.CompIf) -> Iterator[cst.CSTNode]:
-    """Always, and never."""
+    """Yield the branch with a condition that is always true, and always false."""
     for value in ("True", "False"):
         yield node.with_changes(test=cst.Name(value))
 
 
 def statements(node: cst.Expr | cst.Assign) -> Iterator[cst.Pass]:
-    """Nothing where a call or an assignment to elements filled an array."""
+    """Yield ``pass`` for a call, and for an assignment to elements."""
     filled = isinstance(node, cst.Assign) and isinstance(node.targets[0].target, cst.Subscript)
     if filled or (isinstance(node, cst.Expr) and isinstance(node.value, cst.Call)):
         yield cst.Pass()

@@ -1,11 +1,12 @@
-"""Mutation score of the kernels: `make mutation`, or `make mutation ONLY='*reference.conv.*'` for a part.
+"""Measure the mutation score of the kernels: `make mutation`, or `make mutation ONLY='*reference.conv.*'` for a part.
 
-Every line of arithmetic in kernels/reference, kernels/fast and geometry.py is changed in all the ways that operators.py
-knows, one at a time, and the kernels' tests that reach the changed function are run, the quickest first, until one
-fails. mutmut does the work, by `[mutmut]` in setup.cfg; this file hands it a copy of the tree and the operators. A
-mutant that no test kills must be in survivors.md, with the reason why it is as right as the original.
+Each mutant changes one line of arithmetic in kernels/reference, kernels/fast or geometry.py, in one of the ways of
+operators.py. The tests that reach the changed function run, the quickest first, until one fails. mutmut does the work,
+with `[mutmut]` in setup.cfg; this file gives it a copy of the tree and the operators. A mutant that no test kills must
+be in survivors.md, with the reason why it is as right as the original.
 
-It needs no place in continuous integration: what it finds, the tests keep.
+It does not run in continuous integration. If a mutant shows that a test is missing, the test is written, and CI runs
+it.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from mutmut.utils.format_utils import mangled_name_from_mutant_name, orig_functi
 ROOT = Path(__file__).resolve().parents[2]
 COPY = ROOT / "build" / "mutation"
 SURVIVORS = Path(__file__).with_name("survivors.md")
-# mutmut leaves decorated functions alone. The first decorator holds BLAS to one thread; here the environment does. The
-# second is applied at the end of the file instead.
+# mutmut does not change decorated functions. The first decorator limits BLAS to one thread; here the environment does.
+# The second is applied at the end of the file instead.
 GUARD = re.compile(r"^@single_threaded_blas\(\)\n", re.MULTILINE)
 OF_HALVES = re.compile(r"^@(in_float32\(.*\))\n(?=def (\w+))", re.MULTILINE)
 
@@ -36,7 +37,7 @@ Mutant = tuple[str, tuple[str, ...]]  # the function, and the lines that differ,
 
 
 def copy_tree() -> None:
-    """The package and its tests, with the guards removed."""
+    """Copy the package and its tests, with the kernels' decorators moved to where mutmut accepts them."""
     shutil.rmtree(COPY, ignore_errors=True)
     for name in ("minires", "tests"):
         shutil.copytree(ROOT / name, COPY / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -49,7 +50,7 @@ def copy_tree() -> None:
 
 
 def run(only: list[str]) -> dict[str, str]:
-    """Every mutant's status: "killed", "timeout" and "survived", or what went wrong."""
+    """Return each mutant's status: "killed", "timeout", "survived", or another error."""
     mutators.mutation_operators[:] = operators.ARITHMETIC
     os.environ["HYPOTHESIS_PROFILE"] = "mutation"
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
@@ -60,7 +61,7 @@ def run(only: list[str]) -> dict[str, str]:
 
 
 def changed(name: str) -> Mutant:
-    """What a mutant changes, however far its lines have moved."""
+    """Return what a mutant changes, without line numbers."""
     function, owner = orig_function_and_class_names_from_key(name)
     module = mangled_name_from_mutant_name(name).rpartition(".")[0]
     lines = mutmut.get_diff_for_mutant(name).splitlines()[2:]
@@ -71,24 +72,24 @@ def changed(name: str) -> Mutant:
 
 
 def listed() -> set[Mutant]:
-    """The mutants of survivors.md: a heading names a function, a block under it shows a line and what it became."""
+    """Return the mutants in survivors.md: headings name functions; blocks show a line and its replacement."""
     known = set()
     for section in re.split(r"^### ", SURVIVORS.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
         function = section.partition("\n")[0].strip("`")
         for block in re.findall(r"^```diff\n(.*?)^```", section, re.MULTILINE | re.DOTALL):
             first, *others = block.splitlines()
-            single = all(line.startswith("+") for line in others)  # each of the others is a mutant of the first
+            single = all(line.startswith("+") for line in others)  # each other line is one mutant of the first
             known |= {(function, (first, other)) for other in others} if single else {(function, (first, *others))}
     return known
 
 
 def main() -> int:
-    """Run and report; 1 if a mutant survives that is not listed, or one is listed that does not."""
+    """Run and report; return 1 if an unlisted mutant survives or a listed one does not."""
     only, start = sys.argv[1:], time.monotonic()
     copy_tree()
     statuses, known = run(only), listed()
     alive = {name: changed(name) for name, status in statuses.items() if status not in ("killed", "timeout")}
-    slow = {changed(name) for name, status in statuses.items() if status == "timeout"}  # on another day they survive
+    slow = {changed(name) for name, status in statuses.items() if status == "timeout"}  # they may survive next time
     new = {name: mutant for name, mutant in alive.items() if mutant not in known}
     stale = set() if only else known - set(alive.values()) - slow
     minutes = (time.monotonic() - start) / 60

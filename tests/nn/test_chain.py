@@ -1,4 +1,4 @@
-"""Convolution, batch norm, addition and ReLU: one operation only where no one could tell."""
+"""Convolution, batch norm, addition and ReLU run as one operation only where the result is the same."""
 
 import contextlib
 

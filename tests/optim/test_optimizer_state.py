@@ -1,4 +1,4 @@
-"""What an optimizer keeps between steps: saved, and loaded where it fits."""
+"""The state that an optimizer keeps between steps is saved, and loaded where it fits."""
 
 import copy
 import json

@@ -3,7 +3,7 @@ import pytest
 
 @pytest.fixture
 def one_thread():
-    """PyTorch in one thread: small networks lose time with several, and which of two writes stays is by chance."""
+    """Run PyTorch on one thread: it is faster for small networks, and with several, the order of writes may vary."""
     torch = pytest.importorskip("torch")
     count = torch.get_num_threads()
     torch.set_num_threads(1)

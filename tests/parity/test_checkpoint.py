@@ -1,4 +1,4 @@
-"""Checkpoints beside PyTorch's: each reads what the other wrote."""
+"""minires and PyTorch read each other's checkpoints."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Layers whose flags, buffers, parameters and geometry change after they were made, beside PyTorch's."""
+"""Layers whose flags, buffers, parameters or geometry change later agree with PyTorch's."""
 
 import numpy as np
 import pytest

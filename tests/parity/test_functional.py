@@ -1,4 +1,4 @@
-"""Operations beside PyTorch's, over random geometry: outputs and gradients in float64."""
+"""Operations agree with PyTorch's over random geometry: outputs and gradients in float64."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The reference kernels beside PyTorch's functions, in float64, and the conventions where no derivative exists."""
+"""Reference kernels agree with PyTorch's functions in float64, also where no derivative exists."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Batches beside PyTorch's DataLoader, without shuffling: whoever draws the order draws another one."""
+"""Batches are those of PyTorch's DataLoader, without shuffling, since the random orders differ."""
 
 from collections import namedtuple
 

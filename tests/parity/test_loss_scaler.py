@@ -1,4 +1,4 @@
-"""`LossScaler` beside PyTorch's `GradScaler`."""
+"""`LossScaler` agrees with PyTorch's `GradScaler`."""
 
 import inspect
 

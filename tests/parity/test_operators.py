@@ -1,4 +1,4 @@
-"""PyTorch's own gradients through `check_vjp`: what docs/case_study_operators.md says, at a dozen operators."""
+"""`check_vjp` on PyTorch's own gradients: the claims of docs/case_study_operators.md, for a dozen operators."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""Optimizers and schedules beside PyTorch's."""
+"""Optimizers and schedules agree with PyTorch's."""
 
 import inspect
 

@@ -1,4 +1,4 @@
-"""States beside PyTorch's: loaded as they are, with the same names missing and unexpected."""
+"""PyTorch's states load unchanged, and the same names are missing and unexpected."""
 
 import numpy as np
 import pytest

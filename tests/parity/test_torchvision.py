@@ -1,4 +1,4 @@
-"""Whole networks beside torchvision's, from the same state: logits and all gradients in float64."""
+"""Whole networks agree with torchvision's from the same state: logits and all gradients in float64."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Put the double of CuPy in the place of CuPy."""
+"""Replace CuPy by its double."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Write down the interface of the installed CuPy: its names, and the parameters of each function.
+"""Record the interface of the installed CuPy: its names, and the parameters of each function.
 
 `python tests/strict_cupy/cupy_manifest.py` writes manifest.json; a test in tests/cupy_on_cpu fails when CuPy differs
 from it. Parameters are written as in ``def``, without their defaults: "a, axis=, *, dtype=".
@@ -25,7 +25,7 @@ KEYWORDS = (
 
 
 def manifest():
-    """Return the names of the module and of its arrays, with their parameters: from signatures, or else by trial."""
+    """Return the names of the module and of its arrays, with parameters from signatures or by trial calls."""
     import cupy
 
     namespaces = {"": cupy, "lib.stride_tricks.": cupy.lib.stride_tricks, "linalg.": cupy.linalg}
@@ -84,7 +84,7 @@ def parameters(function):
 
 
 def methods_of(ufunc, cupy):
-    """Return the methods of a ufunc; CuPy shows for some of them only by a call whether they exist."""
+    """Return the methods of a ufunc; for some of them, only a call shows whether CuPy has them."""
     dtype = next((kind for kind in "fil?" if any(types.startswith(kind) for types in ufunc.types)), "d")
     a = cupy.ones(4, dtype)
     calls = {
@@ -111,7 +111,7 @@ def works(call):
     """Return whether the call succeeds."""
     try:
         call()
-    except Exception:  # of whatever kind: CuPy's, or its compiler's
+    except Exception:  # CuPy or its compiler may raise anything
         return False
     return True
 

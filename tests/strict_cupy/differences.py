@@ -53,7 +53,7 @@ def strided(xp):
     return xp.lib.stride_tricks.as_strided
 
 
-TABLE = {  # what code does: how, with an array a like HOST; what comes of it on CuPy; what the double does otherwise
+TABLE = {  # topic: (description, code for an array a like HOST, outcome on CuPy, difference of the double)
     "host arrays": [
         ("array + host", lambda xp, a: a + HOST, TypeError),
         ("host + array", lambda xp, a: HOST + a, TypeError),
@@ -197,7 +197,7 @@ TABLE = {  # what code does: how, with an array a like HOST; what comes of it on
         ("clip(min=)", lambda xp, a: xp.clip(a, min=0), TypeError),
         ("Generator.normal", lambda xp, a: xp.random.Generator.normal is None, AttributeError),
         ("Generator.permutation", lambda xp, a: xp.random.Generator.permutation is None, AttributeError),
-        ("the method clip(min=)", lambda xp, a: a.clip(min=0), SAME),  # of methods there is more than of functions
+        ("the method clip(min=)", lambda xp, a: a.clip(min=0), SAME),  # the function has no min
         ("clip with None", lambda xp, a: xp.clip(a, None, 0), SAME),
         ("Generator.standard_normal", lambda xp, a: xp.random.Generator.standard_normal is None, SAME, NO_RANDOM),
     ],
@@ -216,7 +216,7 @@ TABLE = {  # what code does: how, with an array a like HOST; what comes of it on
     ],
 }  # fmt: skip
 
-WAITS = [  # what code waits for the device: how, with such an array; how often. No row of TABLE waits
+WAITS = [  # code that waits for the device: description, code, number of waits. No row of TABLE waits
     ("float()", lambda xp, a: float(a.sum()), 1),
     ("float() of the largest", lambda xp, a: a * float(a.max()), 1),
     ("int()", lambda xp, a: int(a.sum()), 1),
@@ -242,7 +242,7 @@ WAITS = [  # what code waits for the device: how, with such an array; how often.
 
 
 POINTERS = ["pointers"] * 3
-PRODUCTS = [  # what products launch: the shapes of x and y, how they are multiplied; what is launched
+PRODUCTS = [  # launches of products: description, shapes of x and y, code, launches, reason why the double differs
     ("matrices", [(5, 7), (7, 2)], lambda xp, x, y: x @ y, ["product"]),
     ("the first transposed", [(7, 5), (7, 2)], lambda xp, x, y: x.T @ y, ["product"]),
     ("the second transposed", [(5, 7), (2, 7)], lambda xp, x, y: x @ y.T, ["product"]),
@@ -301,7 +301,8 @@ def outcome(code, xp):
         return type(error)
     values = y.host if hasattr(y, "host") else y.get() if hasattr(y, "get") else np.asarray(y)
     strides = zip(getattr(y, "strides", values.strides), values.shape, strict=True)
-    return values.shape, values.dtype, [s for s, n in strides if n > 1], values.tolist()  # of one element, any will do
+    longer = [s for s, n in strides if n > 1]  # the stride of an axis of length 1 may be any number
+    return values.shape, values.dtype, longer, values.tolist()
 
 
 def is_expected(row, ours):

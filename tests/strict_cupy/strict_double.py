@@ -38,7 +38,7 @@ MANIFEST = json.loads(cupy_manifest.PATH.read_text(encoding="utf-8"))
 SMALLEST = np.finfo(np.float32).tiny
 
 
-# From the double's arrays to NumPy's
+# Convert the double's arrays to NumPy's
 
 
 def lent(value):
@@ -51,19 +51,19 @@ def lent(value):
 
 
 def filling(value):
-    """Do the same for a value to assign, with ValueError; a host array without axes counts as a number."""
+    """Return a value to assign as `lent` does, but raise ValueError; a host array without axes counts as a number."""
     if isinstance(value, np.ndarray | list | tuple) and np.ndim(value):
         raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
     return value.host if isinstance(value, ndarray) else value
 
 
 def each_lent(value):
-    """Do the same for arrays in sequences."""
+    """Return nested sequences with the arrays in them as `lent` returns them."""
     return [each_lent(item) for item in value] if isinstance(value, list | tuple) else lent(value)
 
 
 def plain(value):
-    """Return a size or an axis, or several; TypeError for arrays among them."""
+    """Return sizes or axes unchanged; raise TypeError for arrays among them."""
     if isinstance(value, ndarray | np.ndarray):
         raise TypeError("'ndarray' object cannot be interpreted as an integer")
     return tuple(map(plain, value)) if isinstance(value, list | tuple) else value

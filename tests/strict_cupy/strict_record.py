@@ -1,4 +1,4 @@
-"""What the double of CuPy records of a program, and the errors that it raises where CuPy raises none."""
+"""The double's record of a program's waits and copies, and the errors that it raises where CuPy raises none."""
 
 import contextlib
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ class Undefined(AssertionError):
 
 @dataclass
 class Record:
-    """Where a program waited, and the operands of products that CuPy copies first."""
+    """The reasons of a program's waits, and the shapes of the operands that CuPy copies before products."""
 
     waits: list = field(default_factory=list)
     copies: list = field(default_factory=list)

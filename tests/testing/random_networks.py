@@ -276,7 +276,7 @@ def _node(draw: st.DrawFn, values: list[Value], max_width: int) -> Node:
 
 
 def _skip(draw: st.DrawFn, node: Node, values: list[Value]) -> tuple[int, str] | None:
-    """Draw a shortcut that ends at the node: first none if that is allowed, then the nearest start."""
+    """Draw a shortcut that ends at the node; the simplest is none, if that is allowed, then the nearest start."""
     last = len(values) - 1
     sources = [last] if node.kind in BLOCKS else range(last, -1, -1)
     source = draw(st.sampled_from([*sources] if node.kind == "bottleneck" else [None, *sources]))
@@ -289,5 +289,5 @@ def _normalises(node: Node) -> bool:
     return node.norm or node.kind in BLOCKS or (node.skip is not None and node.skip[1] == "projection")
 
 
-# Made once: Hypothesis reads the source of a function that it makes a strategy of, which takes a millisecond.
+# Made once: to make a strategy of a function, Hypothesis reads its source, which takes a millisecond.
 _network = st.composite(_draw_network)

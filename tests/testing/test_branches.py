@@ -1,4 +1,4 @@
-"""Operations tell their choices, and a gradient check finds kinks by them."""
+"""Operations report their choices, and a gradient check uses them to find kinks."""
 
 import numpy as np
 import pytest

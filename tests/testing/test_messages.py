@@ -1,10 +1,15 @@
 """The error messages for invalid arguments, functions and gradients."""
 
+import functools
+
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
+import minires as mr
 from minires import testing
 from minires.errors import DtypeError
+from minires.testing import strategies as ms
 
 X, W = np.array([0.5, 1.0]), np.array([[1.0, 2.0], [3.0, 4.0]])
 
@@ -62,6 +67,59 @@ def test_a_function_that_is_not_callable_raises(check):
         check(X, np.sin, lambda gy, x: gy)
     with pytest.raises(TypeError, match=r"vjp must be callable, got a numpy.ndarray"):
         check(np.sin, X, X)
+
+
+def product_with_cache(x, w):
+    return x @ w, (x, w)
+
+
+CALLS = {
+    "two gy": (product, lambda gs, gc, x, w: gs, {}, r"\(gy, x, w\), but it takes \(gs, gc, x, w\): missing"),
+    "too few": (np.dot, lambda gy, a: gy, {}, r"3 arguments, vjp\(gy, .*\), but it takes \(gy, a\): too many"),
+    "no cache": (product_with_cache, lambda gy: gy, {"has_cache": True}, r"2 arguments, vjp\(gy, cache\), but it take"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("check", [testing.check_vjp, testing.check_exact, testing.check_complex_step])
+@pytest.mark.parametrize("name", CALLS)
+def test_a_vjp_of_another_number_of_arguments_raises_with_how_it_is_called(check, name):
+    function, vjp, options, text = CALLS[name]
+    with pytest.raises(testing.GradientError, match=text):
+        check(function, vjp, X, W, **options)
+
+
+@pytest.mark.parametrize("check", [testing.check_vjp, testing.check_exact, testing.check_complex_step])
+def test_a_function_of_another_number_of_arguments_raises_with_how_it_is_called(check):
+    text = (
+        r"function is called with 1 argument, one for each array, but it takes \(x, w\): .* 'w'; give an array for each"
+    )
+    with pytest.raises(TypeError, match=text):
+        check(product, lambda gy, x, w: (gy, gy), X)
+    with pytest.raises(TypeError, match=text):
+        testing.check_gradient(product, mr.tensor(X))
+
+
+def test_with_an_argument_that_is_no_array_the_call_counts_it():
+    test = testing.gradients(st.just(2), ms.arrays((3,)), vjp=lambda gy, x: gy)(lambda n, x: n * x)
+    with pytest.raises(testing.GradientError, match=r"3 arguments, vjp\(gy, n, x\), but it takes \(gy, x\)"):
+        test()
+
+
+def test_a_type_error_inside_a_function_or_vjp_is_raised_as_it_is():
+    def other(x, w, b):
+        return x @ w + b
+
+    for function, vjp in ((lambda x, w: other(x, w), vjp_that_returns(X, W)), (product, lambda *all: other(*all[1:]))):
+        with pytest.raises(TypeError, match=r"^.*other\(\) missing 1 required positional argument: 'b'$"):
+            testing.check_vjp(function, vjp, X, W)
+
+
+def test_a_wrapper_that_adds_an_argument_is_called_as_it_is():
+    @functools.wraps(product)  # its signature is (x, w)
+    def doubled(x):
+        return product(x, W)
+
+    testing.check_vjp(doubled, lambda gy, x: gy @ W.T, X)
 
 
 @pytest.mark.parametrize("check", [testing.check_vjp, testing.check_exact, testing.check_complex_step])

@@ -30,8 +30,12 @@ def double_vjp(gy, x):
     return 2 * gy
 
 
+def softplus_vjp(gy, x):
+    return gy / (1 + np.exp(-x))
+
+
 @FEW
-@testing.gradients(ms.arrays(), vjp=lambda gy, x: gy / (1 + np.exp(-x)))
+@testing.gradients(ms.arrays(), vjp=softplus_vjp)
 def test_a_function_of_arrays_is_tested(x):
     return np.logaddexp(0, x)
 
@@ -323,6 +327,26 @@ def log_vjp(gy, x):
 
 test_points_outside_the_domain_are_no_alarm = FEW(testing.gradients(ms.arrays(), vjp=log_vjp)(np.log))
 test_tensors_outside_the_domain_are_no_alarm = FEW(testing.gradients(ms.arrays(), order=2)(mr.functional.sqrt))
+
+TEN = settings(FEW, max_examples=10)
+MORE = {  # the tests above that draw few examples, with more; the convolutions draw 25
+    "arrays": TEN(testing.gradients(ms.arrays(), vjp=softplus_vjp)(lambda x: np.logaddexp(0, x))),
+    "tensors": TEN(testing.gradients(ms.arrays((3, 2)), ms.arrays((2,)), order=2)(lambda x, y: x * y * y)),
+    "a convolution of arrays": testing.gradients(convolutions(), vjp=conv2d_vjp, deterministic=True)(
+        lambda x, w, geometry: reference.conv2d(x, w, geometry)
+    ),
+    "a convolution of tensors": testing.gradients(convolutions())(
+        lambda x, w, g: mr.functional.conv2d(x, w, None, g.stride, g.padding, g.dilation, g.groups)
+    ),
+    "arrays outside the domain": TEN(testing.gradients(ms.arrays(), vjp=log_vjp)(np.log)),
+    "tensors outside the domain": TEN(testing.gradients(ms.arrays(), order=2)(mr.functional.sqrt)),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", MORE)
+def test_more_examples_pass_too(name):
+    MORE[name]()
 
 
 def test_an_error_inside_the_domain_is_found_among_points_outside():

@@ -1,4 +1,4 @@
-"""The plugin costs nothing, sets the number of examples, and failures read well. Each test runs pytest."""
+"""The plugin costs nothing and sets the number of examples, and failures read well. Each test runs pytest."""
 
 import os
 import re

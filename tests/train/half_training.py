@@ -6,9 +6,9 @@ import minires as mr
 from minires import functional as F
 from minires import models, optim
 
-HALF_AN_ULP = 2.0**-11  # of a float16, beside it
-# A step rounds activations after 20 convolutions and 20 batch norms. Independent errors add up by squares.
-PLACES = 40
+HALF_AN_ULP = 2.0**-11  # of float16, relative to the number
+# A step rounds activations after 20 convolutions and 20 batch norms. The squares of independent errors add up.
+ROUNDINGS = 40
 
 
 def training(dtype, device="cpu", *, steps=3, init_scale=2.0**10, moved_by=None):
@@ -47,11 +47,11 @@ def half_is_close(losses):
     The effect of rounding weights and images is computed in float64. Every layer rounds once more.
     """
     exact = training(np.float64)[0]
-    one_place = max(
+    of_one = max(
         (abs(training(np.float64, moved_by=np.random.default_rng(seed))[0] - exact) for seed in range(4)),
         key=np.linalg.norm,
     )
-    tolerance = PLACES**0.5 * one_place
+    tolerance = ROUNDINGS**0.5 * of_one
     assert (tolerance < 0.5 * exact[0]).all()  # small enough to tell training from no training
     single = training(np.float32)[0]
     assert (abs(losses - single) <= tolerance).all(), (losses, single, tolerance)

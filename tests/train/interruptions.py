@@ -1,4 +1,4 @@
-"""Call Ctrl-C, or any function, in the middle of a run."""
+"""Interrupt a run, or call any function, in the middle of a step."""
 
 import signal
 

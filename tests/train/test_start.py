@@ -1,6 +1,8 @@
 """Test where a run may begin, and how it may be resumed."""
 
+import errno
 import os
+import pathlib
 from dataclasses import replace
 
 import numpy as np
@@ -50,6 +52,29 @@ def test_a_run_beside_something_else_is_not_replaced(settings, monkeypatch, extr
     (settings.directory / extra).unlink()
     (settings.directory / "last.safetensors").write_text("not a run's")
     with pytest.raises(SettingsError, match="exists and is not empty"):
+        train(settings)
+
+
+def test_nothing_is_written_in_a_directory_that_holds_no_run(settings):
+    settings.directory.mkdir()
+    (settings.directory / "thesis.txt").write_text("years of work")
+    (settings.directory / ".lock").write_text("of another program")
+    paths = [settings.directory, *settings.directory.iterdir()]
+    before = [path.stat().st_mtime_ns for path in paths]
+    with pytest.raises(SettingsError, match="exists and is not empty and holds no run to resume; choose another"):
+        train(settings)
+    assert [path.stat().st_mtime_ns for path in paths] == before
+    assert (settings.directory / ".lock").read_text() == "of another program"
+
+
+def test_a_directory_that_cannot_be_read_is_an_error_that_says_what_to_do(settings, monkeypatch):
+    settings.directory.mkdir()
+
+    def iterdir(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(pathlib.Path, "iterdir", iterdir)
+    with pytest.raises(SettingsError, match=r"cannot read .*run: Permission denied; choose another directory"):
         train(settings)
 
 

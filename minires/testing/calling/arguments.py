@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +15,7 @@ from minires.errors import DtypeError
 from minires.options import number as plain_number
 from minires.options import several
 from minires.testing.calling.names import labels_of
+from minires.testing.report import GradientError
 
 __tracebackhide__ = True  # pytest goes from the caller's line to the caller's function
 
@@ -44,6 +46,64 @@ def must_be_callable(name: str, value: Any) -> None:
     """Raise TypeError if ``value`` is not a function: arguments may have been passed in the wrong order."""
     if not callable(value):
         raise TypeError(f"{name} must be callable, got a {type_name(value)}: give function, vjp, then the arrays")
+
+
+def call_function(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+    """Return what a user's function returns.
+
+    Raises
+    ------
+    TypeError : if its signature does not take as many arguments.
+    """
+    try:
+        return function(*arguments)
+    except TypeError as error:
+        if why := _why_not_called(function, len(arguments), error):
+            raise TypeError(
+                f"function is called with {_counted(len(arguments))}, one for each array, but {why}; give an array "
+                "for each input, and bind options with a lambda or partial"
+            ) from None
+        raise
+
+
+def call_vjp(
+    vjp: Callable[..., Any], gy: Any, arguments: Sequence[Any], function: Callable[..., Any], has_cache: bool
+) -> Any:
+    """Return what a user's vjp returns for gy and the arguments of ``function``, or for gy and a cache.
+
+    Raises
+    ------
+    GradientError : if its signature does not take as many arguments.
+    """
+    try:
+        return vjp(gy, *arguments)
+    except TypeError as error:
+        if why := _why_not_called(vjp, 1 + len(arguments), error):
+            others = ["cache"] if has_cache else [label.strip("`") for label in labels_of(function, len(arguments))]
+            raise GradientError(
+                f"vjp is called with {_counted(1 + len(arguments))}, vjp({', '.join(['gy', *others])}), but {why}; gy "
+                "is the gradient of the output, and a tuple if function returns a tuple"
+            ) from None
+        raise
+
+
+def _why_not_called(function: Callable[..., Any], count: int, error: TypeError) -> str:
+    """Return why a call with ``count`` arguments raised ``error`` before it began; "" if it may have begun."""
+    if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+        return ""
+    try:
+        signature = inspect.signature(function)
+    except Exception:  # some functions written in C have no signature, and user code may compute it
+        return ""
+    try:
+        signature.bind(*[None] * count)
+    except TypeError as mismatch:
+        return f"it takes {signature}: {mismatch}"
+    return ""
+
+
+def _counted(count: int) -> str:
+    return f"{count} argument" + "s" * (count != 1)
 
 
 def _as_array(value: Any, label: str) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from minires.testing.calling.arguments import call_function, call_vjp
 from minires.testing.calling.names import labels_of
 from minires.testing.report import GradientError
 from minires.testing.reproduce.definitions import definitions
@@ -36,7 +37,7 @@ class FixedArguments:
 
     def forward(self, *others: Any) -> Any:
         """Return what ``function`` returns for the other arguments."""
-        return self.function(*self._all(others))
+        return call_function(self.function, self._all(others))
 
     def vjp(self, gy: Any, *others: Any) -> Any:
         """Return the gradients of the other arguments; ``others`` is the cache if there is one.
@@ -46,7 +47,8 @@ class FixedArguments:
         GradientError : if a fixed argument has a gradient that is not None.
         """
         assert self.whole_vjp is not None
-        gradients = self.whole_vjp(gy, *(others if self.has_cache else self._all(others)))
+        given = others if self.has_cache else self._all(others)
+        gradients = call_vjp(self.whole_vjp, gy, given, self.function, self.has_cache)
         if not isinstance(gradients, tuple | list) or len(gradients) != self.count:
             return gradients
         for argument in self.fixed:

@@ -15,6 +15,8 @@ import numpy as np
 from minires.device import Array, asarray, asnumpy, device_of, is_array
 from minires.errors import DtypeError, MiniresError, ShapeError
 from minires.testing.calling.arguments import (
+    call_function,
+    call_vjp,
     choose_arguments,
     for_64_bits,
     library_of,
@@ -59,7 +61,7 @@ class Pair:
     ------
     DtypeError : if no argument to check is of floats.
     DtypeError, ShapeError : if ``function`` returns anything but arrays of the inputs' float dtype.
-    GradientError : if a call modifies its arguments, or ``vjp`` returns something that is not a gradient.
+    GradientError : if a call modifies its arguments, or ``vjp`` takes other arguments or returns no gradient.
     """
 
     def __init__(
@@ -181,7 +183,7 @@ class Pair:
             return self.gradient(gy, self.beside(move))
         except MiniresError:
             raise
-        except Exception:
+        except Exception:  # user code may raise anything outside its domain; at the point itself it is raised
             return self.gradient(gy)
 
     def _forward(self, arrays: Sequence[Array] | None = None) -> _Call:
@@ -192,7 +194,7 @@ class Pair:
         ]
         self.evaluations += 1
         with np.errstate(all="ignore"):
-            returned = self.function(*passed)
+            returned = call_function(self.function, passed)
         cache = None
         if self.has_cache:
             if not isinstance(returned, tuple) or len(returned) != 2:
@@ -212,7 +214,8 @@ class Pair:
         passed = tuple(parts) if self.is_tuple else parts[0]
         self.gradients += 1
         with np.errstate(all="ignore"):
-            returned = self.vjp(passed, call.cache) if self.has_cache else self.vjp(passed, *call.passed)
+            given = [call.cache] if self.has_cache else call.passed
+            returned = call_vjp(self.vjp, passed, given, self.function, self.has_cache)
         gradients = self._gradients(returned, call.arrays)
         self._untouched("vjp", call.arrays, call.passed)
         for part, before in zip(parts, copies, strict=True):

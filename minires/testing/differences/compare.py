@@ -242,7 +242,7 @@ class Probe:
                 near, beside = (self.pair.gradient(gy, at)[self.argument] for at in (arrays, moved))
             except MiniresError:
                 raise
-            except Exception:
+            except Exception:  # user code may raise anything outside its domain; at the point itself it did not
                 return math.inf
             worst = max(worst, abs(exact_sum(products_of(d, beside)) - exact_sum(products_of(d, near))))
         return worst

@@ -23,7 +23,7 @@ def localise(probe: Probe, d: Array, slopes: Derivatives, wrong: Comparison) -> 
     """
     try:
         return _localise(probe, d, slopes, wrong)
-    except Exception:
+    except Exception:  # of user code at other points, or of the search: the gradient is wrong in any case
         return wrong.as_finding(probe.pair, probe.argument, _usual_step(slopes, wrong.gy))
 
 

@@ -1,4 +1,4 @@
-"""What the tests of the fast kernels share: thread counts, memory order, and the bound on rounding."""
+"""Fixtures for the tests of the fast kernels: numbers of threads, memory orders, a bound on rounding."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def on_any_threads():
 
 @pytest.fixture(scope="session")
 def in_kernel_order():
-    """Return check(array, filters=False): whether it lies in memory as (H, W, N, C), or filters as (R, S, C, K)."""
+    """Return check(array, filters=False): whether the memory order is (H, W, N, C), or (R, S, C, K) for filters."""
 
     def check(array, filters=False):
         return array.transpose((2, 3, 1, 0) if filters else (2, 3, 0, 1)).flags.c_contiguous
@@ -42,7 +42,7 @@ def in_kernel_order():
 
 @pytest.fixture(scope="session")
 def gamma_n():
-    """Return γ_n = n·u / (1 − n·u), the largest relative change of a result by n roundings in a row."""
+    """Return bound(n, dtype): γ_n = n·u / (1 − n·u), the largest relative change by n successive roundings."""
 
     def bound(n, dtype):
         nu = n * np.finfo(dtype).eps / 2
@@ -58,7 +58,7 @@ def raises_the_same():
     def check(one, other, *arguments):
         caught = []
         for function in (one, other):
-            with pytest.raises(Exception) as info:  # noqa: PT011  which one is the question
+            with pytest.raises(Exception) as info:  # noqa: PT011 (any exception; both must be the same)
                 function(*arguments)
             caught.append((info.type, str(info.value)))
         assert caught[0] == caught[1]

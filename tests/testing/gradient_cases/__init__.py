@@ -1,1 +1,1 @@
-"""Wrong gradients, and right ones that are awkward to check: what a gradient checker is measured on."""
+"""Cases to measure a gradient checker on: wrong gradients, and right ones that are hard to check."""

@@ -1,4 +1,4 @@
-"""Where the cases are listed. Each is a function of a generator that returns (function, vjp, *arrays).
+"""The lists of cases. A case is a function of a random generator that returns (function, vjp, *arrays).
 
 A case's ``options`` are the keywords that `check_vjp` needs for it, such as ``has_cache``.
 """
@@ -8,12 +8,12 @@ RIGHT = {}
 
 
 def wrong(case=None, **options):
-    """Enter a case among the wrong gradients."""
+    """Decorator: add a case to the wrong gradients."""
     return _enter(WRONG, case, options)
 
 
 def right(case=None, **options):
-    """Enter a case among the right gradients."""
+    """Decorator: add a case to the right gradients."""
     return _enter(RIGHT, case, options)
 
 
@@ -32,5 +32,5 @@ def normal(rng, *shape):
 
 
 def elementwise(function, derivative):
-    """A function of one array that acts on each element by itself, and its vjp."""
+    """Return an elementwise function of one array, and its vjp."""
     return function, lambda gy, x: (gy * derivative(x),)

@@ -1,4 +1,4 @@
-"""Small operations in plain NumPy, each with its gradient by hand."""
+"""Small operations in plain NumPy, each with a hand-written gradient."""
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def layer_norm_vjp(gy, x, eps=1e-5):
 
 
 def average_pool(x):
-    """3 × 3 windows, stride 2, padding 1; the mean over those numbers of a window that are in the image."""
+    """Return means over 3 × 3 windows, stride 2, padding 1; the padding does not count."""
     ones = np.ones((1, 1, 3, 3))
     flat = x.reshape(-1, 1, *x.shape[2:])
     y = conv(flat, ones, 2, 1) / conv(np.ones_like(flat), ones, 2, 1)
@@ -77,12 +77,12 @@ def average_pool_vjp(gy, x):
 
 
 def max_pool(x):
-    """2 × 2 windows, stride 2, of (N, C, H, W) with H and W even."""
+    """Return maxima over 2 × 2 windows, stride 2, of (N, C, H, W) with even H and W."""
     return _windows(x).max(-1)
 
 
 def max_pool_vjp(gy, x):
-    """The first of equal numbers takes it all."""
+    """Return the gradient; among equal maxima, the first gets it."""
     windows = _windows(x)
     g = np.zeros_like(windows)
     np.put_along_axis(g, windows.argmax(-1)[..., None], gy[..., None], -1)
@@ -133,7 +133,7 @@ def cross_entropy_vjp(gy, x, labels):
 
 
 def attention(q, k, v):
-    """softmax(q kᵀ / √D) v of (T, D) arrays."""
+    """Return softmax(q kᵀ / √D) v for (T, D) arrays."""
     return softmax(q @ k.T / np.sqrt(q.shape[1])) @ v
 
 
@@ -145,7 +145,7 @@ def attention_vjp(gy, q, k, v):
 
 
 def recurrence(x, w, h):
-    """h ← tanh(x_t + w h) over the rows of x; the last h."""
+    """Return the last h of h ← tanh(x_t + w h) over the rows of x."""
     for row in x:
         h = np.tanh(row + w @ h)
     return h

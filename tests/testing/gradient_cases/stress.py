@@ -1,8 +1,8 @@
-"""Right gradients at points where differences mislead: none may be called wrong, whatever the values.
+"""Right gradients at points where differences mislead: the checker must call none of them wrong, at any values.
 
-Half of the functions stand still between two floating-point numbers (1 − cos x near 0: all values are 0). The second
-derivative of the other half jumps, so that differences converge more slowly than extrapolation assumes.
-Each entry is a function of ``values(*shape)``, which draws an array; it returns (function, vjp, *arrays).
+Half of the functions are constant over many neighbouring floats (near 0, all values of 1 − cos x are 0). The second
+derivative of the other half jumps, so that differences converge more slowly than extrapolation assumes. An entry is a
+function of ``values``, where ``values(*shape)`` draws an array; it returns (function, vjp, *arrays).
 """
 
 import math
@@ -18,19 +18,19 @@ erf = np.vectorize(math.erf, otypes=[float])
 
 
 def stress(case):
-    """Enter a function into the table."""
+    """Decorator: add an entry to the table."""
     STRESS[case.__name__] = case
     return case
 
 
 def drawn(name, kind, seed):
-    """(function, vjp, *arrays) of an entry, at values of one of `strategies.value.KINDS`."""
+    """Return (function, vjp, *arrays) of an entry, with values of one of `strategies.value.KINDS`."""
     streams = iter(range(8))
     return STRESS[name](lambda *shape: array(shape, seed, kind, stream=next(streams)))
 
 
 def loss(of, slope, reduce=np.mean):
-    """A loss of the differences p − t, reduced to one number, and its vjp."""
+    """Return a loss of the differences p − t, reduced to one number, and its vjp."""
 
     def function(p, t):
         return reduce(of(p - t))
@@ -46,7 +46,7 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-# Functions that stand still between two numbers.
+# Functions that are constant over many neighbouring floats.
 
 
 @stress
@@ -97,7 +97,7 @@ def geman_mcclure_loss(values):
 
 @stress
 def gru_near_saturation(values):
-    """One step of a gated recurrent unit, h ← (1 − z) n + z h, with gates far from zero."""
+    """Return a step of a gated recurrent unit, h ← (1 − z) n + z h, with gates far from zero."""
 
     def parts(x, h):
         return sigmoid(4 * x), sigmoid(3 * x + h)

@@ -1,4 +1,4 @@
-"""What `check_rounding` accepts, finds and says."""
+"""`check_rounding` accepts results within the bound, finds the others, and says where."""
 
 import inspect
 import math

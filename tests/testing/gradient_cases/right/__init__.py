@@ -1,4 +1,4 @@
-"""Right gradients that are awkward to check; `check_vjp` must pass them all."""
+"""Right gradients that are hard to check; `check_vjp` must pass all of them."""
 
 from gradient_cases.cases import RIGHT
 from gradient_cases.right import arguments, formulas, kinks, layers, saturated, scales

@@ -1,4 +1,4 @@
-"""Right gradients whose inputs and outputs are awkward as objects: shapes, strides, types, tuples."""
+"""Right gradients with unusual inputs and outputs: shapes, strides, types, tuples."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Right gradients of linear algebra, solvers and transforms, whose own rounding is more than an ulp."""
+"""Right gradients of linear algebra, solvers and transforms, which round by more than an ulp."""
 
 from math import erf
 
@@ -8,7 +8,7 @@ from gradient_cases.cases import elementwise, normal, right
 
 
 def matrix(rng, condition, n=5):
-    """A random matrix with singular values from 1 down to 1 / condition."""
+    """Return a random matrix with singular values from 1 down to 1 / condition."""
     u, v = (np.linalg.qr(normal(rng, n, n))[0] for _ in range(2))
     return u * np.geomspace(1, 1 / condition, n) @ v
 
@@ -82,7 +82,7 @@ def singular_values(rng):
 
 @right
 def newton_iteration_with_its_implicit_gradient(rng):
-    def root(x):  # of y + y³ = x
+    def root(x):  # solve y + y³ = x
         y = np.zeros_like(x)
         for _ in range(60):
             y = y - (y + y**3 - x) / (1 + 3 * y**2)
@@ -93,7 +93,7 @@ def newton_iteration_with_its_implicit_gradient(rng):
 
 @right
 def bisection_to_a_billionth(rng):
-    def root(x):  # of y + y³ = x; the interval's middle, so the function is a fine staircase
+    def root(x):  # solve y + y³ = x; the result is the middle of an interval, so the function is a fine staircase
         low, high = np.full_like(x, -8.0), np.full_like(x, 8.0)
         while (high - low).max() > 1e-9:
             middle = (low + high) / 2

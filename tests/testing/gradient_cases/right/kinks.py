@@ -1,4 +1,4 @@
-"""Right gradients beside and at kinks, ties, steps and plateaus; and where the second derivative is lost."""
+"""Right gradients at or near kinks, ties, steps and plateaus, or where there is no second derivative."""
 
 import numpy as np
 
@@ -139,7 +139,7 @@ def lengths_of_rows_of_which_one_is_zero(rng):
     x = normal(rng, 5, 3)
     x[2] = 0
 
-    def vjp(gy, x):  # of the subgradients at zero, zero
+    def vjp(gy, x):  # chooses zero among the subgradients at zero
         length = np.linalg.norm(x, axis=1, keepdims=True)
         return (gy[:, None] * x / np.where(length, length, 1),)
 

@@ -1,4 +1,4 @@
-"""Right gradients of a network's layers and blocks, in places where their arithmetic is under strain."""
+"""Right gradients of a network's layers and blocks, at points where their arithmetic loses digits."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Right gradients of the form 1 − s with s near 1: they carry the rounding of s, however small they are themselves."""
+"""Right gradients of the form 1 − s with s near 1: small numbers with the rounding error of s."""
 
 import math
 

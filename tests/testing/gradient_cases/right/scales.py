@@ -1,4 +1,4 @@
-"""Right gradients of functions that are steep, flat, oscillating or cancelling, of huge, tiny and mixed numbers."""
+"""Right gradients of functions that are steep, flat, oscillate or cancel, at huge, tiny and mixed numbers."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Wrong gradients, every one of which `check_vjp` must catch."""
+"""Wrong gradients; `check_vjp` must catch all of them."""
 
 from gradient_cases.cases import WRONG
 from gradient_cases.wrong import contract, elements, formulas, layers, not_finite

@@ -1,4 +1,4 @@
-"""Gradients that break what is asked of every vjp, whatever its numbers: linear in gy, repeatable, touching nothing."""
+"""Gradients that break the contract of a vjp: to be linear in gy and repeatable, and to modify nothing."""
 
 import numpy as np
 

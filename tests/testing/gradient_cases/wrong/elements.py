@@ -1,4 +1,4 @@
-"""Gradients that are wrong in a few elements only, or by little, or so that the errors cancel in a sum."""
+"""Gradients that are wrong in a few elements, or by little, or with errors that cancel in a sum."""
 
 import numpy as np
 
@@ -7,12 +7,12 @@ from gradient_cases.cases import elementwise, normal, wrong
 
 
 def scaled_where(function, derivative, condition, factor):
-    """An elementwise function whose derivative is off by a factor where ``condition(x)`` holds."""
+    """Return an elementwise function whose derivative is off by a factor where ``condition(x)`` holds."""
     return elementwise(function, lambda x: derivative(x) * np.where(condition(x), factor, 1))
 
 
 def sum_of_sines(scales, factors):
-    """Σ s sin x, whose derivatives s cos x are off by these factors."""
+    """Return Σ s sin x, and a vjp whose derivatives s cos x are off by ``factors``."""
     return lambda x: np.dot(scales, np.sin(x)), lambda gy, x: (gy * np.multiply(scales, factors) * np.cos(x),)
 
 
@@ -136,7 +136,7 @@ def errors_that_cancel_along_every_axis(rng):
 
 @wrong
 def errors_along_the_input_alone_are_missing(rng):
-    def vjp(gy, x):  # orthogonal to x, as under a norm that takes the length away
+    def vjp(gy, x):  # the error is orthogonal to x
         g = gy * 2 * x
         other = np.roll(x, 1)
         return (g + 1e-3 * gy * (other - x * (x @ other) / (x @ x)),)

@@ -145,7 +145,7 @@ def clip_that_lets_everything_through(rng):
 def smooth_gelu_by_its_approximation(rng):
     from math import erf
 
-    def vjp(gy, x):  # the derivative of the form with tanh, which is close
+    def vjp(gy, x):  # the derivative of the approximation by tanh
         t = np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))
         inner = np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * x**2)
         return (gy * (0.5 * (1 + t) + 0.5 * x * (1 - t**2) * inner),)

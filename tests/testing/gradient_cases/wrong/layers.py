@@ -1,4 +1,4 @@
-"""Gradients of a network's layers with the mistakes that layers invite."""
+"""Gradients of a network's layers with common mistakes."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from gradient_cases.cases import normal, wrong
 
 
 def conv_case(rng, spoil, stride=1, padding=1, size=5):
-    """A convolution whose gradients (gx, gw) go through ``spoil``."""
+    """Return a convolution whose gradients (gx, gw) are changed by ``spoil``."""
 
     def vjp(gy, x, w):
         return spoil(*ops.conv_vjp(gy, x, w, stride, padding), gy, x, w)

@@ -1,4 +1,4 @@
-"""Gradients that are NaN or infinite where the function is not, nor is infinitely steep."""
+"""Gradients that are NaN or infinite where the function and its slope are finite."""
 
 import numpy as np
 
