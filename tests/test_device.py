@@ -133,7 +133,7 @@ def test_arrays_on_one_device_and_of_one_dtype_agree():
     a, b = np.ones(2), np.zeros(3)
     assert device.same_device(a, b) == "cpu"
     assert device.same_dtype(a, b) == np.float64
-    device.together(a, None, b, np.ones(2, np.int64), np.ones(2, bool))  # labels and masks have dtypes of their own
+    device.together(a, None, b, np.ones(2, np.int64), np.ones(2, bool))  # labels and masks may have other dtypes
     device.together()
 
 

@@ -16,7 +16,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 
 
 def script_of(text):
-    """The lines of the Python blocks, each at its own line number, so that a traceback points into the page.
+    """Return the lines of the Python blocks at the line numbers of the page, so that a traceback points into it.
 
     A block that begins with ```python no-run is left out.
     """
@@ -33,7 +33,7 @@ SCRIPTS = {str(page.relative_to(ROOT)): script_of(page.read_text(encoding="utf-8
 
 
 def run(tmp_path, *arguments):
-    """Run Python in a process of its own: a page may change the package that it talks about."""
+    """Run Python in a separate process, since a page may change the package."""
     command = [sys.executable, "-X", "utf8", "-W", "error", *arguments]
     quick = os.environ | {"HYPOTHESIS_PROFILE": "dev"}
     done = subprocess.run(command, cwd=tmp_path, env=quick, capture_output=True, text=True, encoding="utf-8")

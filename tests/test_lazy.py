@@ -22,7 +22,7 @@ def run(program):
 
 
 def imports_for_type_checkers(package):
-    """(module, name, name here) of each import below ``if TYPE_CHECKING``."""
+    """Yield (module, name, name here) of each import below ``if TYPE_CHECKING``."""
     tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
     (block,) = [node for node in tree.body if isinstance(node, ast.If)]
     for statement in block.body:

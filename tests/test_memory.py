@@ -17,7 +17,7 @@ LARGE = (300, 1000)  # of float32: above the size from which memory is kept
 
 @pytest.fixture(autouse=True)
 def regions_of_its_own():
-    """Beside those in which other tests' arrays lie."""
+    """Start with no memory regions, instead of those of other tests' arrays."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(memory, "_regions", [])
         yield
@@ -62,7 +62,7 @@ def test_pieces_that_touch_are_one_again():
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 40)), max_size=60))
 def test_arrays_that_live_at_the_same_time_never_overlap(steps):
-    """Taken and returned in any order, against a plain list of who is where."""
+    """Take and return memory in any order, and compare with a plain list."""
     alive, array = [], None
     for take, number in steps:
         if take or not alive:

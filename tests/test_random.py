@@ -25,7 +25,7 @@ def _keep_the_default_generator():
 
 
 def philox_block(counter, key):
-    """Philox4x64-10 of one counter (Salmon et al. 2011, section 3.3) in plain Python."""
+    """Return Philox4x64-10 of one counter (Salmon et al. 2011, section 3.3), in plain Python."""
     c, k = list(counter), list(key)
     for _ in range(10):
         first, second = 0xD2E7470EE14C6C93 * c[0], 0xCA5A826395121157 * c[2]

@@ -26,7 +26,7 @@ def blas_threads():
 
 
 def at_the_same_time(functions):
-    """Run functions on threads of their own; the first error, if there was one."""
+    """Run functions on separate threads; raise the first error."""
     errors = []
 
     def run(function):
@@ -46,7 +46,7 @@ def at_the_same_time(functions):
 
 
 def in_a_fork(function):
-    """Whether a child process ran ``function`` to its end, within a minute."""
+    """Return whether a child process ran ``function`` to its end within a minute."""
     child = os.fork()
     if child == 0:
         status = 1

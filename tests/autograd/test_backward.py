@@ -34,7 +34,7 @@ class Square(mr.Op):
 
 @st.composite
 def programs(draw):
-    """Integer-valued programs on three leaves: each step adds, multiplies or negates earlier values."""
+    """Draw a program of integers on three leaves; each step adds, multiplies or negates earlier values."""
     steps = []
     for n in range(3, 3 + draw(st.integers(1, 12))):
         steps.append((draw(st.sampled_from("+*-")), draw(st.integers(0, n - 1)), draw(st.integers(0, n - 1))))
@@ -42,7 +42,7 @@ def programs(draw):
 
 
 def by_forward_mode(steps, numbers, which):
-    """All values, and their derivatives by leaf ``which``, with dual numbers of Python integers."""
+    """Return all values and their derivatives by leaf ``which``, from dual numbers of Python integers."""
     duals = [(number, int(i == which)) for i, number in enumerate(numbers)]
     for kind, i, j in steps:
         (a, da), (b, db) = duals[i], duals[j]

@@ -25,7 +25,7 @@ def conv(x, w):
 
 
 def expected(build, leaves):
-    """The gradients by a recorded backward pass, which hands nothing over."""
+    """Return the gradients from a recorded backward pass, which adds nothing in place."""
     return [g.numpy() for g in mr.grad(build().sum(), leaves, create_graph=True)]
 
 

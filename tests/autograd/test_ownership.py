@@ -132,7 +132,7 @@ def test_grads_with_a_history_accumulate_as_part_of_the_graph():
 
 
 def test_a_gradient_that_a_hook_returns_stays_the_hooks():
-    """Batch norm writes over a gradient that nobody else holds; somebody holds this one."""
+    """Batch norm overwrites a gradient that nothing else holds; this one is held."""
     x = leaf(np.random.default_rng(0).standard_normal((2, 3, 4, 4)))
     (held,) = mr.grad((x * x).sum(), [x])
     kept = held.array.copy()

@@ -11,7 +11,7 @@ LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, toke
 
 
 def lines_of_code(source):
-    """The numbers of the lines that hold code: no docstrings, no comments, nothing blank."""
+    """Return the numbers of the lines with code, without docstrings, comments and blank lines."""
     lines = set()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type not in LAYOUT:

@@ -83,7 +83,7 @@ def computed(value):
 
 
 def fitting(kind, value):
-    """Whether another value has a shape that fits ``value``."""
+    """Return whether another value has a shape that fits ``value``."""
 
     def fits(other):
         try:
@@ -115,7 +115,7 @@ class RandomGraphs(RuleBasedStateMachine):
             self.leave_a_mode()
 
     def draw(self, data, label, likely=usable, first=-3, last=None):
-        """A pair: mostly one for which ``likely`` holds, and often one of the last, so that graphs grow deep."""
+        """Draw a pair, mostly one for which ``likely`` holds, and often one of the last, so that graphs grow deep."""
         pool = [i for i, (_, value) in enumerate(self.pairs) if likely(value)]
         choice = data.draw(st.integers(0, 15), label="from some, all likely, or all")
         pool = (pool[first:last] if choice < 10 else pool) if pool and choice < 15 else range(len(self.pairs))
@@ -126,7 +126,7 @@ class RandomGraphs(RuleBasedStateMachine):
             self.pairs.append((tensor, value))
 
     def apply(self, kind, call, *operands, **options):
-        """An operation, on both sides. An operand is a pair, or a number."""
+        """Apply an operation on both sides. An operand is a pair or a number."""
         tensors = [operand[0] if isinstance(operand, tuple) else operand for operand in operands]
         values = [operand[1] if isinstance(operand, tuple) else self.naive.constant(operand) for operand in operands]
         try:
@@ -141,7 +141,7 @@ class RandomGraphs(RuleBasedStateMachine):
             self.keep(result, value)
 
     def attempt(self, naively, call):
-        """A call on both sides, or the same error from both, in which case nothing is to change."""
+        """Call both sides. If the naive engine refuses, the call must raise as well, and nothing may change."""
         try:
             expected, commit = naively()
         except self.naive.TooBig:
@@ -166,7 +166,7 @@ class RandomGraphs(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def operate(self, data):
-        """Some operations. Other rules begin with them too: Hypothesis leaves out a rule or two in most runs."""
+        """Apply some operations. Other rules begin with this too, since most Hypothesis runs leave some rules out."""
         for operation in data.draw(st.lists(st.sampled_from(OPERATIONS), max_size=4), label="operations"):
             getattr(self, operation)(data)
 
@@ -263,7 +263,7 @@ class RandomGraphs(RuleBasedStateMachine):
 
     @rule(data=st.data(), kind=st.sampled_from(["add", "subtract", "multiply"]), method=st.booleans())
     def update(self, data, kind, method):
-        """``a += b``, or ``a.add_(b)``, which has no new tensor to give."""
+        """Run ``a += b``, or ``a.add_(b)``, which never returns a new tensor."""
         self.operate(data)
         (a, value), record = self.draw(data, "a", lambda value: value.made_by is None), self.modes[-1][1]
         b, other = self.draw(data, "b", lambda other: fitting(kind, value)(other) and not other.requires)
@@ -289,7 +289,7 @@ class RandomGraphs(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def set_item(self, data):
-        """``a[index] = b``, with a number or a tensor."""
+        """Run ``a[index] = b`` with a number or a tensor."""
         self.operate(data)
         (a, value), record = self.draw(data, "a", lambda value: value.made_by is None), self.modes[-1][1]
         slices = basic_indices(value.shape)
@@ -367,7 +367,7 @@ class RandomGraphs(RuleBasedStateMachine):
             value.keeps = value.keeps and alive() is not None  # another tensor's .grad may hold it
 
     def seed(self, data, shape):
-        """A gradient to start with: none, or one that is a constant or a leaf, or of a wrong shape."""
+        """Draw an initial gradient: none, a constant, a leaf, or one of a wrong shape."""
         usual = ["one", "one", "leaf", "leaf"] if shape else ["none", "none", "one", "leaf"]
         kind = data.draw(st.sampled_from([*usual * 2, "none", "wrong shape"]), label="gradient")
         if kind == "none":

@@ -19,7 +19,7 @@ def leaf(numbers):
 
 
 def on_gpu(shape=(2,), index=0):
-    """A double of a CuPy array: what minires asks of one before it computes."""
+    """Return a double of a CuPy array, with the attributes that minires reads before it computes."""
     members = {"__module__": "cupy", "shape": shape, "dtype": np.dtype(float), "ndim": len(shape), "base": None}
     members["device"] = type("Device", (), {"id": index})
     return type("ndarray", (), {**members, "__getitem__": lambda self, index: self})()

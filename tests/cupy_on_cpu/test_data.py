@@ -60,7 +60,7 @@ def test_a_batch_is_sent_while_the_one_before_is_used_and_nobody_waits(device):
         for _ in range(3):
             sent.append(record.copies["host to device"])
             next(batches)
-    assert sent == [0, 2, 4]  # images and labels of the batch after the one that is asked for; the last was sent before
+    assert sent == [0, 2, 4]  # images and labels of the next batch, after the requested one; the last was sent before
     assert record.synchronisations == 0
     assert not record.launches
     batches.close()

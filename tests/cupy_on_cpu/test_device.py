@@ -229,7 +229,7 @@ def test_an_integer_divided_by_zero_is_told_and_the_process_lives(device):
 
 
 ADDED = "s[threadIdx.x] += v; return s[threadIdx.x]; }"
-SHARED = {  # functions that add to shared memory which nobody has filled
+SHARED = {  # functions that add to uninitialised shared memory
     "inline": f"inline __device__ float sum(float v) {{ __shared__ float s[32]; {ADDED}",
     "template": f"template <class T> __device__ T sum(T v) {{ __shared__ T s[32]; {ADDED}",
     "method": f"""

@@ -75,7 +75,7 @@ CALLS = {
 
 
 def others(value):
-    """The same number, or numbers, of NumPy's kinds."""
+    """Return the same number or numbers as NumPy's types."""
     if isinstance(value, bool):
         return [np.bool_(value)]
     if isinstance(value, tuple):

@@ -39,17 +39,17 @@ OPERATIONS = {
 
 
 def scaled(results, *_, **__):
-    """0.1 % too large."""
+    """Make the results 0.1 % too large."""
     return tuple(None if g is None else g * 1.001 for g in results)
 
 
 def negated(results, *_, **__):
-    """The wrong sign."""
+    """Give the results the wrong sign."""
     return tuple(None if g is None else -g for g in results)
 
 
 def one_element_lost(results, *_, **__):
-    """The largest element of each gradient forgotten."""
+    """Set the largest element of each gradient to zero."""
     lost = [None if g is None else np.array(g) for g in results]
     for g in lost:
         if g is not None:
@@ -58,32 +58,32 @@ def one_element_lost(results, *_, **__):
 
 
 def swapped_taps(results, gy, x, w, geometry, wants):
-    """R and S exchanged in the weight gradient."""
+    """Exchange R and S in the weight gradient."""
     gx, gw = results
     return gx, None if gw is None else gw.swapaxes(2, 3)
 
 
 def swapped_filter(results, gy, x, w, geometry, wants):
-    """R and S of the filter exchanged on the way to the input gradient."""
+    """Exchange R and S of the filter for the input gradient."""
     swapped = kernels.reference.conv2d_grads(gy, x, w.swapaxes(2, 3), geometry, wants)
     return swapped[0], results[1]
 
 
 def unflipped_filter(results, gy, x, w, geometry, wants):
-    """The input gradient as a correlation with the filter, not with the flipped one."""
+    """Correlate with the filter instead of the flipped filter for the input gradient."""
     flipped = kernels.reference.conv2d_grads(gy, x, w[:, :, ::-1, ::-1], geometry, wants)
     return flipped[0], results[1]
 
 
 def without_mean_term(results, gy, y, x, gamma, mean, inv_std, relu, wants_shortcut, overwrite):
-    """The gradient through the mean forgotten: gbeta / M is not subtracted."""
+    """Forget the gradient through the mean: do not subtract gbeta / M."""
     gx, ggamma, gbeta, gshortcut = results
     M = x.size // x.shape[1]
     return gx + (gamma * inv_std * gbeta / M)[:, None, None], ggamma, gbeta, gshortcut
 
 
 def without_variance_term(results, gy, y, x, gamma, mean, inv_std, relu, wants_shortcut, overwrite):
-    """The gradient through the variance forgotten: x_hat · ggamma / M is not subtracted."""
+    """Forget the gradient through the variance: do not subtract x_hat · ggamma / M."""
     gx, ggamma, gbeta, gshortcut = results
     M = x.size // x.shape[1]
     x_hat = (x - mean[:, None, None]) * inv_std[:, None, None]
@@ -91,23 +91,23 @@ def without_variance_term(results, gy, y, x, gamma, mean, inv_std, relu, wants_s
 
 
 def unbiased_variance(results, gy, y, x, gamma, mean, inv_std, relu, wants_shortcut, overwrite):
-    """M − 1 in place of M."""
+    """Use M − 1 instead of M."""
     M = x.size // x.shape[1]
     return results[0] * (M / (M - 1)), *results[1:]
 
 
 def without_mask(results, gy, y, x, gamma, mean, inv_std, relu, wants_shortcut, overwrite):
-    """ReLU forgotten in the shortcut's gradient."""
+    """Forget ReLU in the gradient of the shortcut."""
     return *results[:3], gy if wants_shortcut else None
 
 
 def without_target(results, gy, logits, labels, **options):
-    """The softmax alone, the label not subtracted."""
+    """Return the softmax without subtracting the label."""
     return (kernels.reference.softmax(logits, 1) * gy / len(labels),)
 
 
 def all_rows_counted(results, gy, logits, labels, **options):
-    """Divided by all rows, not by those that count."""
+    """Divide by all rows, instead of those that count."""
     return (results[0] * (np.sum(labels != options["ignore_index"]) / len(labels)),)
 
 
@@ -121,7 +121,7 @@ FAULTS += [("cross entropy", fault) for fault in (without_target, all_rows_count
 
 
 def check(name):
-    """What a user would run."""
+    """Run the check as a user would."""
     function, shapes, _ = OPERATIONS[name]
     rng = np.random.default_rng(7)
     tensors = [mr.tensor(rng.standard_normal(shape), requires_grad=True) for shape in shapes]
@@ -129,7 +129,7 @@ def check(name):
 
 
 def found(*_):
-    """In place of the search for the wrong elements, which costs more than the verdict and has tests of its own."""
+    """Replace the search for the wrong elements, which costs more than the verdict and has separate tests."""
     raise testing.GradientError("the gradient is wrong")
 
 

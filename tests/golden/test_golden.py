@@ -26,24 +26,24 @@ class Case:
             self.roles[role][name] = value
 
     def inputs(self, *names):
-        """These inputs as tensors; floats require a gradient."""
+        """Return these inputs as tensors; floats require a gradient."""
         return [mr.tensor(self.roles["in"][n], requires_grad=self.roles["in"][n].dtype.kind == "f") for n in names]
 
     def check(self, role, name, value):
-        """max |a − b| ≤ 1e-11 · max |b|: thousands of roundings of 1.1e-16, and conditions up to some tens."""
+        """Check max |a − b| ≤ 1e-11 · max |b|: thousands of roundings of 1.1e-16, times condition numbers below 100."""
         expected = self.roles[role].pop(name)
         assert (value.shape, value.dtype) == (expected.shape, expected.dtype), f"{role}/{name}"
         difference = np.abs(value.numpy() - expected).max(initial=0.0)
         assert difference <= 1e-11 * np.abs(expected).max(initial=0.0), f"{role}/{name} differs by {difference:.3g}"
 
     def done(self):
-        """All that the file holds was compared."""
+        """Check that all arrays of the file were compared."""
         assert not self.roles["out"]
         assert not self.roles["grad"]
 
 
 def read(path):
-    """The cases of a file, and the version of PyTorch that made it."""
+    """Return the cases of a file, and the version of PyTorch that made it."""
     with safe_open(path, "numpy") as file:
         about = json.loads(file.metadata()["golden"])
         arrays = {}

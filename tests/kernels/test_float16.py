@@ -40,7 +40,7 @@ def check_rounds_once(kernel, case):
 
 
 def in_dtype(name, value, dtype):
-    """An argument rounded to float16, in a dtype."""
+    """Return an argument rounded to float16, in a dtype."""
     if isinstance(value, list):
         return [in_dtype(name, item, dtype) for item in value]
     if isinstance(value, float) and name in SCALARS:
@@ -51,7 +51,7 @@ def in_dtype(name, value, dtype):
 
 
 def check_rounded(narrow, wide):
-    """At most half a unit of float16's last digit apart.
+    """Check that the results differ by at most half an ulp of float16.
 
     A kernel that ends in float64 rounds in float32, too, which adds 2⁻¹⁴ of that unit.
     """

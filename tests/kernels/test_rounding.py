@@ -56,7 +56,7 @@ def test_a_kernel_on_the_gpu_is_within_its_rounding_bound(kernel, data):
     assert report.left_out == 0
 
 
-# Fast kernels with a formula of their own: in exact arithmetic, it is the reference's function
+# Fast kernels with another formula: in exact arithmetic, it is the reference's function
 
 
 @pytest.mark.parametrize("kernel", [name for name in SETS["fast"] if algorithm_of("fast", name)])
@@ -84,7 +84,7 @@ def test_a_fast_kernels_formula_is_the_references_function(kernel, data):
 
 
 def planted(kernel, change):
-    """A kernel with a change to its first output."""
+    """Return a kernel with a change to its first output."""
 
     def wrong(*arguments):
         results = kernel(*arguments)

@@ -32,13 +32,13 @@ class Walk(kernels.KernelSet):
 
 
 def in_order(array):
-    """Whether memory runs H, W, N, C: contiguous, or a view with steps in H and W."""
+    """Return whether the memory order is H, W, N, C: contiguous, or a view with steps in H and W."""
     return list(np.argsort([-s for s in array.strides], kind="stable")) == [2, 3, 0, 1] or 1 in array.shape
 
 
 @pytest.fixture
 def conversions(monkeypatch):
-    """The shapes (H, W, N, C) of the activations that kernels had to copy into their order."""
+    """Return the list of shapes (H, W, N, C) of the activations that kernels had to copy into their order."""
     found, copy = [], layout.contiguous
 
     def observed(view):

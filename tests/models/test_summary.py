@@ -57,7 +57,7 @@ def test_all_but_parameters_is_proportional_to_the_batch():
 
 def test_the_model_stays_as_it_is_even_when_the_input_does_not_fit():
     model = models.resnet20()
-    model.layer2[0].eval()  # a mode of its own
+    model.layer2[0].eval()  # another mode than the rest
     seen = []
     model.fc.register_forward_hook(lambda module, inputs, y: seen.append(y.shape))
     before = {name: value.numpy().copy() for name, value in model.state_dict().items()}

@@ -98,7 +98,7 @@ def test_a_forward_pass_that_was_replaced_in_the_class_is_called(kind, monkeypat
 
 
 def test_plain_layers_are_one_operation():
-    class Quiet(nn.BatchNorm2d):  # a class of its own that changes nothing about the forward pass
+    class Quiet(nn.BatchNorm2d):  # a subclass with the same forward pass
         pass
 
     x = image(2, 2, 4, 4)
@@ -196,7 +196,7 @@ def test_a_hook_on_any_layer_of_a_block_sees_each_call_once(path, training):
 
 
 def calls_of_parts(block, x):
-    """The inputs and outputs of all calls by path, when the layers of a block are called as the paper writes them."""
+    """Return inputs and outputs of all calls by path, with the layers of blocks called as in the paper."""
     y1 = block.conv1(x)
     z1 = block.bn1(y1)
     a = block.relu(z1)

@@ -10,7 +10,7 @@ F = mr.functional
 
 
 def randomise(model, seed=0):
-    """Arbitrary statistics: negative and tiny gammas, variances from 1e-9 to 10.
+    """Set arbitrary statistics: negative and tiny gammas, variances from 1e-9 to 10.
 
     The factor gamma / √(var + eps) is between 0.3 and 1.2 in size, so that a deep network neither dies out
     nor overflows.
@@ -61,7 +61,7 @@ def test_a_folded_network_has_the_same_output_and_no_batch_norm(name, options, n
 
 def test_the_model_itself_stays_as_it_is():
     model = randomise(models.resnet20())
-    model.layer1[0].eval()  # a mode of its own
+    model.layer1[0].eval()  # another mode than the rest
     calls = []
     model.conv1.register_forward_hook(lambda *_: calls.append(1))
     before = {name: value.numpy().copy() for name, value in model.state_dict().items()}

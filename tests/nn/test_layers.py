@@ -197,7 +197,7 @@ def test_a_geometry_that_was_set_later_is_shown_as_any_other():
     layer = nn.Conv2d(1, 2, 3)
     layer.kernel_size, layer.stride, layer.padding, layer.dilation = 5, [1, 2], np.array([2, 2]), 1
     assert repr(layer) == "Conv2d(1, 2, kernel_size=(5, 5), stride=(1, 2), padding=(2, 2))"
-    layer.stride = "2"  # what is none is shown as it is
+    layer.stride = "2"  # an invalid value is shown unchanged
     assert "stride=2" in repr(layer)
 
 

@@ -24,7 +24,7 @@ def same(a, b):
 
 
 def refused(net, state, **options):
-    """The text of the error that loading raises, which must have changed nothing."""
+    """Return the text of the error that loading raises; check that loading changed nothing."""
     before = values(net)
     with pytest.raises(CheckpointError) as told:
         net.load_state_dict(state, **options)

@@ -19,7 +19,7 @@ def parameter(*values, dtype=np.float32):
 
 
 def scaled_step(scaler, p, optimizer, gradient):
-    """A step for a loss whose gradient by each element of p is ``gradient``."""
+    """Make a step for a loss whose gradient by each element of p is ``gradient``."""
     optimizer.zero_grad()
     scaler.scale((p.to("float32") * gradient).sum()).backward()
     return scaler.step(optimizer)

@@ -227,7 +227,7 @@ def test_a_rate_set_out_of_range_stops_the_step_and_changes_nothing(lr):
 
 
 def chained(split=None):
-    """Rates of three schedules and a hand; with ``split``, saved and loaded into new ones after so many steps."""
+    """Return rates of three schedules and manual changes; after ``split`` steps, save them and load new ones."""
 
     def made():
         optimizer = optim.SGD([{"params": nn.Parameter(np.ones(1)), "lr": lr} for lr in (0.3, 0.7)])

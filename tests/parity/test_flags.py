@@ -54,7 +54,7 @@ def assign(**values):
 
 
 def reshaped(rng, net):
-    """Weights of another number of channels: those of the second convolution, what follows, and the sum beside."""
+    """Replace the weights by those of another number of channels in the second convolution, around it and after it."""
     for module, name, shape in (
         (net.conv1, "weight", (5, 3, 3, 3)), (net.conv2, "weight", (5, 5, 3, 3)), (net.conv2, "bias", (5,)),
         *((bn, name, (5,)) for bn in (net.bn1, net.bn2) for name in ("weight", "bias")), (net.fc, "weight", (2, 5)),
@@ -105,7 +105,7 @@ CHANGES = {
 
 
 def outcome(net, x, recorded):
-    """(output, state, gradients), or None where the network raises."""
+    """Return (output, state, gradients), or None if the network raises."""
     ours = isinstance(net, nn.Module)
     try:
         if not recorded:

@@ -14,7 +14,7 @@ F, TF = mr.functional, torch.nn.functional
 
 
 def compare(mine, theirs, arrays, rng):
-    """max |a − b| ≤ 1e-11 · max |b| for the output and each gradient."""
+    """Check max |a − b| ≤ 1e-11 · max |b| for the output and each gradient."""
     ours = [mr.tensor(a, requires_grad=True) for a in arrays]
     reference = [torch.tensor(a, requires_grad=True) for a in arrays]
     y, z = mine(*ours), theirs(*reference)

@@ -17,7 +17,7 @@ several = st.tuples(st.integers(2, 4), st.integers(2, 4))
 
 
 def theirs(function, *arrays, gy=None):
-    """PyTorch's output, and its gradients by every array."""
+    """Return PyTorch's output, and its gradients by every array."""
     tensors = [torch.tensor(np.array(a, order="C"), requires_grad=True) for a in arrays]
     y = function(*tensors)
     y.backward(torch.ones_like(y) if gy is None else torch.tensor(np.array(gy, order="C")))
@@ -25,7 +25,7 @@ def theirs(function, *arrays, gy=None):
 
 
 def assert_close(mine, other):
-    """max |a − b| ≤ 1e-11 · max |b|."""
+    """Check max |a − b| ≤ 1e-11 · max |b|."""
     assert mine.shape == other.shape
     assert np.abs(mine - other).max(initial=0.0) <= 1e-11 * np.abs(other).max(initial=0.0)
 

@@ -13,7 +13,7 @@ F = torch.nn.functional
 
 
 def pair_of(operator):
-    """The operator and its derivative, as functions of arrays."""
+    """Return an operator and its derivative as functions of arrays."""
 
     def function(*arrays):
         return operator(*map(torch.from_numpy, arrays)).numpy()

@@ -59,7 +59,7 @@ def test_ten_steps_lead_to_the_same_place(name, options, schedule, settings):
 
 
 def cycles(total, ours, theirs):
-    """The rates of two cycles, from the first step to ``total``."""
+    """Return the rates of two cycles, from the first step to ``total``."""
     p, q = nn.Parameter(np.ones(1)), torch.nn.Parameter(torch.ones(1))
     theirs_optimizer = torch.optim.SGD([q], lr=1.0)
     one = one_cycle(optim, optim.SGD([p], lr=1.0), 0.2, total, **ours)

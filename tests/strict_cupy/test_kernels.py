@@ -84,7 +84,7 @@ def test_a_kernel_needs_nothing_that_cupy_lacks(kernel, data):
     [
         ("getitem_grad", (array((4,), 0), np.array([1, 1, 0, 1]), (2,))),  # elements read several times
         ("getitem_grad", (array((), 0), (), ())),  # no axes
-        ("broadcast_to", (array((3,), 0), (2, 3))),  # whose result nobody must write into
+        ("broadcast_to", (array((3,), 0), (2, 3))),  # its result must not be written to
         ("amax_share", (np.array([1.0, np.nan, np.nan]), None)),
         ("max_pool2d_winners", (np.full((1, 1, 2, 2), np.nan), Geometry((2, 2)))),
         ("sum", (np.array([[1, 2], [3, 4]]), None)),

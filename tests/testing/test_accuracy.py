@@ -10,7 +10,7 @@ A = np.array([0.1, 0.7])
 
 
 def root(a, tolerance=1e-8):
-    """x = (x + cos x + a) / 2 by iteration."""
+    """Solve x = (x + cos x + a) / 2 by iteration."""
     x = np.zeros_like(a)
     while True:
         new = 0.5 * x + 0.5 * (np.cos(x) + a)

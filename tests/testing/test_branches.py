@@ -17,7 +17,7 @@ def norm(x, relu=True, training=True):
 
 
 def first_derivative(function):
-    """The function's gradient, whose graph holds the choices too."""
+    """Return the function's gradient; its graph also holds the choices."""
 
     def derivative(x):
         return mr.grad(function(x).sum(), x, create_graph=True)[0]

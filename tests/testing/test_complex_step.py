@@ -9,7 +9,7 @@ from minires.testing import strategies
 
 
 def batch_norm(x, gamma, beta):
-    """`ops.batch_norm` without np.var, which takes the modulus."""
+    """Compute `ops.batch_norm` without np.var, which takes the absolute value of complex numbers."""
     centred = x - x.mean((0, 2, 3), keepdims=True)
     var = (centred * centred).mean((0, 2, 3), keepdims=True)
     return gamma[:, None, None] * centred / np.sqrt(var + 1e-5) + beta[:, None, None]

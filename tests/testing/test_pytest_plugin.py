@@ -72,7 +72,7 @@ def test_with_fixture(x, tmp_path):
 
 @pytest.fixture
 def run(tmp_path):
-    """Run pytest on a file in a folder of its own."""
+    """Run pytest on a file in a separate folder."""
 
     def run(source, *arguments, program=("-m", "pytest", "-p", "no:cacheprovider")):
         (tmp_path / "test_user.py").write_text(source, encoding="utf-8")
@@ -86,7 +86,7 @@ def run(tmp_path):
 
 
 def drawn(output):
-    """How many examples each test passed, from Hypothesis' statistics."""
+    """Return how many examples each test passed, from Hypothesis' statistics."""
     parts = re.split(r"^test_user\.py::([\w:]+):$", output, flags=re.MULTILINE)[1:]
     numbers = {}
     for name, text in zip(parts[::2], parts[1::2], strict=True):

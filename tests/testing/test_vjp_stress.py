@@ -16,7 +16,7 @@ OTHERS = [kind for kind in KINDS if kind not in AWKWARD]
 
 
 def values(number):
-    """Pairs of kinds of values and seeds for the function of that number."""
+    """Return the pairs of a kind of values and a seed for the function with this number."""
     if THOROUGH:
         return itertools.product(KINDS, range(100))
     return [*((kind, 1) for kind in AWKWARD), (OTHERS[number % len(OTHERS)], number)]

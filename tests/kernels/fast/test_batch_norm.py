@@ -45,7 +45,7 @@ def drawn(draw):
 
 @contextlib.contextmanager
 def cut(block, row):
-    """Cut images into blocks of ``block`` elements, in rows of at least ``row``, inside the block."""
+    """Divide images into blocks of ``block`` elements, in rows of at least ``row``, inside the ``with`` block."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(channels, "_BLOCK", block)
         patch.setattr(channels, "_ROW", row)

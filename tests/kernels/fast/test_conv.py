@@ -29,7 +29,7 @@ def plans_are_made_anew():
 
 @st.composite
 def pointwise_cases(draw):
-    """1×1 filters of any stride, with few pixels and many."""
+    """Draw 1×1 filters with any stride, and few or many pixels."""
     C, K, H, W = (draw(st.integers(1, 6)) for _ in range(4))
     geometry = Geometry((1, 1), stride=draw(st.sampled_from([(1, 1), (2, 2), (1, 2), (2, 1), (1, 3), (7, 2)])))
     return ms.ConvCase((draw(st.sampled_from([1, 2, 700])), C, H, W), (K, C, 1, 1), geometry)
@@ -37,7 +37,7 @@ def pointwise_cases(draw):
 
 @st.composite
 def dense_cases(draw):
-    """Windows without dilation or groups, at any stride, over several columns of outputs."""
+    """Draw windows without dilation or groups, with any stride, over several columns of outputs."""
     kernel = draw(st.sampled_from([(3, 3), (2, 2), (1, 2), (3, 1), (2, 4), (5, 3)]))
     stride, padding = (tuple(draw(st.integers(least, most)) for _ in range(2)) for least, most in ((1, 3), (0, 4)))
     N, C, K = draw(st.integers(1, 5)), draw(st.integers(1, 5)), draw(st.integers(1, 5))
@@ -47,7 +47,7 @@ def dense_cases(draw):
 
 @st.composite
 def depthwise_cases(draw):
-    """A filter for each channel, in any window."""
+    """Draw a filter for each channel, with any window."""
     case = draw(ms.conv_cases())
     C = draw(st.integers(2, 9))
     geometry = dataclasses.replace(case.geometry, groups=C)
@@ -56,7 +56,7 @@ def depthwise_cases(draw):
 
 @st.composite
 def winograd_cases(draw):
-    """3×3 filters with stride 1 and enough channels and pixels for Winograd's algorithm."""
+    """Draw 3×3 filters with stride 1 and enough channels and pixels for Winograd's algorithm."""
     geometry = Geometry((3, 3), padding=(draw(st.integers(0, 2)), draw(st.integers(0, 2))))
     N, H, W = draw(st.integers(1, 4)), draw(st.integers(3, 14)), draw(st.integers(3, 14))
     C, K = draw(st.sampled_from([(9, 16), (10, 7), (16, 5), (24, 2), (128, 130)]))
@@ -85,7 +85,7 @@ SMALL = {
 
 @contextlib.contextmanager
 def cut(small):
-    """Cut work small, or as usual, inside the ``with`` block."""
+    """Divide work into small parts, or as usual, inside the ``with`` block."""
     with pytest.MonkeyPatch.context() as patch:
         for module, sizes in SMALL.items() if small else ():
             for name, size in sizes.items():

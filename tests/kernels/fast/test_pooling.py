@@ -13,7 +13,7 @@ from minires.testing import strategies as ms
 
 @st.composite
 def images(draw):
-    """A read-only image full of ties, with NaNs or infinities here and there, for a drawn pooling."""
+    """Return a read-only image with many ties and some NaNs or infinities, for a drawn pooling."""
     case, seed = draw(ms.pool_cases()), draw(ms.seeds())
     x = ms.array(case.x, seed, "tied", draw(ms.dtypes()), draw(ms.memory_orders()))
     rng = np.random.default_rng(seed)

@@ -21,14 +21,14 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def halves(seed, shape, dtype, layout="C", low=0.5):
-    """Random numbers among low, low + ½, … low + 3½, so that ties occur, in one of the memory orders."""
+    """Return random numbers among low, low + ½, … low + 3½, so that ties occur, in a memory order."""
     steps = np.asarray(np.random.default_rng(seed).integers(0, 8, shape))
     return lay_out(np.asarray(low + steps / 2, dtype), layout)
 
 
 @st.composite
 def operands(draw):
-    """Two arrays whose shapes broadcast, of one dtype, each in a memory order of its own."""
+    """Draw two arrays of one dtype whose shapes broadcast, each in some memory order."""
     least = draw(SIDES)
     shapes = draw(hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=4, min_side=least, max_side=4))
     dtype, seed = draw(dtypes), draw(seeds)
@@ -43,7 +43,7 @@ def one_array(draw, low=-1.5):
 
 
 def same(actual, expected):
-    """Equal bit for bit, in value, shape and dtype, and a writeable array of its own."""
+    """Check that values, shape and dtype are equal bit for bit, and that the result is a new writeable array."""
     assert isinstance(actual, np.ndarray)
     assert actual.shape == expected.shape
     assert actual.dtype == expected.dtype

@@ -11,7 +11,7 @@ from minires.testing import MEMORY_ORDERS, lay_out
 
 @st.composite
 def problems(draw):
-    """A geometry that fits, the shapes that go with it, and a seed."""
+    """Draw a geometry, shapes that fit it, and a seed."""
     small = st.tuples(st.integers(1, 3), st.integers(1, 3))
     kernel, stride, dilation = draw(small), draw(small), draw(small)
     padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
@@ -23,7 +23,7 @@ def problems(draw):
 
 
 def integers(problem, dtype, order="C"):
-    """x, w and gy of small integers, whose products and sums are exact even in float32."""
+    """Return x, w and gy of small integers, whose products and sums are exact even in float32."""
     geometry, shape_x, shape_w, seed = problem
     rng = np.random.default_rng(seed)
     shapes = shape_x, shape_w, geometry.check_conv(shape_x, shape_w)
@@ -31,7 +31,7 @@ def integers(problem, dtype, order="C"):
 
 
 def by_loops(x, w, geometry):
-    """Convolution as its definition reads, in Python integers."""
+    """Return a convolution by its definition, in Python integers."""
     N, K, P, Q = geometry.check_conv(x.shape, w.shape)
     channels = w.shape[1]
     y = np.zeros((N, K, P, Q))

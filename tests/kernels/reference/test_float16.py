@@ -62,7 +62,7 @@ def ones(*shape):
 
 
 def neutral():
-    """A gamma, mean and inv_std that change nothing."""
+    """Return a gamma, mean and inv_std that change nothing."""
     return ones(1), np.zeros(1, np.float32), np.ones(1, np.float32)
 
 
@@ -166,7 +166,7 @@ RESULTS = {
 
 
 def by(inv_std):
-    """A mean of 0 and an inv_std."""
+    """Return a mean of 0 and an inv_std."""
     return np.zeros(1, np.float32), np.full(1, inv_std, np.float32)
 
 

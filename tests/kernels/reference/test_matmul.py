@@ -13,7 +13,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 @st.composite
 def factors(draw, signature=np.matmul.signature):
-    """Two factors of small whole numbers, whose products are exact, C-ordered, transposed or reversed."""
+    """Draw two factors of small integers, whose products are exact: in C order, transposed or reversed."""
     shapes = draw(hnp.mutually_broadcastable_shapes(signature=signature, max_dims=2, min_side=0, max_side=4))
     rng, dtype = np.random.default_rng(draw(seeds)), draw(st.sampled_from([np.float32, np.float64]))
     made = []

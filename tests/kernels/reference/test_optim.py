@@ -18,7 +18,7 @@ TOLERANCE = 200 * np.finfo(np.float64).eps
 
 
 def sgd_scalar(p, gs, lr, momentum, dampening, weight_decay, nesterov):
-    """One parameter's life in plain floats, written from PyTorch's documentation."""
+    """Return one parameter and its buffer after all steps, in Python floats, by PyTorch's documentation."""
     buffer = None
     for g in gs:
         if weight_decay != 0:

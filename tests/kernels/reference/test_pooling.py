@@ -22,12 +22,12 @@ from minires.testing import strategies as ms
 
 
 def grad(gy, x, geometry):
-    """gx, by the winners of x."""
+    """Return gx, from the winners of x."""
     return max_pool2d_grad(gy, max_pool2d_winners(x, geometry)[1], geometry, x.shape[2:])
 
 
 def gather(v, x, geometry):
-    """v at the winners of x."""
+    """Return v at the winners of x."""
     return max_pool2d_gather(v, max_pool2d_winners(x, geometry)[1], geometry)
 
 
@@ -49,7 +49,7 @@ def problems(draw):
 
 
 def windows(geometry, x):
-    """For each output, the places of its window inside the image, in row-major order."""
+    """Yield for each output the indices of its window inside the image, in row-major order."""
     for n, c, p, q in np.ndindex(geometry.check_pool(x.shape)):
         places = []
         for r in range(geometry.kernel[0]):
@@ -129,7 +129,7 @@ def test_windows_and_gradients_that_do_not_fit_are_named():
 
 
 def cells(grid, size):
-    """For each window of an adaptive pooling, its pixels, from the definition in real numbers."""
+    """Yield for each window of an adaptive pooling its pixels, by the definition in real numbers."""
     for p, q in np.ndindex(*grid):
         axes = []
         for i, count, n in zip((p, q), grid, size, strict=True):

@@ -16,7 +16,7 @@ dtypes = st.sampled_from([np.float32, np.float64])
 
 
 def integers(seed, shape, dtype=np.float64, layout="C"):
-    """Small whole numbers, which add up without rounding and often tie."""
+    """Return small integers, which add up without rounding and often tie."""
     x = np.random.default_rng(seed).integers(-4, 5, shape).astype(dtype)
     return lay_out(x, layout)
 
@@ -29,7 +29,7 @@ def arrays(draw, min_side=1, min_dims=0):
 
 @st.composite
 def reductions(draw, min_side=1):
-    """An array, and None, an axis or several to reduce it over."""
+    """Draw an array, and None, an axis or several axes to reduce it over."""
     x = draw(arrays(min_side))
     axes = [st.none()]
     if x.ndim:

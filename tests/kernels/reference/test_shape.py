@@ -15,7 +15,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def integers(seed, shape, dtype=np.float64, layout="C"):
-    """Small whole numbers: sums of their products are exact in either dtype."""
+    """Return small integers: sums of their products are exact in either dtype."""
     x = np.random.default_rng(seed).integers(-9, 10, shape).astype(dtype)
     return lay_out(x, layout)
 
@@ -98,7 +98,7 @@ def test_pad_puts_the_value_around_and_its_adjoint_cuts_it_off(x, value, data):
 
 @st.composite
 def indexed(draw, kind):
-    """An array and an index of it: slices, None, Ellipsis, integers, integer arrays, masks."""
+    """Draw an array and an index: slices, None, Ellipsis, integers, integer arrays, masks."""
     x = draw(arrays(min_side=1, min_dims=0 if kind in ("basic", "mask") else 1))
     rng = np.random.default_rng(draw(seeds))
     if kind == "basic":

@@ -16,7 +16,7 @@ from minires.testing.catalogue.complete import (
 
 @pytest.fixture
 def forgotten():
-    """An operation of minires without an entry."""
+    """Make an operation of minires without an entry."""
 
     class Forgotten(mr.Op):
         __module__ = "minires.functional.forgotten"

@@ -8,7 +8,7 @@ GY = np.ones(3)
 
 
 def believed(gradient, x, missing=0.0):
-    """The rounding in a gradient that is believed along a direction as large as ``x``."""
+    """Return the rounding that is accepted for a gradient along a direction as large as ``x``."""
     return cancelled(lambda move: gradient(x + move), x, np.abs(x), GY, np.ones(3), missing)
 
 

@@ -118,7 +118,7 @@ CASES = {
 
 
 def run(snippet):
-    """What a fresh interpreter says to a snippet."""
+    """Return the output of a snippet in a new interpreter."""
     done = subprocess.run([sys.executable, "-c", snippet], capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 

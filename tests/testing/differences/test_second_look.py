@@ -21,7 +21,7 @@ STANDING_STILL = {
 
 
 def looked_at(function, x, d):
-    """Derivatives along d before and after the second look."""
+    """Return the derivatives along d before and after the second look."""
     base = function(x)
 
     def line(t):

@@ -23,7 +23,7 @@ def sine(x):
 
 
 def doubled(function):
-    """A decorator that changes what is computed."""
+    """Decorator: double the result."""
 
     @functools.wraps(function)
     def around(*arguments):

@@ -11,7 +11,7 @@ PRECISIONS = st.sampled_from([np.float32, np.float16])
 
 
 def is_within(result, double):
-    """Whether each element of an array is within the double's bound of the exact value."""
+    """Return whether each element of an array is within the double's bound of the exact value."""
     with np.errstate(invalid="ignore"):  # infinities of either sign
         return bool(np.all((np.abs(result.astype(float) - double.value) <= double.bound) | ~np.isfinite(double.bound)))
 
